@@ -1,0 +1,194 @@
+"""Engines, transactions and column types, alike on PostgreSQL and SQLite.
+
+SQLite is the embedded default: one process (a file lock says so), write-ahead log, fsync at each
+commit, and one writer at a time, which `Database.begin` queues for. PostgreSQL serves several
+processes. Drivers' errors leave this module as ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import DateTime, Dialect, MetaData, String, TypeDecorator, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from schemas.errors import StorageUnavailable
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def new_metadata() -> MetaData:
+    """Metadata with the naming convention, so that migrations can name every constraint."""
+    return MetaData(naming_convention=NAMING)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime: `timestamptz` on PostgreSQL, sortable ISO text on SQLite."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(27))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime")
+        value = value.astimezone(UTC)
+        if dialect.name == "sqlite":
+            return value.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        return value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.fromisoformat(value[:-1]).replace(tzinfo=UTC)
+        moment: datetime = value
+        return moment.astimezone(UTC)
+
+
+class Database:
+    """One process's way to its database.
+
+    `begin` opens a transaction and commits it on leaving; functions in `store/` never commit.
+    On SQLite, writers queue here for the single write lock, so that none sees `database is locked`.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = url
+        self.dialect = make_url(url).get_backend_name()
+        self._file_lock: IO[str] | None = None
+        if self.dialect == "sqlite":
+            self.engine: AsyncEngine = create_async_engine(url, pool_size=5, max_overflow=5)
+            _prepare_sqlite(self.engine)
+        else:
+            self.engine = create_async_engine(
+                url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True
+            )
+        self._writer = asyncio.Lock()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write; committed when the block ends without an error.
+
+        Raises:
+            StorageUnavailable: The database cannot be reached or written. Nothing was committed,
+                or it is not known whether it was; repeating must therefore be safe.
+        """
+        if self.dialect == "sqlite":
+            async with self._writer, self._transaction() as connection:
+                yield connection
+        else:
+            async with self._transaction() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A consistent view that does not write."""
+        try:
+            async with self.engine.connect() as connection:
+                if self.dialect == "sqlite":
+                    await connection.execution_options(sqlite_read=True)
+                yield connection
+        except (OperationalError, InterfaceError, OSError, TimeoutError) as error:
+            raise StorageUnavailable(type(error).__name__) from error
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self.engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except (OperationalError, InterfaceError, OSError, TimeoutError) as error:
+            raise StorageUnavailable(type(error).__name__) from error
+        except DBAPIError as error:
+            if error.connection_invalidated or _is_read_only(error):
+                raise StorageUnavailable(type(error).__name__) from error
+            raise
+
+    async def ping(self) -> None:
+        """Read one row, or raise `StorageUnavailable`."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    def lock_file(self) -> None:
+        """Take the SQLite file for this process alone; nothing to do on PostgreSQL.
+
+        Raises:
+            StorageUnavailable: Another process has it.
+        """
+        path = make_url(self.url).database
+        if self.dialect != "sqlite" or not path:
+            return
+        handle = Path(path + ".lock").open("w")  # noqa: SIM115 (held for the life of the process)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.close()
+            raise StorageUnavailable("another process uses this database file") from error
+        handle.write(str(os.getpid()))
+        handle.flush()
+        self._file_lock = handle
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        if self._file_lock is not None:
+            self._file_lock.close()
+
+
+def _prepare_sqlite(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        # We emit BEGIN ourselves: the driver's own choice would begin too late to be a snapshot.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "busy_timeout=10000",
+            "foreign_keys=ON",
+            "secure_delete=ON",  # erased means gone from the file, not marked free
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        reading = connection.get_execution_options().get("sqlite_read", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _is_read_only(error: DBAPIError) -> bool:
+    # PostgreSQL answers 25006 on a read-only standby and 53100 when the disk is full.
+    return getattr(error.orig, "sqlstate", None) in {"25006", "53100", "57P01", "57P02", "57P03"}
+
+
+def upgrade(url: str, migrations: Path) -> None:
+    """Bring a database to the newest schema (Alembic, expand then contract). Blocking."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
+    config.attributes["url"] = url
+    command.upgrade(config, "head")

@@ -1,0 +1,152 @@
+"""The trust directory: whose key is whose, and what may be said about it.
+
+A target `<cc>/<name>.json` of the TUF repository is one `Participant`, published by its own
+country; `hub/<name>.json` is a hub, published by the top-level targets role.
+`TrustedDirectory` is what `keys.trust` makes of a repository that verified; nobody else makes one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.base import Instant, KeyId, ParticipantId, ShortText, WireModel
+
+
+class OrganisationKind(StrEnum):
+    """GDPR Art 49(3) makes the transfer basis depend on it."""
+
+    STATE = "state"
+    INTERNATIONAL = "international-organisation"
+    NGO = "ngo"
+    HUB = "hub"
+
+
+class Function(StrEnum):
+    """What a participant does in its country's mechanism."""
+
+    NRM = "nrm"
+    COORDINATOR = "coordinator"
+    RAPPORTEUR = "rapporteur"
+    POLICE = "police"
+    PROSECUTOR = "prosecutor"
+    SOCIAL_PROTECTION = "social-protection"
+    GUARDIAN_AUTHORITY = "guardian-authority"
+    SHELTER = "shelter"
+    SERVICE = "service"
+    HUB = "hub"
+
+
+class Compartment(StrEnum):
+    """Who inside the recipient may open a part; each has a key of its own."""
+
+    CASEWORK = "casework"
+    HEALTH = "health"
+    JUSTICE = "justice"
+
+
+class KeyUse(StrEnum):
+    """What a key may be used for; never two uses for one key."""
+
+    SIGN = "sign"
+    SEAL = "seal"
+    LOG = "log"
+
+
+class KeyStatus(StrEnum):
+    """Life of a key, as published."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    RETIRED = "retired"
+    COMPROMISED = "compromised"
+
+
+class PublishedKey(WireModel):
+    """One public key with its use, suite and validity."""
+
+    kid: KeyId
+    use: KeyUse
+    suite: Literal[1, 2]
+    alg: str
+    """The one algorithm that this key may be used with (RFC 8725, 3.1)."""
+    jwk: dict[str, str]
+    """Public JWK members (RFC 7517); `AKP` for the hybrid key."""
+    compartment: Compartment | None = None
+    """For `seal` keys."""
+    status: KeyStatus
+    not_before: Instant
+    not_after: Instant
+
+    def is_current(self, now: datetime) -> bool:
+        """True if the key may be used for something new at `now`."""
+        return self.status is KeyStatus.ACTIVE and self.not_before <= now < self.not_after
+
+    def may_verify(self, now: datetime) -> bool:
+        """True if a signature made by this key and received now is accepted.
+
+        A retired key verifies until its `not_after`, so that what was under way arrives.
+        """
+        return (
+            self.status in (KeyStatus.ACTIVE, KeyStatus.RETIRED)
+            and self.not_before <= now < self.not_after
+        )
+
+
+class Participant(WireModel):
+    """One entry of the directory. Changes rarely; says nothing about any person of concern."""
+
+    version: Annotated[int, Field(ge=1, le=1)] = 1
+    id: ParticipantId
+    name: ShortText
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+    kind: OrganisationKind
+    function: Function
+    hosted_by: ParticipantId | None = None
+    suites: Annotated[tuple[Literal[1, 2], ...], Field(min_length=1)]
+    versions: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
+    compartments: tuple[Compartment, ...] = (Compartment.CASEWORK,)
+    suspended: bool = False
+    log_vkey: str | None = None
+    """For a hub, and for a witness: C2SP signed-note verifier key."""
+    url: str | None = None
+    """For a hub."""
+    keys: Annotated[tuple[PublishedKey, ...], Field(min_length=1, max_length=32)]
+    entry_issued_at: Instant
+
+    def sealing_keys(self, now: datetime, suite: int) -> dict[Compartment, PublishedKey]:
+        """The newest current key of each compartment for one suite."""
+        found: dict[Compartment, PublishedKey] = {}
+        for key in sorted(self.keys, key=lambda k: k.not_before):
+            if (
+                key.use is KeyUse.SEAL
+                and key.suite == suite
+                and key.compartment is not None
+                and key.is_current(now)
+            ):
+                found[key.compartment] = key
+        return found
+
+
+@dataclass(frozen=True)
+class TrustedDirectory:
+    """A snapshot that the TUF client verified. Made by `keys.trust` only; replaced as a whole."""
+
+    version: int
+    """Snapshot version: caches are keyed by it, and each version's hash is a leaf of the log."""
+    digest: bytes
+    participants: dict[ParticipantId, Participant]
+    fetched_at: datetime
+    by_kid: dict[KeyId, tuple[Participant, PublishedKey]] = field(default_factory=dict)
+
+    def participant(self, participant: ParticipantId) -> Participant | None:
+        """The entry, or None."""
+        return self.participants.get(participant)
+
+    def key(self, kid: KeyId) -> tuple[Participant, PublishedKey] | None:
+        """The key and whose it is, or None."""
+        return self.by_kid.get(kid)

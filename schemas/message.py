@@ -1,0 +1,112 @@
+"""What is inside the seal: the message itself.
+
+The casework part always holds the type, the typed body, the business id, the grant key and the
+table of scopes; each section lies in the part of its compartment. The hub may not import this.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+
+from schemas.base import B64Bytes, FreeText, Instant, ProtectedModel, Scope, ShortText
+from schemas.consent import Purpose
+
+SectionId = Annotated[str, Field(pattern=r"^[a-z][a-z_]{2,39}$")]
+TypeName = Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z_]+){1,2}$")]
+CaseRef = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
+"""A case number of a case system. Never built from a name or a birth date."""
+
+
+class ExceptionUse(ProtectedModel):
+    """Why sections travel without protection consent: never a tick, always two people."""
+
+    code: Annotated[
+        str,
+        Field(
+            pattern=r"^(vital_interest_life|child_best_interest|missing_child"
+            r"|legal_obligation|staff_safety|anonymous_statistics)$"
+        ),
+    ]
+    law: ShortText | None = None
+    """For `legal_obligation`: which."""
+    reason: FreeText
+    decided_by: ShortText
+    """Role and number of the worker who decided; not a name."""
+    approved_by: ShortText
+    """A different worker."""
+    decided_at: Instant
+    review_by: Instant
+
+
+class ScopeEntry(ProtectedModel):
+    """Opens one blinded scope of the header: which section, for which purpose, on which bases."""
+
+    scope: Scope | None
+    """None only when an exception takes the place of consent."""
+    section: SectionId
+    purpose: Purpose
+    processing_basis: Annotated[str, Field(pattern=r"^(eu-gdpr:A[69][0-9A-Za-z-]*|national-law)$")]
+    transfer_basis: Annotated[
+        str, Field(pattern=r"^(eu-gdpr:A4[569][0-9A-Za-z-]*|none-needed|national-law)$")
+    ]
+
+
+class AttachmentKey(ProtectedModel):
+    """What the recipient needs to open one attachment."""
+
+    digest: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+    key: B64Bytes
+    size: Annotated[int, Field(ge=0)]
+    """Of the content, in bytes, before padding and sealing."""
+    name: ShortText
+    media_type: Annotated[str, Field(pattern=r"^[a-z]+/[a-z0-9.+-]{1,80}$")]
+    section: SectionId
+
+
+class CaseworkPart(ProtectedModel):
+    """The content of the casework compartment's part."""
+
+    type: TypeName
+    type_version: Annotated[int, Field(ge=1, le=1)] = 1
+    business_id: UUID
+    """Names the thing, not the message: filing in a case system is idempotent on it."""
+    case_ref: CaseRef
+    """The sender's case number."""
+    recipient_case_ref: CaseRef | None = None
+    language: Annotated[str, Field(pattern=r"^[a-z]{3}$")] = "eng"
+    body: dict[str, Any]
+    """Validated by the body model of the type; see `schemas.catalogue`."""
+    grant_key: B64Bytes | None
+    scopes: tuple[ScopeEntry, ...] = ()
+    exception: ExceptionUse | None = None
+    sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
+    attachments: tuple[AttachmentKey, ...] = ()
+    derived_from: UUID | None = None
+    """The business id of the referral that this one passes on."""
+
+
+class CompartmentPart(ProtectedModel):
+    """The content of any other compartment's part. Empty ones are sent too, padded alike."""
+
+    sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
+    attachments: tuple[AttachmentKey, ...] = ()
+
+
+class Message(ProtectedModel):
+    """A whole message as the gateway's code works with it: what was sealed, joined together."""
+
+    type: TypeName
+    business_id: UUID
+    case_ref: CaseRef
+    recipient_case_ref: CaseRef | None = None
+    language: str = "eng"
+    body: dict[str, Any]
+    sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
+    scopes: tuple[ScopeEntry, ...] = ()
+    exception: ExceptionUse | None = None
+    attachments: tuple[AttachmentKey, ...] = ()
+    grant_key: B64Bytes | None = None
+    derived_from: UUID | None = None
