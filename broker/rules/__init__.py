@@ -1,0 +1,1 @@
+"""Pure decisions: values in, codes out. No clock, no database, no network."""
