@@ -1,0 +1,117 @@
+"""Where words go: the result to standard output, all narration to standard error.
+
+With `--json` the result is one JSON object, or one per line, and nothing else is on standard
+output. Colour and movement only on a terminal, never with `NO_COLOR`, and a progress display only
+for what takes longer than a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+PROGRESS_AFTER_SECONDS = 1.0
+
+
+class Output:
+    """One command's voice."""
+
+    def __init__(self, *, as_json: bool = False, debug: bool = False) -> None:
+        self.as_json = as_json
+        self.debug = debug
+
+    def result(self, value: Mapping[str, Any], *, plain: str | None = None) -> None:
+        """The one thing that was asked for."""
+        if self.as_json:
+            click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        elif plain is not None:
+            click.echo(plain)
+        else:
+            click.echo(fields(value))
+
+    def rows(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+        """A list: JSON Lines with everything, or a table with the columns named."""
+        if self.as_json:
+            for row in rows:
+                click.echo(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
+        elif not rows:
+            self.say("none")
+        else:
+            click.echo(table(rows, columns))
+
+    def text(self, text: str) -> None:
+        """A result that is text in a format of its own (a key, a checkpoint, a proof)."""
+        click.echo(text, nl=not text.endswith("\n"))
+
+    def say(self, text: str, **style: Any) -> None:
+        """Narration: never part of the result."""
+        click.echo(click.style(text, **style) if self.coloured else text, err=True)
+
+    @property
+    def coloured(self) -> bool:
+        return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Callable[[str], None]]:
+        """Say what is under way, on a terminal and only once it has taken a second.
+
+        Yields a function that the work calls now and then with where it is.
+        """
+        began = time.monotonic()
+        shown = False
+
+        def at(where: str) -> None:
+            nonlocal shown
+            if sys.stderr.isatty() and time.monotonic() - began > PROGRESS_AFTER_SECONDS:
+                shown = True
+                click.echo(f"\r\x1b[2K{label} {where}", err=True, nl=False)
+
+        try:
+            yield at
+        finally:
+            if shown:
+                click.echo("\r\x1b[2K", err=True, nl=False)
+
+
+def current() -> Output:
+    """The voice of the command that runs now."""
+    found = click.get_current_context().find_object(Output)
+    return found if found is not None else Output()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return ", ".join(value) or "-"
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def fields(value: Mapping[str, Any]) -> str:
+    """`name  value`, one per line, names aligned."""
+    width = max((len(name) for name in value), default=0)
+    return "\n".join(f"{name:<{width}}  {_cell(item)}" for name, item in value.items())
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Columns aligned by spaces: reads well, and `awk` reads it too."""
+    lines = [[name.replace("_", " ") for name in columns]]
+    lines += [[_cell(row.get(name)) for name in columns] for row in rows]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

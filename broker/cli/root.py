@@ -1,0 +1,163 @@
+"""The root command: names and one line each; everything else is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from broker.cli.failures import Exit, as_json, exit_code, sentence
+from broker.cli.output import Output
+from schemas.errors import BrokerError
+
+
+class ReferralCommand(click.Command):
+    """A command with `--json` and `--debug`, whose errors end as exit codes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += [
+            click.Option(
+                ["--json", "as_json"],
+                is_flag=True,
+                expose_value=False,
+                is_eager=True,
+                callback=_choose_json,
+                help="The result as JSON on standard output.",
+            ),
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                is_eager=True,
+                callback=_choose_debug,
+                help="Show a traceback when something fails.",
+            ),
+        ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        voice = _voice(ctx)
+        try:
+            return super().invoke(ctx)
+        except BrokerError as error:
+            if voice.debug:
+                raise
+            if voice.as_json:
+                click.echo(json.dumps(as_json(error), ensure_ascii=False), err=True)
+            else:
+                voice.say(sentence(error), fg="red")
+            ctx.exit(exit_code(error))
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except FileNotFoundError as error:
+            if voice.debug:
+                raise
+            voice.say(f"not found: {error.filename}", fg="red")
+            ctx.exit(Exit.NOT_FOUND)
+        except OSError as error:
+            if voice.debug:
+                raise
+            voice.say(f"failed: {error.strerror or error}: {error.filename or ''}", fg="red")
+            ctx.exit(Exit.FAILED)
+        except Exception as error:
+            # The text of a foreign exception may repeat what it was given: name it, no more.
+            if voice.debug:
+                raise
+            voice.say(
+                f"failed: {type(error).__name__}, which is a bug; --debug shows where", fg="red"
+            )
+            ctx.exit(Exit.FAILED)
+
+
+class ReferralGroup(click.Group):
+    """A group whose commands have `--json`, too."""
+
+    command_class = ReferralCommand
+
+
+ReferralGroup.group_class = type
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.lazy:
+            return None
+        module, _, attribute = self.lazy[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}:{attribute} is no command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self.lazy.items()])
+
+
+def _voice(ctx: click.Context) -> Output:
+    found = ctx.find_object(Output)
+    if found is None:
+        found = ctx.find_root().obj = Output()
+    return found
+
+
+def _choose_json(ctx: click.Context, _param: click.Parameter, chosen: bool) -> None:
+    if chosen:
+        _voice(ctx).as_json = True
+
+
+def _choose_debug(ctx: click.Context, _param: click.Parameter, chosen: bool) -> None:
+    if chosen:
+        _voice(ctx).debug = True
+
+
+_COMMANDS = "broker.cli.commands"
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": (f"{_COMMANDS}.demo:demo", "Two countries, an NGO and a hub on this machine."),
+    "hub": (f"{_COMMANDS}.hub:hub", "Set up, run and check a hub."),
+    "gateway": (f"{_COMMANDS}.gateway:gateway", "Set up, run and check a participant's gateway."),
+    "keys": (f"{_COMMANDS}.keys:keys", "Make and show a participant's keys."),
+    "directory": (f"{_COMMANDS}.directory:directory", "The trust directory: who is who."),
+    "agreement": (f"{_COMMANDS}.agreement:agreement", "Agreements: who may send what to whom."),
+    "consent": (f"{_COMMANDS}.consent:consent", "Record and show what a person agreed to."),
+    "send": (f"{_COMMANDS}.send:send", "Send a message, or show what would travel."),
+    "inbox": (f"{_COMMANDS}.inbox:inbox", "List what has come, or with --sent what has gone."),
+    "show": (f"{_COMMANDS}.inbox:show", "One message, its facts; --open reads the content."),
+    "answer": (f"{_COMMANDS}.answer:answer", "Accept, decline, ask, reply, report."),
+    "transfer": (f"{_COMMANDS}.transfer:transfer", "Hand a case over, both sides signing."),
+    "withdraw": (f"{_COMMANDS}.consent:withdraw", "Withdraw or narrow a consent, at once."),
+    "safety": (f"{_COMMANDS}.safety:safety", "Exceptions: one worker proposes, another approves."),
+    "log": (f"{_COMMANDS}.log:log", "Prove and verify; works offline."),
+    "catalogue": (f"{_COMMANDS}.catalogue:catalogue", "The message types and what they carry."),
+    "doctor": (f"{_COMMANDS}.doctor:doctor", "Find out what is wrong."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="referral-broker", prog_name="referral")
+@click.pass_context
+def referral(ctx: click.Context) -> None:
+    """Signed, consent-tagged, sealed referrals between national referral mechanisms.
+
+    Results go to standard output, everything else to standard error.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 verification failed, 4 not found,
+    5 refused by consent or policy, 6 cannot reach, 7 partly done.
+    """
+    if ctx.obj is None:
+        ctx.obj = Output()
+    # Names in any script must leave whole, whatever the locale of the machine says.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
