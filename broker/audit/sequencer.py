@@ -1,0 +1,190 @@
+"""The sequencer: pending leaves become entries, and the new head is signed, all or nothing.
+
+One transaction: lock the head row, check that the stored tree is the one that was signed last,
+move pending leaves into entries and tiles, sign, insert the checkpoint, commit. A crash at any
+line leaves the state before; the next run does the same again. Several may run, here and on other
+machines: the lock makes them take turns, and each leaf is moved by exactly one of them.
+A leaf is in the log at most 60 seconds after its decision, or `healthy` says no and intake stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.audit.checkpoint import Checkpoint, sign_checkpoint
+from broker.audit.note import NoteSigner
+from broker.audit.store import (
+    LogTables,
+    StoredCheckpoint,
+    append,
+    load_edge,
+    log_size,
+    newest_checkpoint,
+    oldest_pending,
+)
+from broker.audit.tiles import Edge
+from broker.clock import Clock
+from broker.database import Database
+from broker.telemetry import logger
+from schemas.errors import BrokerError, LogInconsistent, LogUnavailable
+
+BATCH = 4096
+"""Leaves in one transaction: about a tenth of a second, so that the lock is never held long."""
+
+MAX_DELAY = timedelta(seconds=60)
+"""How long a decision may wait for its place in the log."""
+
+IDLE = timedelta(hours=1)
+"""A log that has nothing to say signs its head again, so that silence can be told from suppression."""
+
+
+class Sequencer:
+    """Runs in the hub and in the gateway, each over its own log."""
+
+    def __init__(
+        self,
+        database: Database,
+        tables: LogTables,
+        *,
+        origin: str,
+        signers: Sequence[NoteSigner],
+        clock: Clock,
+    ) -> None:
+        """
+        Args:
+            origin: The log's name; must be the name of each signer.
+            signers: The plain Ed25519 key first; after it, if wanted, the ML-DSA-44 one.
+        """
+        if any(signer.name != origin for signer in signers):
+            raise ValueError("a log's keys bear the log's name")
+        self._database = database
+        self._tables = tables
+        self._origin = origin
+        self._signers = signers
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._good_at: datetime | None = None
+        self._waiting_since: datetime | None = None
+
+    def healthy(self, now: datetime) -> bool:
+        """True if the last run succeeded, lately, and left no leaf waiting for over a minute.
+
+        False before the first run. Decides from memory, so it may be asked for every request.
+        """
+        if self._good_at is None or now - self._good_at > MAX_DELAY:
+            return False
+        return self._waiting_since is None or now - self._waiting_since <= MAX_DELAY
+
+    def wake(self) -> None:
+        """Say that there are leaves; `run` then does not wait for its interval."""
+        self._wake.set()
+
+    async def run(self, *, interval: timedelta = timedelta(seconds=1)) -> None:
+        """Integrate for ever, until cancelled. An error makes it unhealthy until a run succeeds."""
+        log = logger()
+        while True:
+            self._wake.clear()
+            moved = BATCH
+            try:
+                while moved == BATCH:
+                    moved = await self.run_once()
+            except BrokerError as error:
+                log.error("log:stopped", code=error.code)
+            except Exception:
+                log.exception("log:failed")
+            # Leaves that arrive in quick succession share a checkpoint: hence a pause, then the wait.
+            await asyncio.sleep(min(0.05, interval.total_seconds()))
+            try:
+                await asyncio.wait_for(self._wake.wait(), interval.total_seconds())
+            except TimeoutError:
+                continue
+
+    async def run_once(self, limit: int = BATCH) -> int:
+        """Move up to `limit` pending leaves into the log and sign its head.
+
+        Without leaves it signs only when the last checkpoint is an hour old, or was never made.
+
+        Returns:
+            How many leaves were moved.
+
+        Raises:
+            StorageUnavailable: The database; nothing was moved, or all of it was.
+            LogInconsistent: The stored tree is not the one that was signed. Nothing was moved;
+                nothing will be until a person has looked.
+            LogUnavailable: Signing failed. Nothing was moved.
+        """
+        now = self._clock.now()
+        try:
+            async with self._database.begin() as connection:
+                await self._lock(connection)
+                moved = await self._integrate(connection, limit, now)
+                waiting = await oldest_pending(connection, self._tables)
+        except BaseException:
+            self._good_at = None
+            raise
+        self._good_at = now
+        self._waiting_since = waiting
+        return moved
+
+    async def _lock(self, connection: AsyncConnection) -> None:
+        head = self._tables.head
+        # SQLite: BEGIN IMMEDIATE has locked already. PostgreSQL: the row is made once, then locked.
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        await connection.execute(
+            dialect.insert(head).values(id=1, origin=self._origin).on_conflict_do_nothing()
+        )
+        origin = await connection.scalar(
+            select(head.c.origin).where(head.c.id == 1).with_for_update()
+        )
+        if origin != self._origin:
+            raise LogInconsistent("this database holds the log of another origin")
+
+    async def _integrate(self, connection: AsyncConnection, limit: int, now: datetime) -> int:
+        last = await newest_checkpoint(connection, self._tables)
+        edge = await self._verified_edge(connection, last)
+        bodies = await self._take_pending(connection, limit)
+        if bodies or last is None or now - last.issued_at >= IDLE:
+            await append(connection, self._tables, edge, bodies)
+            await self._sign(connection, edge, now)
+        return len(bodies)
+
+    async def _verified_edge(
+        self, connection: AsyncConnection, last: StoredCheckpoint | None
+    ) -> Edge:
+        # What is stored must be what was signed; otherwise the next signature would cover it up.
+        size = await log_size(connection, self._tables)
+        if size != (0 if last is None else last.size):
+            raise LogInconsistent("the entries are not those of the last checkpoint")
+        edge = await load_edge(connection, self._tables, size)
+        if last is not None and edge.root() != last.root:
+            raise LogInconsistent("the stored tree is not the one that was signed")
+        return edge
+
+    async def _take_pending(self, connection: AsyncConnection, limit: int) -> list[bytes]:
+        pending = self._tables.leaf_pending
+        chosen = select(pending.c.id).order_by(pending.c.id).limit(limit).scalar_subquery()
+        rows = await connection.execute(
+            delete(pending).where(pending.c.id.in_(chosen)).returning(pending.c.id, pending.c.body)
+        )
+        return [row.body for row in sorted(rows, key=lambda row: row.id)]
+
+    async def _sign(self, connection: AsyncConnection, edge: Edge, now: datetime) -> None:
+        checkpoint = Checkpoint(self._origin, edge.size, edge.root())
+        try:
+            signed = sign_checkpoint(checkpoint, self._signers, now)
+        except Exception as error:
+            raise LogUnavailable("the log's key cannot sign") from error
+        await connection.execute(
+            self._tables.checkpoint.insert().values(
+                size=checkpoint.size,
+                root=checkpoint.root,
+                issued_at=now,
+                note=signed.note.to_text(),
+            )
+        )
