@@ -1,0 +1,102 @@
+"""Words that several bodies share: urgency, services, and the model they stand on.
+
+Services follow the list of the inter-agency referral form (IASC MHPSS reference group) and
+Primero's service types, reduced to what a referral asks for.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from schemas.base import FreeText, Instant, ProtectedModel, ShortText
+
+Note = Annotated[FreeText, Field(max_length=4000)]
+"""A remark that a person wrote. Optional everywhere."""
+
+
+class Urgency(StrEnum):
+    """How soon an answer is needed; the inter-agency form's three steps."""
+
+    EMERGENCY = "emergency"
+    URGENT = "urgent"
+    NORMAL = "normal"
+
+
+class Service(StrEnum):
+    """What a person is referred for."""
+
+    CASE_MANAGEMENT = "case_management"
+    SHELTER = "shelter"
+    HEALTH = "health"
+    MENTAL_HEALTH = "mental_health"
+    LEGAL_AID = "legal_aid"
+    MATERIAL_ASSISTANCE = "material_assistance"
+    EDUCATION_TRAINING = "education_training"
+    EMPLOYMENT = "employment"
+    FAMILY_SUPPORT = "family_support"
+    CHILD_PROTECTION = "child_protection"
+    PROTECTION = "protection"
+    INTERPRETATION = "interpretation"
+    DOCUMENTATION = "documentation"
+    RETURN_ASSISTANCE = "return_assistance"
+    REINTEGRATION = "reintegration"
+    OTHER = "other"
+
+
+class DeclineReason(StrEnum):
+    """Why a request is declined; a reason is required, an explanation is not."""
+
+    NO_CAPACITY = "no_capacity"
+    OUT_OF_MANDATE = "out_of_mandate"
+    UNSAFE = "unsafe"
+    NOT_FOUND = "not_found"
+    NO_CONSENT = "no_consent"
+    DECLINED_BY_PERSON = "declined_by_person"
+    LANGUAGE = "language"
+    OTHER = "other"
+
+
+class Body(ProtectedModel):
+    """The base of all bodies."""
+
+    def event(self) -> str | None:
+        """The state machine's event if this body says more than its type does; else None."""
+        return None
+
+
+class ReasonedDecline(Body):
+    """A decline: a code, and words only where the code is `other`."""
+
+    reason: DeclineReason
+    note: Note | None = None
+
+    @model_validator(mode="after")
+    def _other_needs_words(self) -> ReasonedDecline:
+        if self.reason is DeclineReason.OTHER and self.note is None:
+            raise ValueError("reason other needs a note")
+        return self
+
+
+class Meeting(ProtectedModel):
+    """A first meeting: when, where, with whom (a role, not a name)."""
+
+    at: Instant
+    place: ShortText
+    with_role: ShortText
+
+
+class Period(ProtectedModel):
+    """Whole days, both included."""
+
+    first: date
+    last: date
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Period:
+        if self.last < self.first:
+            raise ValueError("a period ends after it begins")
+        return self

@@ -1,0 +1,95 @@
+"""Every message type as data, and the one check that a message is what its type says.
+
+Only gateways read this: the hub is blind to types, and an import contract keeps it so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pydantic import ValidationError
+
+from schemas.base import paths_of
+from schemas.bodies.common import Body
+from schemas.errors import SchemaRefused, UnknownType
+from schemas.families import consent, referral, safety, transfer
+from schemas.families.base import Direction, MessageType
+from schemas.message import Message
+
+__all__ = ["Direction", "MessageType", "catalogue", "check_message", "message_type"]
+
+catalogue: Mapping[str, MessageType] = MappingProxyType(
+    {row.name: row for family in (consent, referral, transfer, safety) for row in family.TYPES}
+)
+"""All message types by name."""
+
+
+def message_type(name: str) -> MessageType:
+    """The row of one type.
+
+    Raises:
+        UnknownType: No such type; the name, which the sender chose, is not repeated.
+    """
+    try:
+        return catalogue[name]
+    except KeyError:
+        raise UnknownType() from None
+
+
+def check_message(message: Message) -> Body:
+    """The typed body of a message whose sections are those that its type requires and permits.
+
+    The content of the sections is checked by `schemas.sections`; whether they may travel, by the
+    content rules.
+
+    Raises:
+        UnknownType: The catalogue has no such type.
+        SchemaRefused: Names each wrong path and rule, never a value.
+    """
+    row = message_type(message.type)
+    where = [
+        f"sections.{section}: missing"
+        for section in sorted(row.required_sections - message.sections.keys())
+    ]
+    carried = {*message.sections, *(file.section for file in message.attachments)}
+    if any(not row.permits(section) for section in carried):
+        # The sender chose the key, and an unknown key may say anything; so only known ids go out.
+        where += [f"sections.{name}: not-permitted" for name in _nameable(carried, row)]
+    body: Body | None = None
+    try:
+        body = row.body.model_validate_json(json.dumps(message.body, allow_nan=False))
+    except ValidationError as error:
+        where += [f"body.{path}" for path in paths_of(error)]
+    except (TypeError, ValueError):
+        where.append("body: not-json")
+    if where or body is None:
+        raise SchemaRefused(where=tuple(where[:20]))
+    return body
+
+
+def _nameable(carried: set[str], row: MessageType) -> list[str]:
+    return sorted(
+        {name if name in SECTION_IDS else "?" for name in carried if not row.permits(name)}
+    )
+
+
+SECTION_IDS = frozenset(
+    {
+        "case_admin",
+        "identity_core",
+        "demographics_language",
+        "nationality_documents",
+        "contact_location",
+        "family_dependants",
+        "guardian_child",
+        "identification_status",
+        "trafficking_experience",
+        "risk_security",
+        "vulnerability_needs",
+        "services_support",
+        "health_general",
+    }
+)
+"""The sections of this version of the language."""
