@@ -1,0 +1,178 @@
+"""`referral answer`: what the recipient of a referral says, and what its sender replies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from broker.cli.drafting import body_options, reply, words
+from broker.cli.local import LocalApi, with_gateway
+from broker.cli.output import current
+from broker.cli.root import ReferralGroup
+
+
+@click.group(cls=ReferralGroup)
+def answer() -> None:
+    """Answer a referral. MESSAGE is the id of what is answered; see `referral inbox`.
+
+    Notes, questions and answers are free text, so they come from a file or standard input.
+    """
+
+
+def _send(api: LocalApi, message: str, type_name: str, body: dict[str, Any]) -> None:
+    current().result(reply(api, message, type_name, body))
+
+
+def _role(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--role",
+        default="case worker",
+        show_default=True,
+        help="Who acts: a role and not a name.",
+    )(command)
+
+
+def _note(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--note", metavar="FILE", help="A remark, in a file, or - for stdin.")(
+        command
+    )
+
+
+@answer.command()
+@with_gateway
+@click.argument("message")
+@_role
+@body_options
+def received(api: LocalApi, message: str, role: str, body: dict[str, Any]) -> None:
+    """Say that a person, not only a machine, took a referral up."""
+    _send(api, message, "referral.received", {"worker_role": role, **body})
+
+
+@answer.command()
+@with_gateway
+@click.argument("message")
+@click.option("--service", "services", multiple=True, help="Only this one; may be repeated.")
+@_role
+@_note
+@body_options
+def accept(
+    api: LocalApi,
+    message: str,
+    services: tuple[str, ...],
+    role: str,
+    note: str | None,
+    body: dict[str, Any],
+) -> None:
+    """Accept a referral, whole or service by service."""
+    content: dict[str, Any] = {"worker_role": role, "services": list(services), **words(note=note)}
+    _send(api, message, "referral.accept", {**content, **body})
+
+
+@answer.command()
+@with_gateway
+@click.argument("message")
+@click.option("--reason", required=True, help="A code, for example no_capacity or language.")
+@_note
+@body_options
+def decline(
+    api: LocalApi, message: str, reason: str, note: str | None, body: dict[str, Any]
+) -> None:
+    """Decline a referral. It needs no consent; the reason is a code."""
+    _send(api, message, "referral.decline", {"reason": reason, **words(note=note), **body})
+
+
+@answer.command()
+@with_gateway
+@click.argument("message")
+@click.option("--question", required=True, metavar="FILE", help="In a file, or - for stdin.")
+@click.option("--about", multiple=True, metavar="SECTION[.FIELD]", help="What it asks for.")
+@body_options
+def ask(
+    api: LocalApi,
+    message: str,
+    question: str,
+    about: tuple[str, ...],
+    body: dict[str, Any],
+) -> None:
+    """Ask about a referral without deciding; its deadline stands still meanwhile."""
+    content = {**words(question=question), "fields": list(about)}
+    _send(api, message, "referral.clarify.request", {**content, **body})
+
+
+@answer.command("reply")
+@with_gateway
+@click.argument("message")
+@click.option("--answer", "text", required=True, metavar="FILE", help="In a file, or - for stdin.")
+@click.option("--withheld", multiple=True, metavar="SECTION[.FIELD]", help="What is not given.")
+@body_options
+def reply_to(
+    api: LocalApi,
+    message: str,
+    text: str,
+    withheld: tuple[str, ...],
+    body: dict[str, Any],
+) -> None:
+    """Reply to a question. MESSAGE is the question."""
+    content = {**words(answer=text), "withheld": list(withheld)}
+    _send(api, message, "referral.clarify.reply", {**content, **body})
+
+
+@answer.command()
+@with_gateway
+@click.argument("message")
+@click.option("--progress", required=True, help="A code, for example started or scheduled.")
+@_note
+@body_options
+def interim(
+    api: LocalApi, message: str, progress: str, note: str | None, body: dict[str, Any]
+) -> None:
+    """Report on the way."""
+    _send(api, message, "referral.interim", {"progress": progress, **words(note=note), **body})
+
+
+@answer.command()
+@with_gateway
+@click.argument("message")
+@click.option("--result", required=True, help="A code, for example service_given.")
+@_note
+@body_options
+def outcome(
+    api: LocalApi, message: str, result: str, note: str | None, body: dict[str, Any]
+) -> None:
+    """Close a referral with what came of it."""
+    _send(api, message, "referral.outcome", {"result": result, **words(note=note), **body})
+
+
+@answer.command()
+@with_gateway
+@click.argument("message")
+@click.option("--reason", required=True, help="A code, for example no_longer_needed.")
+@_note
+@body_options
+def cancel(
+    api: LocalApi, message: str, reason: str, note: str | None, body: dict[str, Any]
+) -> None:
+    """Ask to cancel a referral of ours; an outcome that crosses it stands."""
+    content = {"reason": reason, **words(note=note)}
+    _send(api, message, "referral.cancel.request", {**content, **body})
+
+
+@answer.command("confirm-cancel")
+@with_gateway
+@click.argument("message")
+@body_options
+def confirm_cancel(api: LocalApi, message: str, body: dict[str, Any]) -> None:
+    """Confirm a cancellation. MESSAGE is the request to cancel."""
+    _send(api, message, "referral.cancel.confirm", body)
+
+
+@answer.command()
+@with_gateway
+@click.argument("message")
+@_role
+@body_options
+def alert(api: LocalApi, message: str, role: str, body: dict[str, Any]) -> None:
+    """Say that a person took a safety alert over."""
+    _send(api, message, "safety.ack", {"taken_over_by": role, **body})

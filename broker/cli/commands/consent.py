@@ -1,0 +1,109 @@
+"""`referral consent` and `referral withdraw`: what a person agreed to, and no longer agrees to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from broker.cli.drafting import read_object
+from broker.cli.local import LocalApi, with_gateway
+from broker.cli.output import current
+from broker.cli.root import ReferralCommand, ReferralGroup
+
+
+@click.group(cls=ReferralGroup)
+def consent() -> None:
+    """Record what a person agreed to. One grant is for one person and one recipient."""
+
+
+def scopes_of(texts: tuple[str, ...]) -> list[dict[str, str]]:
+    """`purpose:section,section` as the API takes it.
+
+    Raises:
+        click.UsageError: Not of that form.
+    """
+    scopes = []
+    for text in texts:
+        purpose, colon, sections = text.partition(":")
+        if not colon or not purpose or not sections:
+            raise click.UsageError(f"a scope is PURPOSE:SECTION[,SECTION…], not {text!r}")
+        scopes += [{"purpose": purpose, "section": name} for name in sections.split(",") if name]
+    return scopes
+
+
+@consent.command()
+@with_gateway
+@click.option("--to", required=True, metavar="PARTICIPANT")
+@click.option("--case", "case_ref", required=True, metavar="REF")
+@click.option("--scope", "texts", multiple=True, required=True, metavar="PURPOSE:SECTION,…")
+@click.option("--principal", required=True, help="Pseudonym of the person; never a name.")
+@click.option("--until", "valid_until", required=True, metavar="YYYY-MM-DD")
+@click.option("--language", required=True, metavar="ISO-639-3", help="In which it was explained.")
+@click.option("--notice", required=True, help="Version of the notice that was given.")
+@click.option(
+    "--how", type=click.Choice(["read", "read-out", "pictogram", "audio"]), default="read-out"
+)
+@click.option("--child", is_flag=True, help="A child, or presumed to be one.")
+@click.option("--guardian", metavar="FILE", help="The guardian's decision and the child's view.")
+@click.option("--derived-from", metavar="GRANT", help="The grant under which the data came.")
+def record(
+    api: LocalApi,
+    to: str,
+    case_ref: str,
+    texts: tuple[str, ...],
+    child: bool,
+    guardian: str | None,
+    derived_from: str | None,
+    **given: Any,
+) -> None:
+    """Record a consent, register its grant at the hub and tell the recipient, sealed."""
+    body = {
+        "to": to,
+        "case_ref": case_ref,
+        "scopes": scopes_of(texts),
+        **given,
+        "presumed_child": child,
+        "guardian": read_object(guardian) or None,
+        "derived_from": derived_from,
+    }
+    found = {name: value for name, value in body.items() if value is not None}
+    current().result(api.post("/v1/consents", found))
+
+
+@consent.command("list")
+@with_gateway
+def list_(api: LocalApi) -> None:
+    """Consents given to others and received from them."""
+    current().rows(
+        api.list("/v1/consents", "consents"),
+        ("grant", "sender", "recipient", "state", "until", "case_ref"),
+    )
+
+
+@consent.command()
+@with_gateway
+@click.argument("grant")
+@click.option("--erasures", is_flag=True, help="Who has erased what, and who has not said so.")
+def show(api: LocalApi, grant: str, erasures: bool) -> None:
+    """One grant: its state and scopes."""
+    path = f"/v1/erasures/{grant}" if erasures else f"/v1/consents/{grant}"
+    current().result(api.get(path))
+
+
+@click.command(cls=ReferralCommand)
+@with_gateway
+@click.argument("grant")
+@click.option("--scope", "texts", multiple=True, metavar="PURPOSE:SECTION,…", help="Only this.")
+@click.option("--reason", help="Who asked, as a code; the person owes nobody a reason.")
+def withdraw(api: LocalApi, grant: str, texts: tuple[str, ...], reason: str | None) -> None:
+    """Withdraw a consent, or narrow it with --scope.
+
+    It takes effect here at once, with the hub down too, and reaches everybody who has a copy.
+    """
+    body: dict[str, Any] = {}
+    if texts:
+        body["scopes"] = scopes_of(texts)
+    if reason:
+        body["reason"] = reason
+    current().result(api.post(f"/v1/consents/{grant}/withdraw", body))

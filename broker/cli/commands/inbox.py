@@ -1,0 +1,45 @@
+"""`referral inbox` and `referral show`: what came and went, and one message."""
+
+from __future__ import annotations
+
+import click
+
+from broker.cli.local import LocalApi, with_gateway
+from broker.cli.output import current
+from broker.cli.root import ReferralCommand
+
+COLUMNS = ("id", "type", "partner", "state", "case_ref", "at")
+
+
+@click.command(cls=ReferralCommand)
+@with_gateway
+@click.option("--sent", is_flag=True, help="What went out, instead of what came in.")
+@click.option("--state", help="Only messages in this state.")
+@click.option("--quarantine", is_flag=True, help="What was held back as suspect.")
+@click.option("--alarms", is_flag=True, help="What did not happen in time.")
+def inbox(api: LocalApi, sent: bool, state: str | None, quarantine: bool, alarms: bool) -> None:
+    """List messages: ids, types and states. Content is shown by `referral show --open` only."""
+    if quarantine:
+        current().rows(api.list("/v1/quarantine", "items"), ("id", "partner", "code", "at"))
+    elif alarms:
+        current().rows(api.list("/v1/alarms", "items"), ("id", "kind", "code", "at"))
+    else:
+        box = "outbox" if sent else "inbox"
+        current().rows(api.list("/v1/messages", "messages", box=box, state=state), COLUMNS)
+
+
+@click.command(cls=ReferralCommand)
+@with_gateway
+@click.argument("message")
+@click.option(
+    "--open", "opened", is_flag=True, help="Read it: the sender is told that it was read."
+)
+@click.option("--thread", is_flag=True, help="MESSAGE is a thread: its states and its owner.")
+def show(api: LocalApi, message: str, opened: bool, thread: bool) -> None:
+    """Show one message: its header and the facts known of it; with --open its content."""
+    if thread:
+        current().result(api.get(f"/v1/threads/{message}"))
+    elif opened:
+        current().result(api.post(f"/v1/messages/{message}/open"))
+    else:
+        current().result(api.get(f"/v1/messages/{message}"))

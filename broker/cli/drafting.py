@@ -1,0 +1,149 @@
+"""From options to a message draft, as the gateway's API takes it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from broker.cli.local import LocalApi
+from schemas.errors import NotFound, Refused
+
+
+def read_object(source: str | None) -> dict[str, Any]:
+    """Read a JSON object from a file, or from standard input (`-`); nothing is an empty one.
+
+    Raises:
+        click.UsageError: It is not a JSON object.
+    """
+    if source is None:
+        return {}
+    text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise click.UsageError(f"{source} is not JSON") from None
+    if not isinstance(value, dict):
+        raise click.UsageError(f"{source} is not a JSON object")
+    return value
+
+
+def with_fields(body: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Add `name=value` pairs to a body; a value that is JSON is taken as JSON, else as text.
+
+    Raises:
+        click.UsageError: No `=`.
+    """
+    merged = dict(body)
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--set wants NAME=VALUE, not {assignment!r}")
+        try:
+            merged[name] = json.loads(text)
+        except ValueError:
+            merged[name] = text
+    return merged
+
+
+def body_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--body FILE` and `--set NAME=VALUE`; the command gets them joined, as `body`."""
+
+    def joined(*args: Any, body: str | None, assignments: tuple[str, ...], **kwargs: Any) -> Any:
+        return command(*args, body=with_fields(read_object(body), assignments), **kwargs)
+
+    joined.__name__ = command.__name__
+    joined.__doc__ = command.__doc__
+    joined.__dict__.update(command.__dict__)
+    joined = click.option("--body", metavar="FILE", help="Body fields as a JSON file, or -.")(
+        joined
+    )
+    return click.option(
+        "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A body field."
+    )(joined)
+
+
+def words(**sources: str | None) -> dict[str, str]:
+    """Free text from files or standard input (`-`), so that it is in no shell's history."""
+    found = {}
+    for name, source in sources.items():
+        if source is not None:
+            with click.open_file(source, encoding="utf-8") as handle:
+                found[name] = handle.read().strip()
+    return found
+
+
+def casefile_body(sections: Iterable[str]) -> dict[str, Any]:
+    """The body of a case file that travels in one message: its manifest."""
+    return {
+        "part": 1,
+        "parts": 1,
+        "manifest": [{"kind": "section", "name": name} for name in sections],
+    }
+
+
+def case_from_file(api: LocalApi, path: Path, case_ref: str | None) -> dict[str, Any]:
+    """Take one case from a national file, through the gateway's adapter.
+
+    Raises:
+        Refused: The adapter refused the row that was asked for, or the file.
+        NotFound: No such case in the file.
+        click.UsageError: Several cases and none was chosen.
+    """
+    answer = api.post("/v1/drafts", {"adapter": "files", "file": str(path.resolve())})
+    cases = {str(case["case_ref"]): dict(case) for case in answer.get("cases", [])}
+    refused = answer.get("refused", [])
+    if case_ref is None:
+        if len(cases) != 1:
+            raise click.UsageError(f"{len(cases)} cases in {path.name}: choose one with --case")
+        return next(iter(cases.values()))
+    if case_ref in cases:
+        return cases[case_ref]
+    for row in refused:
+        if row.get("case_ref") == case_ref:
+            raise Refused("the adapter refused this row", where=(str(row.get("reason")),))
+    raise NotFound(f"no case {case_ref} in {path.name}; {len(refused)} rows were refused")
+
+
+def preview(answer: Mapping[str, Any]) -> str:
+    """What a dry run found, for a person: the clear part first, then what is sealed to whom."""
+    lines = ["Travels in the clear (the hub and the queue see this):"]
+    lines += [f"  {name}: {_short(value)}" for name, value in answer.get("clear", {}).items()]
+    lines.append("Sealed (only the recipient's key opens it):")
+    for part, content in answer.get("sealed", {}).items():
+        lines.append(f"  {part}:")
+        if isinstance(content, Mapping):
+            lines += [f"    {name}: {_short(value)}" for name, value in content.items()]
+        else:
+            lines.append(f"    {_short(content)}")
+    lines.append("Nothing was sent.")
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def reply(
+    api: LocalApi,
+    message: str,
+    type_name: str,
+    body: Mapping[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """Answer a message: same thread, to the other side, about the same case."""
+    answered = api.get(f"/v1/messages/{message}")
+    draft = {
+        "type": type_name,
+        "to": answered["partner"],
+        "case_ref": answered["case_ref"],
+        "thread": answered["thread"],
+        "in_reply_to": message,
+        "body": dict(body),
+        **{name: value for name, value in more.items() if value is not None},
+    }
+    return api.post("/v1/messages", draft)
