@@ -29,7 +29,8 @@ class CodeList:
     aliases: Mapping[str, str]
     """Other spellings of the same code. Read from files, never written, never on the wire."""
     definition_only: tuple[str, ...] = ()
-    """Codes that the standard defines in prose but leaves out of this list (HTCDS quirk)."""
+    """Codes that the standard defines in prose but leaves out of this list (an HTCDS quirk). They
+    form a list of their own, named `<list>:defined`."""
 
     def __contains__(self, code: object) -> bool:
         return code in self.codes
@@ -45,6 +46,7 @@ def _lists(standard: str) -> Mapping[str, CodeList]:
     content = tomllib.loads(_text(f"{standard}.toml"))
     aliases = content.get("aliases", {})
     extra = content.get("definition_only", {})
+    lists = content["lists"] | {f"{name}:defined": codes for name, codes in extra.items()}
     return MappingProxyType(
         {
             name: CodeList(
@@ -55,7 +57,7 @@ def _lists(standard: str) -> Mapping[str, CodeList]:
                 aliases=MappingProxyType(aliases.get(name, {})),
                 definition_only=tuple(extra.get(name, ())),
             )
-            for name, codes in content["lists"].items()
+            for name, codes in lists.items()
         }
     )
 

@@ -41,7 +41,7 @@ class TraffickingExperience(ProtectedModel):
     ] = ()
     methods_of_control_defined: Annotated[
         Annotated[
-            tuple[Annotated[str, defined_only(HTCDS, _CONTROL)], ...],
+            tuple[Annotated[str, *defined_only(HTCDS, _CONTROL)], ...],
             AfterValidator(no_repeats),
         ],
         Column("x_methods_of_control_defined"),

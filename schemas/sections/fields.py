@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from enum import Enum
 from functools import lru_cache
-from typing import Annotated, Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 
 import phonenumbers
 from edtf import parse_edtf
@@ -54,6 +56,31 @@ class Column:
         return described
 
 
+class Kind(Enum):
+    """What a field's text means, for whoever reads or writes other spellings of it."""
+
+    TEXT = "text"
+    CODE = "code"
+    DAY = "day"
+    PARTIAL_DATE = "partial date"
+    COUNTRY = "country"
+    LANGUAGE = "language"
+    SCRIPT = "script"
+    PHONE = "phone"
+    DEGREES = "degrees"
+    NUMBER = "number"
+    YES_NO = "yes or no"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A field as seen from outside: its kind, its code list, whether it holds several."""
+
+    kind: Kind
+    codes: codes.CodeList | None = None
+    many: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class CodedBy:
     """Marks a field with its code list, for whoever reads or writes other spellings of it."""
@@ -91,9 +118,10 @@ def one_of(standard: str, name: str) -> tuple[CodedBy, AfterValidator]:
     return coded, _only(frozenset(coded.codes.codes))
 
 
-def defined_only(standard: str, name: str) -> AfterValidator:
-    """Annotation of a code that the standard defines but leaves out of the list of that name."""
-    return _only(frozenset(codes.code_list(standard, name).definition_only))
+def defined_only(standard: str, name: str) -> tuple[CodedBy, AfterValidator]:
+    """Annotations of a code that the standard defines but leaves out of the list of that name."""
+    coded = CodedBy(standard, f"{name}:defined")
+    return coded, _only(frozenset(coded.codes.codes))
 
 
 def no_repeats(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -121,6 +149,7 @@ def _to_day(value: object) -> object:
 
 Day = Annotated[
     date,
+    Kind.DAY,
     BeforeValidator(_to_day),
     PlainSerializer(date.isoformat, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date"}),
@@ -144,6 +173,7 @@ def _is_partial_date(value: str) -> str:
 
 PartialDate = Annotated[
     str,
+    Kind.PARTIAL_DATE,
     StringConstraints(max_length=11),
     AfterValidator(_is_partial_date),
     WithJsonSchema({"type": "string", "pattern": f"^{_PARTIAL.pattern}$"}),
@@ -234,7 +264,10 @@ def _is_coarse(value: float) -> float:
 
 
 Country = Annotated[
-    str, AfterValidator(_is_country), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}$"})
+    str,
+    Kind.COUNTRY,
+    AfterValidator(_is_country),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}$"}),
 ]
 """ISO 3166-1 alpha-2, or XK."""
 
@@ -246,12 +279,16 @@ Subdivision = Annotated[
 """ISO 3166-2 in form, as `CN-YN`; only the country part is checked against a list."""
 
 Language = Annotated[
-    str, AfterValidator(_is_language), WithJsonSchema({"type": "string", "pattern": "^[a-z]{3}$"})
+    str,
+    Kind.LANGUAGE,
+    AfterValidator(_is_language),
+    WithJsonSchema({"type": "string", "pattern": "^[a-z]{3}$"}),
 ]
 """ISO 639-3."""
 
 Script = Annotated[
     str,
+    Kind.SCRIPT,
     AfterValidator(_is_script),
     WithJsonSchema({"type": "string", "pattern": "^[A-Z][a-z]{3}$"}),
 ]
@@ -259,6 +296,7 @@ Script = Annotated[
 
 Phone = Annotated[
     str,
+    Kind.PHONE,
     AfterValidator(_is_phone),
     WithJsonSchema({"type": "string", "pattern": r"^\+[1-9]\d{1,14}$"}),
 ]
@@ -268,8 +306,8 @@ Email = Annotated[
     ShortText, StringConstraints(pattern=r"^[^@\s,;]{1,64}@[^@\s,;]+\.[^@\s,;]+$", max_length=200)
 ]
 
-Latitude = Annotated[float, Field(ge=-90, le=90), AfterValidator(_is_coarse)]
-Longitude = Annotated[float, Field(ge=-180, le=180), AfterValidator(_is_coarse)]
+Latitude = Annotated[float, Kind.DEGREES, Field(ge=-90, le=90), AfterValidator(_is_coarse)]
+Longitude = Annotated[float, Kind.DEGREES, Field(ge=-180, le=180), AfterValidator(_is_coarse)]
 """Degrees with at most two decimals (about a kilometre): enough to plan, too coarse to find a door."""
 
 Age = Annotated[int, Field(ge=0, le=130)]
@@ -278,6 +316,32 @@ Age = Annotated[int, Field(ge=0, le=130)]
 Count = Annotated[int, Field(ge=0, le=99)]
 
 Texts = Annotated[tuple[ShortText, ...], Field(max_length=20)]
+
+
+_PLAIN = {str: Kind.TEXT, bool: Kind.YES_NO, int: Kind.NUMBER}
+
+
+def shape_of(annotation: Any) -> Shape:
+    """Read a field's shape off its annotation.
+
+    Raises:
+        TypeError: A field that is not text, code, number, day or a list of these has no shape.
+    """
+    if annotation in _PLAIN:
+        return Shape(_PLAIN[annotation])
+    inner, *marks = get_args(annotation) or (None,)
+    if get_origin(annotation) is Annotated:
+        for mark in marks:
+            if isinstance(mark, Kind):
+                return Shape(mark)
+            if isinstance(mark, CodedBy):
+                return Shape(Kind.CODE, mark.codes)
+        return shape_of(inner)
+    if get_origin(annotation) is tuple and marks == [...]:
+        return replace(shape_of(inner), many=True)
+    if marks == [NoneType]:
+        return shape_of(inner)
+    raise TypeError(f"no shape for {annotation}")
 
 
 def column_of(metadata: list[Any]) -> Column | None:
@@ -294,12 +358,14 @@ __all__ = [
     "Day",
     "Email",
     "FreeText",
+    "Kind",
     "Language",
     "Latitude",
     "Longitude",
     "PartialDate",
     "Phone",
     "Script",
+    "Shape",
     "ShortText",
     "Subdivision",
     "Texts",
@@ -309,4 +375,5 @@ __all__ = [
     "no_repeats",
     "one_of",
     "possibly_child",
+    "shape_of",
 ]
