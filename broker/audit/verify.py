@@ -10,176 +10,50 @@ passed, up to when, and whose keys one must believe for it. Bad content never ra
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, utils
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from broker.audit.checkpoint import SignedCheckpoint, open_checkpoint
 from broker.audit.merkle import leaf_hash, verify_inclusion
 from broker.audit.note import MAX_NOTE
+from broker.audit.offline import (
+    LEAF_LABEL,
+    Failed,
+    TrustedKey,
+    list_of,
+    object_of,
+    read_leaf,
+    strict_json,
+    text_of,
+    thumbprint,
+    unb64u,
+    verify_signature,
+)
 from broker.audit.policy import Policy
 from broker.audit.tiles import WIDTH, Edge, Tile, entries_path, read_bundle, tile_path
 from broker.audit.tlog_proof import parse_proof
+from broker.audit.verdict import Check, FactFound, Seen, Verdict
 from schemas.errors import BrokerError
 
+__all__ = [
+    "Asked",
+    "Check",
+    "FactFound",
+    "Seen",
+    "TrustedKey",
+    "Verdict",
+    "verify_log",
+    "verify_proof",
+    "verify_proof_file",
+]
+
 MAX_PROOF_FILE = 1024 * 1024
-LEAF_LABEL = b"referral-broker/1 leaf\n"
 EVIDENCE_TYP = "referral-evidence+jws"
-_B64U = re.compile(r"[A-Za-z0-9_-]*")
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
-_EVENT = re.compile(r"[a-z-]{1,40}:[a-z-]{1,40}")
-_FILE_MEMBERS = {"evidence", "leaf", "opening", "proof", "directory_version", "keys"}
-
-
-# --- what comes out ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at. `detail` says why it failed, or what was found."""
-
-    name: str
-    passed: bool
-    detail: str
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Somebody's signed statement that the log's head was this one at that time."""
-
-    name: str
-    key_id: str
-    at: datetime | None
-    """None for the log's plain signature, which has no date."""
-    is_witness: bool
-
-
-@dataclass(frozen=True)
-class FactFound:
-    """A fact that the evidence states."""
-
-    fact: str
-    envelope: str
-    digest: str
-    at: str
-
-
-@dataclass
-class Verdict:
-    """What was proven. Only if `proven` does the rest stand; otherwise `checks` says what broke."""
-
-    checks: list[Check] = field(default_factory=list)
-    origin: str = ""
-    log_size: int = 0
-    index: int | None = None
-    """Where the leaf stands; None for a whole log."""
-    event: str = ""
-    recorded_at: str = ""
-    """The time in the leaf, by the log's own clock."""
-    stated_by: str = ""
-    """The participant that the evidence names as its author."""
-    signed_by: str = ""
-    """The key id (RFC 7638) that signed the evidence."""
-    key_from: str = ""
-    """`directory`, or `proof file`: then nobody but the file says whose key this is."""
-    directory_version: int = 0
-    facts: list[FactFound] = field(default_factory=list)
-    seen: list[Seen] = field(default_factory=list)
-    events: dict[str, int] = field(default_factory=dict)
-    """For a whole log: how many leaves of each event."""
-    first_at: str = ""
-    last_at: str = ""
-
-    @property
-    def proven(self) -> bool:
-        return bool(self.checks) and all(check.passed for check in self.checks)
-
-    @property
-    def no_later_than(self) -> datetime | None:
-        """The earliest date that anybody signed over a head which holds it."""
-        return min((seen.at for seen in self.seen if seen.at), default=None)
-
-    @property
-    def up_to(self) -> datetime | None:
-        """The newest date that anybody signed: nothing is proven of what came after."""
-        return max((seen.at for seen in self.seen if seen.at), default=None)
-
-    def lines(self) -> list[str]:
-        """The verdict in plain words."""
-        said = [
-            f"{'ok  ' if check.passed else 'FAIL'} {check.name}"
-            + (f": {check.detail}" if check.detail else "")
-            for check in self.checks
-        ]
-        if not self.proven:
-            return [*said, "NOT PROVEN."]
-        for fact in self.facts:
-            said.append(f"{self.stated_by} states: {fact.fact} {fact.envelope} at {fact.at}")
-        if self.key_from == "proof file":
-            said.append("whose key signed the evidence is the proof file's word alone")
-        if self.index is not None:
-            said.append(f"entry {self.index} of {self.log_size} in the log {self.origin}")
-        else:
-            said.append(f"all {self.log_size} entries of the log {self.origin}")
-        for seen in self.seen:
-            who = "witness" if seen.is_witness else "log"
-            when = f" on {_when(seen.at)}" if seen.at else ""
-            said.append(f"head signed by {who} {seen.name} (key {seen.key_id}){when}")
-        until = f"up to {_when(self.up_to)}" if self.up_to else "at a time that nobody signed"
-        return [*said, f"PROVEN, {until}."]
-
-    def to_dict(self) -> dict[str, object]:
-        """For `--json`."""
-        return {
-            "proven": self.proven,
-            "checks": [vars(check) for check in self.checks],
-            "origin": self.origin,
-            "log_size": self.log_size,
-            "index": self.index,
-            "event": self.event,
-            "recorded_at": self.recorded_at,
-            "stated_by": self.stated_by,
-            "signed_by": self.signed_by,
-            "key_from": self.key_from,
-            "directory_version": self.directory_version,
-            "facts": [vars(fact) for fact in self.facts],
-            "head_signed_by": [
-                {
-                    "name": seen.name,
-                    "key_id": seen.key_id,
-                    "at": _when(seen.at),
-                    "witness": seen.is_witness,
-                }
-                for seen in self.seen
-            ],
-            "no_later_than": _when(self.no_later_than),
-            "up_to": _when(self.up_to),
-            "events": self.events,
-            "first_at": self.first_at,
-            "last_at": self.last_at,
-        }
-
-
-@dataclass(frozen=True)
-class TrustedKey:
-    """A participant's public key as the reader's own directory gives it."""
-
-    participant: str
-    alg: str
-    jwk: Mapping[str, str]
+_FILE_MEMBERS = {"evidence", "leaf", "opening", "proof", "directory_version"}
 
 
 @dataclass(frozen=True)
@@ -238,10 +112,6 @@ def verify_proof(
     return verdict
 
 
-class _Failed(Exception):
-    """Ends a check."""
-
-
 class _Steps:
     def __init__(self, verdict: Verdict) -> None:
         self.verdict = verdict
@@ -252,7 +122,7 @@ class _Steps:
         detail: list[str] = []
         try:
             yield detail
-        except _Failed as failed:
+        except Failed as failed:
             self.verdict.checks.append(Check(name, False, str(failed)))
         except BrokerError as error:
             self.verdict.checks.append(Check(name, False, error.describe()))
@@ -291,17 +161,17 @@ class _ProofReader:
         # 5.
         head: SignedCheckpoint | None = None
         with self._steps.check("the checkpoint is signed") as detail:
-            proof = parse_proof(_text(file["proof"], "proof"))
+            proof = parse_proof(text_of(file["proof"], "proof"))
             head = _head(self._verdict, proof.checkpoint, self._policy, detail)
         # 6.
         with self._steps.check("the leaf is in the log") as detail:
             if head is None or not leaf:
-                raise _Failed("without a leaf and a checkpoint there is nothing to compare")
+                raise Failed("without a leaf and a checkpoint there is nothing to compare")
             checkpoint = head.checkpoint
             if not verify_inclusion(
                 proof.index, checkpoint.size, leaf_hash(leaf), proof.path, checkpoint.root
             ):
-                raise _Failed("the path does not lead to the checkpoint's root")
+                raise Failed("the path does not lead to the checkpoint's root")
             self._verdict.index = proof.index
             detail.append(f"entry {proof.index} of {checkpoint.size}")
         # 7.
@@ -311,37 +181,40 @@ class _ProofReader:
 
     def _members(self, data: bytes) -> dict[str, object]:
         if len(data) > MAX_PROOF_FILE:
-            raise _Failed("larger than a proof can be")
-        file = _object(_strict_json(data), "the file")
-        if file.keys() != _FILE_MEMBERS:
-            raise _Failed("its members are not those of a proof")
+            raise Failed("larger than a proof can be")
+        file = object_of(strict_json(data), "the file")
+        if file.keys() - {"keys"} != _FILE_MEMBERS:
+            raise Failed("its members are not those of a proof")
         version = file["directory_version"]
         if not isinstance(version, int) or isinstance(version, bool) or version < 0:
-            raise _Failed("directory_version is not a number")
+            raise Failed("directory_version is not a number")
         self._verdict.directory_version = version
         return file
 
     def _evidence(self, file: dict[str, object], detail: list[str]) -> None:
-        raw = _text(file["evidence"], "evidence").encode()
-        jws = _object(_strict_json(raw), "evidence")
+        raw = text_of(file["evidence"], "evidence").encode()
+        jws = object_of(strict_json(raw), "evidence")
         if jws.keys() != {"payload", "protected", "signature"}:
-            raise _Failed("not a flattened JWS")
-        protected, payload = _text(jws["protected"], "protected"), _text(jws["payload"], "payload")
-        header = _object(_strict_json(_unb64u(protected)), "protected header")
+            raise Failed("not a flattened JWS")
+        protected, payload = (
+            text_of(jws["protected"], "protected"),
+            text_of(jws["payload"], "payload"),
+        )
+        header = object_of(strict_json(unb64u(protected)), "protected header")
         if header.keys() != {"alg", "kid", "typ"} or header["typ"] != EVIDENCE_TYP:
-            raise _Failed("the header is not that of evidence")
-        kid = _text(header["kid"], "kid")
-        key = self._key(kid, file["keys"])
-        if _thumbprint(key.jwk) != kid:
-            raise _Failed("the key is not the one that the evidence names")
+            raise Failed("the header is not that of evidence")
+        kid = text_of(header["kid"], "kid")
+        key = self._key(kid, file.get("keys", []))
+        if thumbprint(key.jwk) != kid:
+            raise Failed("the key is not the one that the evidence names")
         if header["alg"] != key.alg:
-            raise _Failed("the key is for another algorithm")
-        signature = _unb64u(_text(jws["signature"], "signature"))
-        _verify_signature(key, signature, f"{protected}.{payload}".encode())
-        evidence = _object(_strict_json(_unb64u(payload)), "evidence")
-        by = _text(evidence.get("by"), "by")
+            raise Failed("the key is for another algorithm")
+        signature = unb64u(text_of(jws["signature"], "signature"))
+        verify_signature(key, signature, f"{protected}.{payload}".encode())
+        evidence = object_of(strict_json(unb64u(payload)), "evidence")
+        by = text_of(evidence.get("by"), "by")
         if by != key.participant:
-            raise _Failed("the key belongs to another participant than the evidence names")
+            raise Failed("the key belongs to another participant than the evidence names")
         self._verdict.stated_by, self._verdict.signed_by = by, kid
         self._verdict.facts = _facts(evidence)
         detail.append(f"by {by}, key {kid}, known from the {self._verdict.key_from}")
@@ -350,34 +223,34 @@ class _ProofReader:
         if self._trusted is not None:
             self._verdict.key_from = "directory"
             if kid not in self._trusted:
-                raise _Failed("the directory does not have the key that signed it")
+                raise Failed("the directory does not have the key that signed it")
             return self._trusted[kid]
         self._verdict.key_from = "proof file"
-        for item in _list(in_file, "keys"):
-            entry = _object(item, "key")
+        for item in list_of(in_file, "keys"):
+            entry = object_of(item, "key")
             if entry.get("kid") == kid:
-                jwk = _object(entry.get("jwk"), "jwk")
+                jwk = object_of(entry.get("jwk"), "jwk")
                 return TrustedKey(
-                    _text(entry.get("participant"), "participant"),
-                    _text(entry.get("alg"), "alg"),
-                    {name: _text(value, "jwk") for name, value in jwk.items()},
+                    text_of(entry.get("participant"), "participant"),
+                    text_of(entry.get("alg"), "alg"),
+                    {name: text_of(value, "jwk") for name, value in jwk.items()},
                 )
-        raise _Failed("the file does not have the key that signed it")
+        raise Failed("the file does not have the key that signed it")
 
     def _leaf(self, file: dict[str, object], detail: list[str]) -> bytes:
-        leaf = _unb64u(_text(file["leaf"], "leaf"))
-        found = _read_leaf(leaf)
-        opening = _object(file["opening"], "opening")
+        leaf = unb64u(text_of(file["leaf"], "leaf"))
+        found = read_leaf(leaf)
+        opening = object_of(file["opening"], "opening")
         if opening.keys() != {"salt", "subject"}:
-            raise _Failed("the opening is not a salt and a subject")
-        salt = _unb64u(_text(opening["salt"], "salt"))
-        subject = _unb64u(_text(opening["subject"], "subject"))
+            raise Failed("the opening is not a salt and a subject")
+        salt = unb64u(text_of(opening["salt"], "salt"))
+        subject = unb64u(text_of(opening["subject"], "subject"))
         if len(salt) != 32 or len(subject) != 32:
-            raise _Failed("salt or subject has another length")
+            raise Failed("salt or subject has another length")
         if hashlib.sha256(LEAF_LABEL + salt + subject).digest() != found.commitment:
-            raise _Failed("the opening does not open the leaf")
-        if subject != hashlib.sha256(_text(file["evidence"], "evidence").encode()).digest():
-            raise _Failed("the leaf is about something else than this evidence")
+            raise Failed("the opening does not open the leaf")
+        if subject != hashlib.sha256(text_of(file["evidence"], "evidence").encode()).digest():
+            raise Failed("the leaf is about something else than this evidence")
         self._verdict.event, self._verdict.recorded_at = found.event, found.time
         detail.append(f"{found.event} at {found.time}")
         return leaf
@@ -392,7 +265,7 @@ class _ProofReader:
             and asked.fact in (None, fact.fact)
         ]
         if not answers:
-            raise _Failed("it states nothing of the kind")
+            raise Failed("it states nothing of the kind")
         self._verdict.facts = answers
         detail.append(f"{len(answers)} of its facts")
 
@@ -435,14 +308,14 @@ def verify_log(folder: Path, policy: Policy, *, earlier: Sequence[bytes] = ()) -
     verdict.first_at, verdict.last_at = walker.first_at, walker.last_at
     with steps.check("the entries are those that were signed"):
         if walker.edge.size != head.checkpoint.size or walker.edge.root() != head.checkpoint.root:
-            raise _Failed("the root that follows from the entries is another")
+            raise Failed("the root that follows from the entries is another")
     if kept:
         with steps.check("the earlier checkpoints are of the same history") as detail:
             for item in kept:
                 if item.checkpoint.origin != head.checkpoint.origin:
-                    raise _Failed("a checkpoint is of another log")
+                    raise Failed("a checkpoint is of another log")
                 if walker.roots.get(item.checkpoint.size) != item.checkpoint.root:
-                    raise _Failed(f"the log had another history at size {item.checkpoint.size}")
+                    raise Failed(f"the log had another history at size {item.checkpoint.size}")
             detail.append(f"{len(kept)} checkpoints")
     return verdict
 
@@ -474,16 +347,16 @@ class _Walker:
         try:
             bodies = read_bundle(self._read(path))
         except ValueError:
-            raise _Failed(f"{path} is cut off") from None
+            raise Failed(f"{path} is cut off") from None
         if len(bodies) != count:
-            raise _Failed(f"{path} holds {len(bodies)} entries and not {count}")
+            raise Failed(f"{path} holds {len(bodies)} entries and not {count}")
         return bodies
 
     def _entry(self, body: bytes) -> None:
         try:
-            found = _read_leaf(body)
-        except _Failed as failed:
-            raise _Failed(f"entry {self.edge.size}: {failed}") from None
+            found = read_leaf(body)
+        except Failed as failed:
+            raise Failed(f"entry {self.edge.size}: {failed}") from None
         self.events[found.event] += 1
         self.first_at = min(self.first_at or found.time, found.time)
         self.last_at = max(self.last_at, found.time)
@@ -494,43 +367,19 @@ class _Walker:
 
     def _same(self, path: str, expected: bytes) -> None:
         if self._read(path) != expected:
-            raise _Failed(f"{path} does not follow from the entries")
+            raise Failed(f"{path} does not follow from the entries")
 
     def _read(self, path: str) -> bytes:
         try:
             return (self._folder / path).read_bytes()
         except OSError:
-            raise _Failed(f"{path} cannot be read") from None
-
-
-# --- parts ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Leaf:
-    event: str
-    time: str
-    commitment: bytes
-
-
-def _read_leaf(data: bytes) -> _Leaf:
-    leaf = _object(_strict_json(data), "leaf")
-    if leaf.keys() != {"v", "event", "time", "commitment"} or leaf["v"] != 1:
-        raise _Failed("not a leaf of version 1")
-    # All its text is ASCII, so this is its RFC 8785 form.
-    if json.dumps(leaf, sort_keys=True, separators=(",", ":")).encode() != data:
-        raise _Failed("the leaf is not in its canonical form")
-    event, time = _text(leaf["event"], "event"), _text(leaf["time"], "time")
-    commitment = _unb64u(_text(leaf["commitment"], "commitment"))
-    if not _EVENT.fullmatch(event) or not _INSTANT.fullmatch(time) or len(commitment) != 32:
-        raise _Failed("the leaf holds something else than an event, a time and a commitment")
-    return _Leaf(event, time, commitment)
+            raise Failed(f"{path} cannot be read") from None
 
 
 def _head(verdict: Verdict, data: bytes, policy: Policy, detail: list[str]) -> SignedCheckpoint:
     head = open_checkpoint(data, policy.logs, policy.witness_keys)
     if not policy.is_met(head.by_witnesses):
-        raise _Failed(f"the quorum of witnesses is not met ({len(head.by_witnesses)} signed)")
+        raise Failed(f"the quorum of witnesses is not met ({len(head.by_witnesses)} signed)")
     verdict.origin, verdict.log_size = head.checkpoint.origin, head.checkpoint.size
     verdict.seen = [
         Seen(signed.by.name, signed.by.key_id.hex(), signed.at, is_witness)
@@ -543,94 +392,10 @@ def _head(verdict: Verdict, data: bytes, policy: Policy, detail: list[str]) -> S
 
 def _facts(evidence: dict[str, object]) -> list[FactFound]:
     found = []
-    for item in _list(evidence.get("facts"), "facts"):
-        fact = _object(item, "fact")
-        words = [_text(fact.get(name), name) for name in ("fact", "envelope", "digest", "at")]
+    for item in list_of(evidence.get("facts"), "facts"):
+        fact = object_of(item, "fact")
+        words = [text_of(fact.get(name), name) for name in ("fact", "envelope", "digest", "at")]
         found.append(FactFound(*words))
     if not found:
-        raise _Failed("the evidence states nothing")
+        raise Failed("the evidence states nothing")
     return found
-
-
-def _verify_signature(key: TrustedKey, signature: bytes, signed: bytes) -> None:
-    try:
-        if key.alg == "Ed25519" and key.jwk.get("crv") == "Ed25519":
-            public = Ed25519PublicKey.from_public_bytes(_unb64u(key.jwk["x"]))
-            public.verify(signature, signed)
-            return
-        if key.alg == "ES256" and key.jwk.get("crv") == "P-256" and len(signature) == 64:
-            x, y = (int.from_bytes(_unb64u(key.jwk[name]), "big") for name in ("x", "y"))
-            numbers = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1())
-            r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
-            der = utils.encode_dss_signature(r, s)
-            numbers.public_key().verify(der, signed, ec.ECDSA(SHA256()))
-            return
-    except (InvalidSignature, ValueError, KeyError):
-        raise _Failed("the signature does not verify") from None
-    raise _Failed("not a key or signature of a kind that signs evidence")
-
-
-def _thumbprint(jwk: Mapping[str, str]) -> str:
-    """RFC 7638: the required members alone, sorted."""
-    required = {"OKP": ("crv", "kty", "x"), "EC": ("crv", "kty", "x", "y")}
-    names = required.get(jwk.get("kty", ""), ())
-    if not names or any(name not in jwk for name in names):
-        raise _Failed("not a public signing key")
-    text = json.dumps({name: jwk[name] for name in names}, separators=(",", ":"))
-    digest = hashlib.sha256(text.encode()).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-def _strict_json(data: bytes) -> object:
-    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("duplicate member")
-        return found
-
-    def refuse(_: str) -> object:
-        raise ValueError("not a number of JSON")
-
-    try:
-        parsed: object = json.loads(
-            data.decode(), object_pairs_hook=members, parse_constant=refuse, parse_float=refuse
-        )
-    except (ValueError, RecursionError):
-        raise _Failed("not strict JSON") from None
-    return parsed
-
-
-def _unb64u(text: str) -> bytes:
-    try:
-        if not _B64U.fullmatch(text):
-            raise ValueError
-        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        raise _Failed("not base64url") from None
-    if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != text:
-        raise _Failed("base64url is not canonical")
-    return data
-
-
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str):
-        raise _Failed(f"{name} is not text")
-    return value
-
-
-def _object(value: object, name: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise _Failed(f"{name} is not an object")
-    return value
-
-
-def _list(value: object, name: str) -> list[object]:
-    if not isinstance(value, list):
-        raise _Failed(f"{name} is not a list")
-    return value
-
-
-def _when(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
