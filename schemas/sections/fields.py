@@ -156,7 +156,10 @@ Day = Annotated[
 ]
 """A calendar day; travels as `YYYY-MM-DD`."""
 
-_PARTIAL = re.compile(r"(?:(\d{4})(?:-(\d\d)(?:-(\d\d|XX))?|-XX(?:-XX)?)?|\d{3}X|\d\dXX)[?~%]?")
+_CENTURY = "(?:1[89]|2[01])"
+_PARTIAL = re.compile(
+    rf"(?:({_CENTURY}\d\d)(?:-(\d\d)(?:-(\d\d|XX))?|-XX(?:-XX)?)?|{_CENTURY}\dX|{_CENTURY}XX)[?~%]?"
+)
 
 
 def _is_partial_date(value: str) -> str:
@@ -164,7 +167,7 @@ def _is_partial_date(value: str) -> str:
     if match is None:
         raise _refuse("not_a_partial_date")
     year, month, day = match.groups()
-    if year == "0000" or (month is not None and not 1 <= int(month) <= 12):
+    if month is not None and not 1 <= int(month) <= 12:
         raise _refuse("not_a_partial_date")
     if month and day and day != "XX" and not 1 <= int(day) <= monthrange(int(year), int(month))[1]:
         raise _refuse("not_a_partial_date")
@@ -180,7 +183,16 @@ PartialDate = Annotated[
 ]
 """A date of which parts may be unknown or uncertain: EDTF (ISO 8601-2:2019), single dates of
 level 1 only: `1994`, `1994-05`, `1994-05-17`, `199X`, `1994-XX`, `1994-05-XX`, each with an
-optional `?` (uncertain), `~` (approximate) or `%` (both)."""
+optional `?` (uncertain), `~` (approximate) or `%` (both). Years 1800 to 2199."""
+
+
+def is_partial_date(text: str) -> bool:
+    """True if the text is a `PartialDate`."""
+    try:
+        _is_partial_date(text)
+    except PydanticCustomError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=4096)
@@ -372,6 +384,7 @@ __all__ = [
     "column_of",
     "date_range",
     "defined_only",
+    "is_partial_date",
     "no_repeats",
     "one_of",
     "possibly_child",

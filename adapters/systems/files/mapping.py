@@ -1,0 +1,296 @@
+"""Between one row of an HTCDS 2.0 CSV file and the sections of one case; pure, both ways.
+
+Which field lies in which column is said by the section models (`Column`); how a kind of field is
+spelled, by `cells`. The law: for every valid case, `read_row` of `write_row` is that case.
+
+What has no column of its own travels in `x_more`, as JSON, so that a file that we write loses
+nothing. What a foreign file holds and we cannot carry is named: as a reason to reject the row, or
+in `CaseRecord.not_carried`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from adapters.base import CaseRecord
+from adapters.systems.files.cells import CellRefused, read_cell, write_cell
+from schemas.errors import SchemaRefused
+from schemas.sections import SECTIONS, section_content, validate_section
+from schemas.sections.fields import Kind, Shape, shape_of
+
+CASE_REF = "x_case_ref"
+BUSINESS_ID = "x_business_id"
+SENDER = "x_sender"
+INVENTED = "x_invented"
+MORE = "x_more"
+
+CONSENT_COLUMNS = (
+    "con_Consent",
+    # Version 1.0 had one box for each question; 2.0 has one for all of them.
+    "con_PurposeOfInterview",
+    "con_UseOfData",
+    "con_DataForResearch",
+    "con_RightToBeForgotten",
+    "vic_AgreementToManagePersonalData",
+)
+"""Read into `CaseRecord.consent_boxes`, never written: a grant is not a box in a file."""
+
+NOT_CARRIED_COLUMNS = (
+    *(f"org_{name}" for name in ("Name", "ShippingCity", "ShippingCountry", "ShippingState")),
+    *(f"org_{name}" for name in ("ShippingStreet", "ShippingPostalCode", "ShippingLongitude")),
+    *(f"org_{name}" for name in ("ShippingLatitude", "Phone", "Type")),
+    "prs_Title",
+    "vic_RelationshipToTrafficker",
+    "vic_LocationOfRecruitment",
+    "vic_TypeOfSexExploitation",
+    "vic_LocationOfExploitation",
+    *(f"per_{name}" for name in ("RoleInProcess", "RoleDetails", "Organisation")),
+    "cco_CaseComment",
+    *(f"hte_{name}" for name in ("Longitude", "Latitude", "City", "Country", "State", "Street")),
+    *(f"hte_{name}" for name in ("PostalCode", "Date", "Type", "Description")),
+    *(f"spl_{name}" for name in ("Objectives", "ActionPlan", "PlannedEndDate")),
+    *(f"spl_{name}" for name in ("ActualEndDate", "Type")),
+)
+"""HTCDS columns of sections that do not travel yet, and of organisations."""
+
+_CASE_REF_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
+_PARTICIPANT = re.compile(r"[a-z]{2,3}\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_BOX = Shape(Kind.YES_NO)
+
+
+class RowRefused(Exception):
+    """A row that cannot become a case; `reasons` name columns and codes, never values."""
+
+    def __init__(self, *reasons: str) -> None:
+        self.reasons = reasons
+        super().__init__("; ".join(reasons))
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where one column belongs: the field of a section, and how its cells are spelled."""
+
+    column: str
+    section: str
+    field: str
+    shape: Shape
+
+
+@cache
+def placed_columns() -> Mapping[str, Placed]:
+    """Every column that holds a section's field, in the order of the sections."""
+    return {
+        column.name: Placed(
+            column.name, spec.id, field, shape_of(spec.model.model_fields[field].annotation)
+        )
+        for spec in SECTIONS.values()
+        for field, column in spec.columns().items()
+    }
+
+
+@cache
+def written_columns() -> tuple[str, ...]:
+    """The header of every file that we write."""
+    return (CASE_REF, BUSINESS_ID, SENDER, INVENTED, *placed_columns(), MORE)
+
+
+@cache
+def _known_columns() -> Mapping[str, str]:
+    """Every column that may stand in a header, by its comparable form.
+
+    The survey form of the standard spells some of them with underscores (`prs_First_Name`).
+    """
+    names = (*written_columns(), *CONSENT_COLUMNS, *NOT_CARRIED_COLUMNS)
+    return {_comparable(name): name for name in names}
+
+
+def _comparable(name: str) -> str:
+    bare = name.strip()
+    return bare if bare.startswith("x_") else bare.replace("_", "").casefold()
+
+
+def read_header(cells: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a file, each by its HTCDS name.
+
+    Raises:
+        SchemaRefused: A column is unknown, doubled or missing. Known names are named; of unknown
+            ones only the position, since anything may stand there.
+    """
+    if len(cells) == 1 and ("\t" in cells[0] or ";" in cells[0]):
+        raise SchemaRefused("the columns must be separated by commas")
+    found = [_known_columns().get(_comparable(cell)) for cell in cells]
+    unknown = [position for position, name in enumerate(found, start=1) if name is None]
+    names = [name for name in found if name is not None]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    where = tuple(f"doubled: {name}" for name in doubled)
+    if CASE_REF not in names:
+        where = (*where, f"missing: {CASE_REF}")
+    if unknown:
+        positions = ", ".join(str(position) for position in unknown[:10])
+        where = (*where, f"{len(unknown)} unknown, at position {positions}")
+    if where:
+        raise SchemaRefused("these are not the columns of a case file", where=where)
+    if not any(name in placed_columns() for name in names):
+        raise SchemaRefused("no column of any section", where=("expected: HTCDS 2.0 columns",))
+    return tuple(names)
+
+
+def read_row(header: Sequence[str], cells: Sequence[str]) -> CaseRecord:
+    """The case in one row.
+
+    Raises:
+        RowRefused: With every reason found, each as `column: code`.
+    """
+    if len(cells) != len(header):
+        raise RowRefused("row: wrong-number-of-cells")
+    filled = {
+        column: unicodedata.normalize("NFC", cell.replace("\r\n", "\n"))
+        for column, cell in zip(header, cells, strict=True)
+        if cell and not cell.isspace()
+    }
+    sections, reasons = _read_sections(filled)
+    case_ref = filled.get(CASE_REF, "").strip()
+    if not _CASE_REF_FORM.fullmatch(case_ref):
+        reasons.append(f"{CASE_REF}: {'bad-form' if case_ref else 'missing'}")
+    elif _names_the_person(case_ref, sections.get("identity_core", {})):
+        reasons.append(f"{CASE_REF}: names-the-person")
+    boxes = {}
+    for column in (*CONSENT_COLUMNS, INVENTED):
+        if column in filled:
+            try:
+                boxes[column] = bool(read_cell(filled[column], _BOX))
+            except CellRefused as refused:
+                reasons.append(f"{column}: {refused.code}")
+    business_id = _read_uuid(filled, reasons)
+    sender = filled.get(SENDER, "").strip() or None
+    if sender is not None and not _PARTICIPANT.fullmatch(sender):
+        reasons.append(f"{SENDER}: bad-form")
+    if reasons:
+        raise RowRefused(*reasons)
+    return CaseRecord(
+        case_ref=case_ref,
+        sections=sections,
+        business_id=business_id,
+        sender=sender,
+        invented=boxes.pop(INVENTED, False),
+        consent_boxes=boxes,
+        not_carried=tuple(column for column in NOT_CARRIED_COLUMNS if column in filled),
+    )
+
+
+def _read_sections(filled: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    reasons: list[str] = []
+    drafts: dict[str, dict[str, Any]] = {}
+    if MORE in filled:
+        try:
+            drafts = _read_more(filled[MORE])
+        except (ValueError, RecursionError):
+            reasons.append(f"{MORE}: bad-json")
+    for column, place in placed_columns().items():
+        text = filled.get(column)
+        if text is None:
+            continue
+        draft = drafts.setdefault(place.section, {})
+        if place.field in draft:
+            reasons.append(f"{column}: also-in-{MORE}")
+            continue
+        try:
+            draft[place.field] = read_cell(text, place.shape)
+        except CellRefused as refused:
+            reasons.append(f"{column}: {refused.code}")
+    if reasons:
+        return {}, reasons
+    sections = {}
+    for section, draft in drafts.items():
+        try:
+            sections[section] = section_content(validate_section(section, draft))
+        except SchemaRefused as refused:
+            reasons.extend(_by_column(refused.where) or [f"{MORE}: unknown-section"])
+    return {section: sections[section] for section in SECTIONS if section in sections}, reasons
+
+
+def _read_more(text: str) -> dict[str, dict[str, Any]]:
+    def no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            raise ValueError("a member twice")
+        return members
+
+    more = json.loads(text, object_pairs_hook=no_doubles)
+    if not isinstance(more, dict) or not all(isinstance(value, dict) for value in more.values()):
+        raise ValueError("not sections")
+    return more
+
+
+def _by_column(paths: Sequence[str]) -> list[str]:
+    """Say a model's complaint in terms of the file: the column, where the field has one."""
+    columns = {(place.section, place.field): name for name, place in placed_columns().items()}
+    reasons = []
+    for path in paths:
+        location, _, rule = path.rpartition(": ")
+        section, _, rest = location.partition(".")
+        column = columns.get((section, rest.partition(".")[0]))
+        code = rule.replace("_", "-") or "bad-value"
+        reasons.append(f"{column}: {code}" if column else f"{MORE} {location}: {code}")
+    return reasons
+
+
+def _read_uuid(filled: Mapping[str, str], reasons: list[str]) -> UUID | None:
+    text = filled.get(BUSINESS_ID, "").strip()
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        reasons.append(f"{BUSINESS_ID}: bad-form")
+        return None
+
+
+def _names_the_person(case_ref: str, identity: Mapping[str, Any]) -> bool:
+    """True if a case number gives the person away (`no-name-in-case-number`)."""
+    number = case_ref.casefold()
+    words = [identity.get(field, "") for field in ("first_name", "middle_name", "second_name")]
+    if any(len(word) >= 4 and word.casefold() in number for text in words for word in text.split()):
+        return True
+    digits = re.sub(r"\D", "", number)
+    year, _, rest = str(identity.get("birthdate", "")).partition("-")
+    month, _, day = rest.partition("-")
+    return day.isdigit() and any(
+        text in digits for text in (year + month + day, day + month + year)
+    )
+
+
+def write_row(case: CaseRecord, *, business_id: UUID | None, sender: str | None) -> list[str]:
+    """The row for a case, under `written_columns()`.
+
+    Raises:
+        SchemaRefused: A section does not fit its model.
+    """
+    row = dict.fromkeys(written_columns(), "")
+    row[CASE_REF] = case.case_ref
+    row[BUSINESS_ID] = str(business_id) if business_id else ""
+    row[SENDER] = sender or ""
+    row[INVENTED] = "yes" if case.invented else ""
+    more: dict[str, dict[str, Any]] = {}
+    places = {(place.section, place.field): place for place in placed_columns().values()}
+    for section, given in case.sections.items():
+        content = section_content(validate_section(section, given))
+        if not content:
+            more[section] = {}  # an empty section is still one that was sent
+        for field, value in content.items():
+            place = places.get((section, field))
+            cell = None if place is None else write_cell(value, place.shape)
+            if place is None or cell is None:
+                more.setdefault(section, {})[field] = value
+            else:
+                row[place.column] = cell
+    if more:
+        row[MORE] = json.dumps(more, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return list(row.values())

@@ -1,0 +1,66 @@
+"""The file of rejected rows: for the worker who must correct them, on the country's own machine.
+
+It holds the rows themselves, so it is for the owner alone and is never logged or sent.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from io import TextIOWrapper
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from adapters.base import RejectedRow
+from schemas.errors import CaseSystemUnavailable
+
+
+class RejectedFile:
+    """Columns: line of the source, reasons, the row as it stood there.
+
+    Made when the first row is rejected, over what an earlier reading of the same source left. A
+    source without rejected rows leaves no file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: TextIOWrapper | None = None
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CaseSystemUnavailable(
+                f"cannot write rejected rows: errno {error.errno}"
+            ) from None
+        return self
+
+    def add(self, row: RejectedRow, raw: bytes) -> None:
+        """Keep one row with its reasons; an overlong one is kept by its number alone."""
+        try:
+            if self._file is None:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                self._file = os.fdopen(
+                    os.open(self.path, flags, 0o600), "w", encoding="utf-8", newline=""
+                )
+                self._writer = csv.writer(self._file)
+                self._writer.writerow(("line", "reasons", "row"))
+            text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
+            self._writer.writerow((row.line, "; ".join(row.reasons), text))
+        except OSError as error:
+            raise CaseSystemUnavailable(
+                f"cannot write rejected rows: errno {error.errno}"
+            ) from None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,211 @@
+"""The files adapter: a case system that is a folder of HTCDS 2.0 CSV files.
+
+    <root>/out/*.csv                  cases to be referred, many rows in a file; written by others
+    <root>/in/<business id>.csv       cases filed here, one file each; written by this adapter
+    <root>/rejected/<name>.csv        rows of `out` files that cannot become a case, with reasons
+
+For a country without a case system, for one whose system imports and exports files, and for
+demonstrations. All files are for the owner alone (mode 0600, folders 0700).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from adapters.base import (
+    CannotMap,
+    CaseRecord,
+    Declined,
+    Erased,
+    Filed,
+    Outcome,
+    RejectedRow,
+    Source,
+)
+from adapters.systems.files.folder import Folder
+from adapters.systems.files.mapping import (
+    RowRefused,
+    read_header,
+    read_row,
+    write_row,
+    written_columns,
+)
+from adapters.systems.files.records import MAX_RECORD, BadRecord, Record, read_records
+from adapters.systems.files.rejected import RejectedFile
+from schemas.errors import CaseSystemUnavailable, NotFound, SchemaRefused
+
+
+class FilesSystem:
+    """Implements `adapters.base.NationalSystem` over a folder."""
+
+    name = "files"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._filed = Folder(root / "in")
+
+    def check(self) -> None:
+        """See the port. The folder must exist: making it is the operator's decision."""
+        if not (self.root.is_dir() and os.access(self.root, os.R_OK | os.W_OK | os.X_OK)):
+            raise CaseSystemUnavailable("the adapter's folder is missing or cannot be written")
+
+    def find(self, business_id: UUID) -> Filed | None:
+        """See the port."""
+        name = _file_name(business_id)
+        return Filed(name, already=True) if self._filed.has(name) else None
+
+    def read(self, reference: str) -> CaseRecord | None:
+        """See the port."""
+        content = self._filed.get(_checked(reference))
+        if content is None:
+            return None
+        case = next(iter(_cases(io.BytesIO(content), rejected=None)), None)
+        if not isinstance(case, CaseRecord):
+            raise SchemaRefused("a filed case cannot be read back; was it edited by hand?")
+        return case
+
+    def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
+        """See the port."""
+        return self.file_many([(business_id, case)])[0]
+
+    def file_many(self, cases: Sequence[tuple[UUID, CaseRecord]]) -> list[Outcome]:
+        """See the port. One sync of the folder serves the whole batch."""
+        contents = [_content(case, business_id) for business_id, case in cases]
+        ready = [
+            (_file_name(business_id), content)
+            for (business_id, _), content in zip(cases, contents, strict=True)
+            if isinstance(content, bytes)
+        ]
+        put = iter(self._filed.put_many(ready) if ready else ())
+        outcomes: list[Outcome] = []
+        for (business_id, case), content in zip(cases, contents, strict=True):
+            if isinstance(content, CannotMap):
+                outcomes.append(content)
+            elif next(put):
+                outcomes.append(Filed(_file_name(business_id)))
+            else:
+                outcomes.append(self._again(business_id, case))
+        return outcomes
+
+    def _again(self, business_id: UUID, case: CaseRecord) -> Outcome:
+        there = self.read(_file_name(business_id))
+        same = there is not None and (there.case_ref, there.sender, there.sections) == (
+            case.case_ref,
+            case.sender,
+            case.sections,
+        )
+        return Filed(_file_name(business_id), already=True) if same else Declined("id-conflict")
+
+    def update(self, reference: str, case: CaseRecord) -> Outcome:
+        """See the port."""
+        name = _checked(reference)
+        content = _content(case, UUID(name.removesuffix(".csv")))
+        if isinstance(content, CannotMap):
+            return content
+        if not self._filed.has(name):
+            return Declined("not-found")
+        self._filed.replace(name, content)
+        return Filed(name, already=True)
+
+    def erase(self, reference: str) -> Erased:
+        """See the port."""
+        return Erased(existed=self._filed.remove(_checked(reference)))
+
+    def read_cases(self, source: Source | None = None) -> Iterator[CaseRecord | RejectedRow]:
+        """See the port. Rows of files under `out` that are rejected are kept under `rejected`."""
+        if source is None:
+            for path in sorted((self.root / "out").glob("*.csv")):
+                yield from self._read_file(path)
+        elif isinstance(source, Path):
+            yield from self._read_file(source)
+        else:
+            yield from _cases(source, rejected=None)
+
+    def _read_file(self, path: Path) -> Iterator[CaseRecord | RejectedRow]:
+        try:
+            stream = path.open("rb")
+        except FileNotFoundError:
+            raise NotFound("no such file") from None
+        except OSError as error:
+            raise CaseSystemUnavailable(f"cannot open the file: errno {error.errno}") from None
+        with stream, RejectedFile(self.root / "rejected" / f"{path.stem}.csv") as rejected:
+            yield from _cases(stream, rejected=rejected)
+
+
+def make(settings: Mapping[str, Any]) -> FilesSystem:
+    """The adapter from its settings: `root`, a folder.
+
+    Raises:
+        SchemaRefused: `root` is missing, or there is a setting that this adapter does not know.
+    """
+    root = settings.get("root")
+    if set(settings) != {"root"} or not isinstance(root, str | Path):
+        raise SchemaRefused("the files adapter has exactly one setting", where=("root",))
+    return FilesSystem(Path(root))
+
+
+def _file_name(business_id: UUID) -> str:
+    return f"{business_id}.csv"
+
+
+def _checked(reference: str) -> str:
+    """A reference comes back from outside: it must be one that `file` could have given."""
+    try:
+        if _file_name(UUID(reference.removesuffix(".csv"))) == reference:
+            return reference
+    except ValueError:
+        pass
+    raise SchemaRefused("not a reference of the files adapter")
+
+
+def _content(case: CaseRecord, business_id: UUID) -> bytes | CannotMap:
+    try:
+        row = write_row(case, business_id=business_id, sender=case.sender)
+    except SchemaRefused as refused:
+        return CannotMap(refused.where or (refused.detail,))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows((written_columns(), row))
+    content = text.getvalue().encode("utf-8")
+    return content if len(content) <= MAX_RECORD else CannotMap(("case: too-large",))
+
+
+def _cases(
+    stream: BinaryIO, *, rejected: RejectedFile | None
+) -> Iterator[CaseRecord | RejectedRow]:
+    records = read_records(stream)
+    first = next(records, None)
+    if first is None:
+        raise SchemaRefused("the file is empty")
+    if isinstance(first, BadRecord):
+        raise SchemaRefused("the first line is not a header", where=(f"line 1: {first.code}",))
+    header = read_header(first.cells)
+    seen: set[int] = set()
+    for record in records:
+        case = _read_record(header, record, seen)
+        if isinstance(case, RejectedRow) and rejected is not None:
+            rejected.add(case, record.raw)
+        yield case
+
+
+def _read_record(
+    header: tuple[str, ...], record: Record | BadRecord, seen: set[int]
+) -> CaseRecord | RejectedRow:
+    if isinstance(record, BadRecord):
+        return RejectedRow(record.line, (f"row: {record.code}",))
+    try:
+        case = read_row(header, record.cells)
+    except RowRefused as refused:
+        return RejectedRow(record.line, refused.reasons)
+    # Hashes, not texts: a hundred thousand of them stay under ten megabytes. Two numbers with one
+    # hash would cost a rejected row with a wrong reason, once in 10^9 files of that size.
+    mark = hash(("case", case.case_ref))
+    if mark in seen:
+        return RejectedRow(record.line, ("x_case_ref: twice-in-this-file",))
+    seen.add(mark)
+    return case
