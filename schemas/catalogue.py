@@ -17,6 +17,7 @@ from schemas.errors import SchemaRefused, UnknownType
 from schemas.families import consent, referral, safety, transfer
 from schemas.families.base import Direction, MessageType
 from schemas.message import Message
+from schemas.sections.index import SECTION_INDEX
 
 __all__ = ["Direction", "MessageType", "catalogue", "check_message", "message_type"]
 
@@ -71,25 +72,5 @@ def check_message(message: Message) -> Body:
 
 def _nameable(carried: set[str], row: MessageType) -> list[str]:
     return sorted(
-        {name if name in SECTION_IDS else "?" for name in carried if not row.permits(name)}
+        {name if name in SECTION_INDEX else "?" for name in carried if not row.permits(name)}
     )
-
-
-SECTION_IDS = frozenset(
-    {
-        "case_admin",
-        "identity_core",
-        "demographics_language",
-        "nationality_documents",
-        "contact_location",
-        "family_dependants",
-        "guardian_child",
-        "identification_status",
-        "trafficking_experience",
-        "risk_security",
-        "vulnerability_needs",
-        "services_support",
-        "health_general",
-    }
-)
-"""The sections of this version of the language."""

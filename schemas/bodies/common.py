@@ -1,7 +1,7 @@
 """Words that several bodies share: urgency, services, and the model they stand on.
 
-Services follow the list of the inter-agency referral form (IASC MHPSS reference group) and
-Primero's service types, reduced to what a referral asks for.
+The services are those of the section `services_support`, so that what is asked for and what was
+given are told in the same words.
 """
 
 from __future__ import annotations
@@ -27,22 +27,29 @@ class Urgency(StrEnum):
 
 
 class Service(StrEnum):
-    """What a person is referred for."""
+    """What a person is referred for: the list `service` of our own codes, edition 1."""
 
-    CASE_MANAGEMENT = "case_management"
-    SHELTER = "shelter"
+    SAFE_HOUSE = "safe_house"
     HEALTH = "health"
     MENTAL_HEALTH = "mental_health"
-    LEGAL_AID = "legal_aid"
-    MATERIAL_ASSISTANCE = "material_assistance"
-    EDUCATION_TRAINING = "education_training"
-    EMPLOYMENT = "employment"
-    FAMILY_SUPPORT = "family_support"
+    PSYCHOSOCIAL = "psychosocial"
+    LEGAL = "legal"
+    LIVELIHOOD = "livelihood"
+    EDUCATION = "education"
+    VOCATIONAL_TRAINING = "vocational_training"
     CHILD_PROTECTION = "child_protection"
-    PROTECTION = "protection"
+    FAMILY_TRACING = "family_tracing"
+    FAMILY_MEDIATION = "family_mediation"
+    DOCUMENTS = "documents"
+    DISABILITY = "disability"
+    CASH = "cash"
+    FOOD = "food"
+    CLOTHING = "clothing"
+    HOUSING = "housing"
     INTERPRETATION = "interpretation"
-    DOCUMENTATION = "documentation"
-    RETURN_ASSISTANCE = "return_assistance"
+    TRANSPORT = "transport"
+    SECURITY = "security"
+    RETURN = "return"
     REINTEGRATION = "reintegration"
     OTHER = "other"
 

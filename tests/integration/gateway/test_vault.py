@@ -111,9 +111,7 @@ async def test_a_ciphertext_moved_to_another_row_is_suspect(kept: Kept) -> None:
     two = await kept.store("C-1", "identity_core", GRANT, b"two")
     item = kept.tables.item
     async with kept.database.begin() as connection:
-        sealed = {
-            key: value for key, value in await connection.execute(select(item.c.ref, item.c.sealed))
-        }
+        sealed = dict(await connection.execute(select(item.c.ref, item.c.sealed)))
         for ref, other in ((one, two), (two, one)):
             await connection.execute(
                 update(item).where(item.c.ref == ref).values(sealed=sealed[other])
@@ -128,10 +126,7 @@ async def test_swapped_keys_are_suspect(kept: Kept, table: str) -> None:
     refs = [await kept.store(case, "identity_core", GRANT) for case in ("C-1", "C-2")]
     keys = getattr(kept.tables, table)
     async with kept.database.begin() as connection:
-        wrapped = {
-            key: value
-            for key, value in await connection.execute(select(keys.c.case_id, keys.c.wrapped))
-        }
+        wrapped = dict(await connection.execute(select(keys.c.case_id, keys.c.wrapped)))
         for case, other in (("C-1", "C-2"), ("C-2", "C-1")):
             await connection.execute(
                 update(keys).where(keys.c.case_id == case).values(wrapped=wrapped[other])
