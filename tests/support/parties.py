@@ -54,7 +54,7 @@ class Party:
     ) -> PublishedKey:
         return self.entry.sealing_keys(NOW, suite)[compartment]
 
-    def with_key(self, kid: KeyId, **changes: object) -> Party:
+    def with_key(self, kid: KeyId, /, **changes: object) -> Party:
         """The same party, with one key published otherwise."""
         keys = tuple(k.model_copy(update=changes) if k.kid == kid else k for k in self.entry.keys)
         return replace(self, entry=self.entry.model_copy(update={"keys": keys}))
