@@ -55,9 +55,7 @@ def check_message(message: Message) -> Body:
         for section in sorted(row.required_sections - message.sections.keys())
     ]
     carried = {*message.sections, *(file.section for file in message.attachments)}
-    if any(not row.permits(section) for section in carried):
-        # The sender chose the key, and an unknown key may say anything; so only known ids go out.
-        where += [f"sections.{name}: not-permitted" for name in _nameable(carried, row)]
+    where += _foreign(carried, row)
     body: Body | None = None
     try:
         body = row.body.model_validate_json(json.dumps(message.body, allow_nan=False))
@@ -70,7 +68,11 @@ def check_message(message: Message) -> Body:
     return body
 
 
-def _nameable(carried: set[str], row: MessageType) -> list[str]:
-    return sorted(
-        {name if name in SECTION_INDEX else "?" for name in carried if not row.permits(name)}
-    )
+def _foreign(carried: set[str], row: MessageType) -> list[str]:
+    # The sender chose the keys, and an unknown one may say anything: only known ids are repeated.
+    names = {
+        name if name in SECTION_INDEX else "?"
+        for name in carried
+        if name not in SECTION_INDEX or not row.permits(name)
+    }
+    return [f"sections.{name}: not-permitted" for name in sorted(names)]

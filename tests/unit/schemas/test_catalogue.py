@@ -1,0 +1,431 @@
+"""The catalogue: each type says what it carries, and a message that is something else is refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.base import ProtectedModel, b64u
+from schemas.bodies import consent as consent_bodies
+from schemas.bodies import referral as referral_bodies
+from schemas.bodies import transfer as transfer_bodies
+from schemas.bodies.common import Body, Service, Urgency
+from schemas.catalogue import Direction, MessageType, catalogue, check_message, message_type
+from schemas.codes import BROKER, code_list
+from schemas.consent import Purpose
+from schemas.envelope import NEVER_HELD_BACK, Kind, Lane
+from schemas.errors import SchemaRefused, UnknownType
+from schemas.machine import By
+from schemas.message import ExceptionUse, Message
+from schemas.sections.index import SECTION_INDEX
+from schemas.states import MACHINES
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+BUSINESS = UUID("0194f3a0-0000-7000-8000-0000000000aa")
+GRANT = "0194f3a0-0000-7000-8000-000000000001"
+WHEN = "2026-11-22T12:00:00Z"
+
+RECORD = {
+    "schema_version": "https://w3id.org/dpv/schema/dpv-27560#record",
+    "record_id": GRANT,
+    "pii_principal_id": "IT-AL-7F3",
+    "privacy_notice": "notice 3",
+    "language": "sqi",
+    "how": "read-out",
+    "interpreter": True,
+    "scopes": [{"purpose": "protection", "section": "case_admin"}],
+    "controller": "it.nrm",
+    "recipient": "al.nrm",
+    "jurisdiction": "IT",
+    "withdrawal_method": "any worker, any time",
+    "retention_until": "2027-11-22",
+    "status": "ConsentGiven",
+    "given_at": WHEN,
+    "valid_until": "2027-05-22",
+    "presumed_child": False,
+    "guardian": None,
+    "derived_from": None,
+}
+
+GOOD: dict[str, dict[str, Any]] = {
+    "referral.request": {"urgency": "urgent", "services": ["safe_house", "legal"]},
+    "referral.received": {"worker_role": "duty officer"},
+    "referral.accept": {
+        "services": ["safe_house"],
+        "worker_role": "case worker 4",
+        "first_meeting": {"at": WHEN, "place": "office", "with_role": "case worker 4"},
+    },
+    "referral.decline": {"reason": "no_capacity"},
+    "referral.clarify.request": {
+        "question": "Which language does the person prefer?",
+        "fields": ["demographics_language.primary_language"],
+    },
+    "referral.clarify.reply": {"answer": "Albanian"},
+    "referral.interim": {"progress": "scheduled"},
+    "referral.outcome": {"result": "service_given", "services": ["safe_house"]},
+    "referral.cancel.request": {"reason": "duplicate"},
+    "referral.cancel.confirm": {},
+    "transfer.offer": {"effective_date": "2026-12-01", "new_worker_known": True},
+    "transfer.accept": {"worker_role": "case worker 2"},
+    "transfer.decline": {"reason": "other", "note": "The shelter closes."},
+    "transfer.casefile": {
+        "part": 1,
+        "parts": 1,
+        "manifest": [{"kind": "section", "name": "case_admin"}],
+    },
+    "transfer.casefile.ack": {"outcome": "complete"},
+    "transfer.complete": {"met_person": True, "met_on": "2026-12-03", "worker_role": "worker"},
+    "transfer.revoke": {"reason": "person_asked"},
+    "consent.record": {"record": RECORD, "statement": b64u(b'{"payload":"","signature":""}')},
+    "consent.update": {"removed": [{"purpose": "protection", "section": "case_admin"}]},
+    "consent.withdraw": {},
+    "consent.withdraw.ack": {
+        "stopped_at": WHEN,
+        "stores": [{"store": "vault", "outcome": "erased"}],
+        "onward": [{"participant": "al.ngo", "told_at": WHEN, "outcome": "unknown"}],
+    },
+    "safety.alert": {
+        "danger": "threat_to_life",
+        "facts": "Invented facts.",
+        "action": "protect",
+        "emergency_contact": "duty officer, +39 000 0000000",
+    },
+    "safety.ack": {"taken_over_by": "duty officer"},
+}
+
+
+def message(name: str, **changes: Any) -> Message:
+    row = message_type(name) if name in catalogue else None
+    content: dict[str, Any] = {
+        "type": name,
+        "business_id": str(BUSINESS),
+        "case_ref": "IT-DEMO-0001",
+        "body": GOOD.get(name, {}),
+        "sections": {section: {} for section in (row.required_sections if row else ())},
+    }
+    return Message.from_json(json.dumps(content | changes))
+
+
+@pytest.mark.parametrize("name", sorted(catalogue))
+def test_every_type_accepts_a_body_made_for_it(name: str) -> None:
+    assert isinstance(check_message(message(name)), catalogue[name].body)
+
+
+@pytest.mark.parametrize("name", sorted(catalogue))
+def test_every_type_refuses_a_field_that_it_does_not_know(name: str) -> None:
+    with pytest.raises(SchemaRefused) as refused:
+        check_message(message(name, body=GOOD[name] | {"Invented Person": "Invented value"}))
+    assert "body.?: extra_forbidden" in refused.value.where
+    assert "Invented" not in str(refused.value)
+
+
+def test_examples_cover_the_whole_catalogue() -> None:
+    assert GOOD.keys() == catalogue.keys()
+
+
+def test_an_unknown_type_is_refused_without_repeating_it() -> None:
+    with pytest.raises(UnknownType) as refused:
+        check_message(message("invented.type"))
+    assert "invented" not in str(refused.value)
+
+
+# --- each row is whole -------------------------------------------------------------------------
+
+rows = pytest.mark.parametrize("row", catalogue.values(), ids=lambda row: row.name)
+
+
+@rows
+def test_a_row_names_only_what_exists(row: MessageType) -> None:
+    assert row.name.startswith(row.family + ".")
+    assert set(row.replies) <= catalogue.keys()
+    named = (row.required_sections | row.permitted_sections) - {"*"}
+    assert named <= SECTION_INDEX.keys()
+    assert all(row.permits(section) for section in row.required_sections)
+    assert issubclass(row.body, Body)
+    assert issubclass(row.body, ProtectedModel)
+
+
+@rows
+def test_a_row_moves_a_machine_that_knows_its_event_from_that_party(row: MessageType) -> None:
+    machine = MACHINES[row.machine]
+    parties = {by for (_, event, by) in machine.edges if event == row.event}
+    assert parties, "no such event"
+    for by in (By.SENDER, By.RECIPIENT):
+        if row.family != "consent":
+            assert (by in parties) == row.direction.allows(by)
+
+
+@rows
+def test_a_type_without_sections_never_needs_consent(row: MessageType) -> None:
+    if not row.permitted_sections:
+        assert not row.needs_consent
+
+
+@rows
+def test_what_is_owed_an_answer_names_its_answers(row: MessageType) -> None:
+    if row.answer_within is not None:
+        assert row.replies
+        assert row.answer_within.keys() == set(Urgency)
+
+
+@rows
+def test_exceptions_and_agreements_are_passed_by_safety_and_withdrawal_alone(
+    row: MessageType,
+) -> None:
+    assert bool(row.exceptions) == row.needs_exception
+    if row.kind in NEVER_HELD_BACK:
+        assert row.passes_agreement
+        assert row.lane is Lane.URGENT
+    if row.needs_exception:
+        assert row.kind is Kind.SAFETY
+
+
+def test_refusing_cancelling_and_taking_back_carry_no_sections_and_need_no_consent() -> None:
+    for name in (
+        "referral.decline",
+        "referral.cancel.request",
+        "referral.cancel.confirm",
+        "transfer.decline",
+        "transfer.revoke",
+        "consent.update",
+        "consent.withdraw",
+        "consent.withdraw.ack",
+    ):
+        row = catalogue[name]
+        assert not row.needs_consent
+        assert not row.permitted_sections
+        assert row.kind is not Kind.REQUEST, "the hub lets a request through only under a grant"
+
+
+def test_only_an_open_question_pauses_the_clock() -> None:
+    assert [row.name for row in catalogue.values() if row.pauses_clock] == [
+        "referral.clarify.request"
+    ]
+
+
+def test_consent_to_refer_is_not_consent_to_transfer() -> None:
+    assert catalogue["transfer.casefile"].purposes == {Purpose.CASE_TRANSFER}
+    purposes = catalogue["referral.request"].purposes
+    assert purposes is not None
+    assert Purpose.CASE_TRANSFER not in purposes
+
+
+def test_the_catalogue_cannot_be_changed_by_who_reads_it() -> None:
+    with pytest.raises(TypeError):
+        catalogue["x"] = catalogue["safety.ack"]  # type: ignore[index]
+
+
+def test_deadlines_follow_the_urgency() -> None:
+    row = catalogue["referral.request"]
+    assert row.answer_by(NOW, Urgency.EMERGENCY) == NOW + timedelta(hours=24)
+    assert row.answer_by(NOW, Urgency.URGENT) == NOW + timedelta(hours=72)
+    assert row.answer_by(NOW, Urgency.NORMAL) == NOW + timedelta(days=14)
+    assert catalogue["safety.alert"].answer_by(NOW) == NOW + timedelta(hours=1)
+    assert catalogue["referral.decline"].answer_by(NOW) is None
+
+
+def test_an_emergency_takes_the_urgent_lane() -> None:
+    row = catalogue["referral.request"]
+    assert row.lane_for(Urgency.EMERGENCY) is Lane.URGENT
+    assert row.lane_for(Urgency.NORMAL) is Lane.ROUTINE
+
+
+def test_a_direction_tells_who_may_speak() -> None:
+    assert Direction.FORWARD.allows(By.SENDER)
+    assert not Direction.FORWARD.allows(By.RECIPIENT)
+    assert Direction.BACK.allows(By.RECIPIENT)
+    assert not Direction.BACK.allows(By.SENDER)
+    assert Direction.EITHER.allows(By.SENDER)
+    assert Direction.EITHER.allows(By.RECIPIENT)
+
+
+# --- sections ------------------------------------------------------------------------------------
+
+
+def test_a_required_section_that_is_missing_is_named() -> None:
+    with pytest.raises(SchemaRefused) as refused:
+        check_message(message("referral.request", sections={}))
+    assert refused.value.where == ("sections.case_admin: missing",)
+
+
+def test_a_section_that_the_type_does_not_carry_is_named() -> None:
+    with pytest.raises(SchemaRefused) as refused:
+        check_message(message("referral.decline", sections={"health_general": {}}))
+    assert refused.value.where == ("sections.health_general: not-permitted",)
+
+
+def test_an_unknown_section_is_refused_without_repeating_its_name() -> None:
+    with pytest.raises(SchemaRefused) as refused:
+        check_message(message("referral.decline", sections={"maria_rossi": {}}))
+    assert refused.value.where == ("sections.?: not-permitted",)
+
+
+def test_an_unknown_section_is_refused_even_where_all_are_permitted() -> None:
+    sections = {"case_admin": {}, "maria_rossi": {}}
+    with pytest.raises(SchemaRefused) as refused:
+        check_message(message("referral.request", sections=sections))
+    assert refused.value.where == ("sections.?: not-permitted",)
+
+
+def test_a_file_of_a_section_that_the_type_does_not_carry_is_refused() -> None:
+    attachment = {
+        "digest": "A" * 43,
+        "key": b64u(bytes(32)),
+        "size": 1,
+        "name": "scan",
+        "media_type": "application/pdf",
+        "section": "health_general",
+    }
+    with pytest.raises(SchemaRefused):
+        check_message(message("safety.alert", attachments=[attachment]))
+
+
+# --- bodies ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "rule"),
+    [
+        ("referral.request", {"services": []}, "body.services: too_short"),
+        ("referral.request", {"services": ["invented"]}, "body.services.0: enum"),
+        ("referral.request", {"urgency": 1}, "body.urgency: enum"),
+        ("referral.decline", {"reason": "other"}, "body.: value_error"),
+        ("transfer.complete", {"met_person": False}, "body.met_person: literal_error"),
+        ("transfer.casefile.ack", {"outcome": "missing"}, "body.: value_error"),
+        ("transfer.casefile.ack", {"missing": ["case_admin"]}, "body.: value_error"),
+        ("transfer.casefile", {"part": 2}, "body.: value_error"),
+        ("transfer.offer", {"effective_date": "soon"}, "body.effective_date: date_"),
+        (
+            "transfer.offer",
+            {"dual_management": {"first": "2026-12-09", "last": "2026-12-01"}},
+            "body.dual_management: value_error",
+        ),
+        ("consent.update", {"removed": []}, "body.removed: too_short"),
+        (
+            "consent.withdraw.ack",
+            {"stores": [{"store": "case-system", "outcome": "kept"}]},
+            "body.: value_error",
+        ),
+        (
+            "consent.withdraw.ack",
+            {"onward": [{"participant": "al.ngo", "told_at": WHEN, "outcome": "erased"}]},
+            "body.onward.0: value_error",
+        ),
+        ("safety.alert", {"facts": "x" * 2001}, "body.facts: too_long"),
+        ("referral.clarify.request", {"fields": ["Maria Rossi"]}, "body.fields.0: string_pattern"),
+    ],
+)
+def test_a_bad_body_is_refused_with_the_place_and_the_rule(
+    name: str, change: dict[str, Any], rule: str
+) -> None:
+    with pytest.raises(SchemaRefused) as refused:
+        check_message(message(name, body=GOOD[name] | change))
+    assert any(where.startswith(rule) for where in refused.value.where), refused.value.where
+
+
+@given(
+    st.sampled_from(sorted(catalogue)),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+)
+def test_whatever_stands_in_a_field_no_error_repeats_it(name: str, value: Any) -> None:
+    canary = "Ermira Invented"
+    body = {key: [canary, value] for key in GOOD[name]} | {canary: value}
+    with pytest.raises(SchemaRefused) as refused:
+        check_message(message(name, body=body))
+    assert canary not in str(refused.value)
+    assert canary not in repr(refused.value.where)
+    assert refused.value.__cause__ is None
+
+
+def test_a_body_that_is_printed_says_nothing() -> None:
+    body = check_message(message("safety.alert"))
+    assert "Invented" not in repr(body)
+    assert "Invented" not in str(body)
+
+
+# --- what a body means -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "event"),
+    [
+        ("referral.outcome", {}, "outcome"),
+        ("referral.outcome", {"result": "person_declined"}, "outcome"),
+        ("referral.outcome", {"result": "unable"}, "fail"),
+        ("transfer.casefile.ack", {}, "casefile_ack"),
+        (
+            "transfer.casefile.ack",
+            {"outcome": "missing", "missing": ["case_admin"]},
+            "casefile_missing",
+        ),
+        ("consent.withdraw", {}, "withdraw"),
+        ("consent.withdraw", {"cause": "consent_revoked"}, "revoke"),
+        (
+            "consent.withdraw",
+            {"removed": [{"purpose": "protection", "section": "case_admin"}]},
+            "narrow",
+        ),
+    ],
+)
+def test_a_body_decides_which_event_it_is(name: str, change: dict[str, Any], event: str) -> None:
+    body = check_message(message(name, body=GOOD[name] | change))
+    row = catalogue[name]
+    assert row.event_of(body) == event
+    assert any(event == known for (_, known, _) in MACHINES[row.machine].edges)
+
+
+def test_a_manifest_tells_which_sections_this_part_must_carry() -> None:
+    body = transfer_bodies.Casefile.from_json(
+        json.dumps(
+            {
+                "part": 2,
+                "parts": 2,
+                "manifest": [
+                    {"kind": "section", "name": "case_admin"},
+                    {"kind": "section", "name": "risk_security", "part": 2},
+                    {"kind": "attachment", "name": "scan-1", "part": 2},
+                ],
+            }
+        )
+    )
+    assert body.sections_of_this_part() == {"risk_security"}
+
+
+def test_a_person_need_not_give_a_reason_to_withdraw() -> None:
+    body = consent_bodies.Withdraw()
+    assert body.removed == ()
+    assert body.reason_code is consent_bodies.WithdrawalReason.NO_REASON_GIVEN
+
+
+def test_a_person_who_declines_is_not_a_failure() -> None:
+    body = referral_bodies.Outcome(result=referral_bodies.Result.PERSON_DECLINED)
+    assert body.event() is None
+
+
+def test_services_are_told_in_the_words_of_the_section() -> None:
+    assert {service.value for service in Service} == set(code_list(BROKER, "service").codes)
+
+
+def test_an_exception_names_two_roles_and_no_free_codes() -> None:
+    with pytest.raises(SchemaRefused):
+        ExceptionUse.from_json(
+            json.dumps(
+                {
+                    "code": "because",
+                    "reason": "x",
+                    "decided_by": "a",
+                    "approved_by": "b",
+                    "decided_at": WHEN,
+                    "review_by": WHEN,
+                }
+            )
+        )
