@@ -1,0 +1,106 @@
+"""Keeps the trust directory fresh, in the background, without ever going back.
+
+A refresh is blocking work (TUF over HTTP or files), so it runs in a thread. A refresh that fails
+leaves the last directory that verified in place: its own expiries end it, not a bad line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from broker.clock import Clock
+from broker.telemetry import logger
+from schemas.directory import TrustedDirectory
+from schemas.errors import BrokerError, DirectoryRefused, Unavailable
+
+
+class DirectorySource(Protocol):
+    """Fetches and verifies the directory. `keys.trust.DirectoryClient` is one."""
+
+    def refresh(self, now: datetime) -> TrustedDirectory: ...
+    def cached(self, now: datetime) -> TrustedDirectory: ...
+
+
+class DirectoryWatcher:
+    """Holds the newest directory that verified.
+
+    `current()` never blocks and never returns an older version than it did before.
+    """
+
+    def __init__(self, source: DirectorySource, *, clock: Clock, every: timedelta) -> None:
+        self._source = source
+        self._clock = clock
+        self._every = every
+        self._current: TrustedDirectory | None = None
+        self._lock = asyncio.Lock()
+        self._asked_at: datetime | None = None
+
+    def current(self) -> TrustedDirectory:
+        """The newest directory that verified.
+
+        Raises:
+            Unavailable: None has verified yet.
+        """
+        if self._current is None:
+            raise Unavailable("no trust directory yet")
+        return self._current
+
+    async def refresh(self) -> TrustedDirectory:
+        """Fetch now. Several callers at once share one fetch.
+
+        Raises:
+            DirectoryRefused: What came does not verify. The directory held before stays.
+            Unavailable: It could not be fetched.
+        """
+        asked = self._clock.now()
+        async with self._lock:
+            if self._current is not None and self._asked_at is not None and self._asked_at > asked:
+                return self._current
+            self._asked_at = self._clock.now()
+            fetched = await asyncio.to_thread(self._source.refresh, self._clock.now())
+            if self._current is not None and fetched.version < self._current.version:
+                raise DirectoryRefused("an older directory than the one held")
+            if self._current is None or fetched.version != self._current.version:
+                logger().info("directory:changed", directory_version=fetched.version)
+            self._current = fetched
+            return fetched
+
+    async def start(self) -> TrustedDirectory:
+        """Have a directory: a fresh one, or with the hub away the one verified last, if it is
+        still good.
+
+        Raises:
+            DirectoryRefused: What came, or what was kept, does not verify.
+            Unavailable: Neither could be read.
+        """
+        try:
+            return await self.refresh()
+        except Unavailable:
+            async with self._lock:
+                kept = await asyncio.to_thread(self._source.cached, self._clock.now())
+                self._current = kept
+                return kept
+
+    async def run(self) -> None:
+        """Refresh for ever; a failure is logged by its code and tried again."""
+        while True:
+            try:
+                await self.refresh()
+            except BrokerError as error:
+                logger().warning("directory:not-refreshed", code=error.code)
+            await asyncio.sleep(self._every.total_seconds())
+
+
+class FixedDirectory:
+    """A source that always answers the same; for a directory that was verified elsewhere."""
+
+    def __init__(self, directory: TrustedDirectory) -> None:
+        self._directory = directory
+
+    def refresh(self, now: datetime) -> TrustedDirectory:
+        del now
+        return self._directory
+
+    cached = refresh

@@ -1,0 +1,394 @@
+"""The hub's HTTP interface as calls (docs/protocol.md, section 4).
+
+Every failure to get an answer is `Unavailable`, and then it is not known whether the hub acted:
+all calls are safe to repeat with the same bytes. A refusal of an envelope is returned, not
+raised, because only the evidence in it, verified, may change anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+import httpx2
+
+from broker.client.results import (
+    Channels,
+    EnvelopeState,
+    GrantAnswer,
+    GrantChange,
+    GrantChanges,
+    MailboxItem,
+    Proof,
+    QueueChannel,
+    Refusal,
+    Submitted,
+    instant,
+    jws_bytes,
+    proof_of,
+)
+from broker.clock import Clock
+from keys import strict_json
+from keys.http_signing import sign_request
+from keys.signing import Signer
+from schemas.envelope import Lane
+from schemas.errors import (
+    BrokerError,
+    HubUnreachable,
+    NotFound,
+    Refused,
+    Suspect,
+    Truncated,
+    Unavailable,
+    codes,
+)
+
+JOSE = "application/jose+json"
+ANSWER_LIMIT = 64 * 1024 * 1024
+"""Of one answer: a mailbox page of envelopes at their largest."""
+UPLOAD_CHUNK = 256 * 1024
+
+
+class HubClient:
+    """One participant's way to one hub. Safe for concurrent use within one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        signer: Signer,
+        clock: Clock,
+        timeout: timedelta = timedelta(seconds=10),
+        transport: httpx2.AsyncBaseTransport | None = None,
+        ca: Path | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._signer = signer
+        self._clock = clock
+        self._timeout = timeout.total_seconds()
+        self._http = httpx2.AsyncClient(
+            timeout=self._timeout,
+            transport=transport,
+            verify=_context(ca),
+            follow_redirects=False,
+            trust_env=False,
+            limits=httpx2.Limits(max_connections=64, max_keepalive_connections=32),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    # --- what carries its own signature -----------------------------------------------------
+
+    async def submit(self, raw: bytes) -> Submitted | Refusal:
+        """Hand an envelope to the hub.
+
+        Raises:
+            Unavailable: No answer, or "later". It may have been accepted: send the same bytes.
+        """
+        answer = await self._send("POST", "/envelopes", body=raw, media=JOSE)
+        if answer.status_code in (200, 201):
+            return Submitted(evidence=answer.content, repeated=answer.status_code == 200)
+        problem = _problem(answer)
+        if _is_later(answer, problem):
+            raise _error_of(problem, answer.status_code)
+        evidence = problem.get("evidence")
+        return Refusal(
+            code=str(problem.get("code", "refused"))[:40],
+            family=str(problem.get("family", "suspect"))[:20],
+            evidence=None if evidence is None else jws_bytes(evidence),
+        )
+
+    async def submit_evidence(self, raw: bytes) -> None:
+        """Hand evidence to the hub, for the sender it names."""
+        await self._expect("POST", "/evidence", body=raw, media=JOSE)
+
+    async def register_grant(self, raw: bytes) -> None:
+        """Register a grant statement; repeating it is harmless."""
+        await self._expect("POST", "/grants", body=raw, media=JOSE)
+
+    async def register_agreement(self, raw: bytes) -> None:
+        """Register an agreement that both parties signed."""
+        await self._expect("POST", "/agreements", body=raw, media=JOSE)
+
+    async def suspend(self, raw: bytes) -> None:
+        """Suspend or resume an agreement."""
+        await self._expect("POST", "/suspensions", body=raw, media=JOSE)
+
+    # --- what is asked under a request signature --------------------------------------------
+
+    async def grant(self, grant: UUID) -> GrantAnswer:
+        body = await self._json("GET", f"/grants/{grant}")
+        return GrantAnswer(
+            statement=jws_bytes(body["statement"]),
+            status=str(body["status"]),
+            removed=tuple(str(scope) for scope in body["removed"]),
+            as_of=instant(body["as_of"]),
+        )
+
+    async def grant_changes(self, after: int) -> GrantChanges:
+        """Withdrawals of grants that the caller is party to, since `after`."""
+        body = await self._json("GET", f"/grants/changes?after={after}")
+        return GrantChanges(
+            changes=tuple(
+                GrantChange(
+                    cursor=int(item["cursor"]),
+                    grant=UUID(str(item["grant"])),
+                    envelope=jws_bytes(item["envelope"]),
+                )
+                for item in body["changes"]
+            ),
+            cursor=int(body["cursor"]),
+            as_of=instant(body["as_of"]),
+        )
+
+    async def agreements(self) -> tuple[tuple[bytes, bool], ...]:
+        """The caller's agreements, each with whether it is suspended."""
+        body = await self._json("GET", "/agreements")
+        return tuple(
+            (jws_bytes(item["agreement"]), bool(item["suspended"])) for item in body["agreements"]
+        )
+
+    async def claim_incarnation(self, incarnation: str) -> timedelta:
+        """Take or renew the lease on speaking for the participant.
+
+        Raises:
+            SecondIncarnation: Another live gateway has it.
+        """
+        sent = json.dumps({"incarnation": incarnation}).encode()
+        body = await self._json("POST", "/incarnation", body=sent)
+        return timedelta(seconds=float(body["lease_seconds"]))
+
+    async def mailbox(
+        self, lane: Lane, *, limit: int, wait: timedelta = timedelta()
+    ) -> tuple[MailboxItem, ...]:
+        """Lease what waits in one lane; holds the request up to `wait` until there is something."""
+        seconds = int(min(wait.total_seconds(), 25))
+        query = urlencode({"lane": lane.value, "limit": limit, "wait": seconds})
+        body = await self._json("GET", f"/mailbox?{query}", timeout=self._timeout + seconds)
+        return tuple(
+            MailboxItem(
+                delivery=int(item["delivery"]), kind=str(item["kind"]), jws=jws_bytes(item["jws"])
+            )
+            for item in body["items"]
+        )
+
+    async def acknowledge(self, deliveries: Sequence[int]) -> None:
+        """Tell the hub that these need not come again. Only after they are committed here."""
+        sent = json.dumps({"deliveries": list(deliveries)}).encode()
+        await self._expect("POST", "/mailbox/acknowledgements", body=sent, signed=True)
+
+    async def channels(self) -> Channels:
+        body = await self._json("GET", "/channels")
+        queue = body.get("rabbitmq")
+        return Channels(
+            mailbox=bool(body.get("mailbox", True)),
+            rabbitmq=None
+            if not isinstance(queue, dict)
+            else QueueChannel(
+                hosts=tuple(str(host) for host in queue["hosts"]),
+                vhost=str(queue["vhost"]),
+                user=str(queue["user"]),
+                queues={str(k): str(v) for k, v in dict(queue["queues"]).items()},
+            ),
+        )
+
+    async def envelope_state(self, message: UUID) -> EnvelopeState | None:
+        """The hub's state of one of the caller's envelopes; None if it never had it."""
+        try:
+            body = await self._json("GET", f"/envelopes/{message}")
+        except NotFound:
+            return None
+        return EnvelopeState(
+            id=UUID(str(body["id"])),
+            digest=str(body["digest"]),
+            state=str(body["state"]),
+            facts=tuple(
+                str(fact.get("fact") if isinstance(fact, dict) else fact) for fact in body["facts"]
+            ),
+        )
+
+    async def stream_highest(self, *, sender: str, lane: Lane) -> tuple[str | None, int]:
+        """The incarnation and the highest number the hub saw from `sender` to the caller."""
+        query = urlencode({"from": sender, "lane": lane.value})
+        body = await self._json("GET", f"/streams?{query}")
+        incarnation = body.get("incarnation")
+        return (None if incarnation is None else str(incarnation), int(body["highest"]))
+
+    async def put_attachment(self, digest: str, chunks: AsyncIterator[bytes], *, size: int) -> None:
+        """Stream sealed bytes to the hub; safe to repeat with the same bytes.
+
+        The request signature covers the path, and the path names the digest: so the bytes need no
+        digest of their own in the header.
+        """
+        await self._expect_stream("PUT", f"/attachments/{digest}", chunks, size=size)
+
+    async def get_attachment(self, digest: str) -> AsyncIterator[bytes]:
+        """Stream sealed bytes from the hub; the caller verifies their digest."""
+        url = f"{self.url}/attachments/{digest}"
+        headers = sign_request(
+            method="GET", url=url, headers={}, body=b"", signer=self._signer, now=self._clock.now()
+        )
+        try:
+            async with self._http.stream("GET", url, headers=headers) as answer:
+                if answer.status_code != 200:
+                    await answer.aread()
+                    raise _error_of(_problem(answer), answer.status_code)
+                async for chunk in answer.aiter_bytes(UPLOAD_CHUNK):
+                    yield chunk
+        except httpx2.RemoteProtocolError as error:
+            raise Truncated("the download ended early") from error
+        except httpx2.TransportError as error:
+            raise HubUnreachable(type(error).__name__) from error
+
+    async def proof(self, *, evidence: UUID | None = None, envelope: UUID | None = None) -> Proof:
+        """What proves one event of the hub's log."""
+        name, value = ("evidence", evidence) if evidence is not None else ("envelope", envelope)
+        return proof_of(await self._json("GET", f"/log/proof?{name}={value}"))
+
+    async def checkpoint(self) -> str:
+        """The newest signed checkpoint of the hub's log."""
+        answer = await self._send("GET", "/log/checkpoint")
+        if answer.status_code != 200:
+            raise _error_of(_problem(answer), answer.status_code)
+        return answer.text
+
+    async def ready(self) -> bool:
+        """True if the hub says that it can accept."""
+        try:
+            return (await self._send("GET", "/readyz")).status_code == 200
+        except Unavailable:
+            return False
+
+    # --- plumbing ---------------------------------------------------------------------------
+
+    async def _json(
+        self, method: str, path: str, *, body: bytes = b"", timeout: float | None = None
+    ) -> dict[str, Any]:
+        answer = await self._send(method, path, body=body, signed=True, timeout=timeout)
+        if answer.status_code != 200:
+            raise _error_of(_problem(answer), answer.status_code)
+        parsed = strict_json.parse(answer.content, limit=ANSWER_LIMIT)
+        if not isinstance(parsed, dict):
+            raise HubUnreachable("the hub's answer is not an object")
+        return parsed
+
+    async def _expect(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes,
+        media: str = "application/json",
+        signed: bool = False,
+    ) -> None:
+        answer = await self._send(method, path, body=body, media=media, signed=signed)
+        if not answer.is_success:
+            raise _error_of(_problem(answer), answer.status_code)
+
+    async def _expect_stream(
+        self, method: str, path: str, chunks: AsyncIterator[bytes], *, size: int
+    ) -> None:
+        url = self.url + path
+        headers = {"content-type": "application/octet-stream", "content-length": str(size)}
+        headers |= sign_request(
+            method=method,
+            url=url,
+            headers=headers,
+            body=b"",
+            signer=self._signer,
+            now=self._clock.now(),
+        )
+        try:
+            answer = await self._http.request(method, url, headers=headers, content=chunks)
+        except httpx2.TransportError as error:
+            raise HubUnreachable(type(error).__name__) from error
+        if not answer.is_success:
+            raise _error_of(_problem(answer), answer.status_code)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        media: str = "application/json",
+        signed: bool = False,
+        timeout: float | None = None,
+    ) -> httpx2.Response:
+        url = self.url + path
+        headers = {"content-type": media} if body else {}
+        if signed:
+            headers |= sign_request(
+                method=method,
+                url=url,
+                headers=headers,
+                body=body,
+                signer=self._signer,
+                now=self._clock.now(),
+            )
+        try:
+            return await self._http.request(
+                method,
+                url,
+                headers=headers,
+                content=body or None,
+                timeout=self._timeout if timeout is None else timeout,
+            )
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
+            raise HubUnreachable(type(error).__name__) from error
+
+
+def _context(ca: Path | None) -> Any:
+    if ca is None:
+        return True
+    import ssl
+
+    return ssl.create_default_context(cafile=str(ca))
+
+
+def _problem(answer: httpx2.Response) -> Mapping[str, Any]:
+    """The problem document of an answer; anything else, from a proxy say, is an empty one."""
+    try:
+        parsed = strict_json.parse(answer.content, limit=4 * 1024 * 1024)
+    except Refused:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _is_later(answer: httpx2.Response, problem: Mapping[str, Any]) -> bool:
+    # 401 and 403 without a code, 404 without one: a proxy or a wrong address, not the hub's word.
+    return (
+        answer.status_code >= 500
+        or answer.status_code == 429
+        or answer.status_code < 400
+        or "code" not in problem
+    )
+
+
+def _error_of(problem: Mapping[str, Any], status: int) -> BrokerError:
+    """The error that the hub named, as ours."""
+    code = str(problem.get("code", ""))[:40]
+    if status == 429 or code == "":
+        return Unavailable(code or f"http {status}")
+    kind = codes().get(code)
+    if kind is None or issubclass(kind, Suspect):
+        return Unavailable(f"http {status}") if status >= 500 else Refused(quote(code))
+    return kind("said by the hub")
