@@ -31,7 +31,11 @@ from broker.cli.root import ReferralCommand
 @click.option("--thread", metavar="ID", help="Continue this thread.")
 @click.option("--in-reply-to", metavar="ID", help="The message that this one answers.")
 @click.option("--derived-from", metavar="ID", help="The referral that this one passes on.")
-@click.option("--urgency", type=click.Choice(["urgent", "routine"]), help="Which lane.")
+@click.option(
+    "--urgency",
+    type=click.Choice(["emergency", "urgent", "normal"]),
+    help="How soon an answer is needed.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would travel; send nothing.")
 def send(
     api: LocalApi,

@@ -1,0 +1,148 @@
+"""`referral agreement`: no agreement, no route. Both parties sign, then either registers it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from uuid import UUID
+
+import click
+
+from broker.cli.identity import home_option, open_identity, passphrase_option
+from broker.cli.output import current
+from broker.cli.root import ReferralGroup
+from broker.clock import SystemClock
+from keys import strict_json
+from keys.signing import countersign as add_signature
+from keys.signing import sign_agreement, sign_jws, verify_agreement
+from schemas.agreement import SUSPENSION_TYP, Agreement, Suspension
+from schemas.base import unb64u
+
+LIMIT = 256 * 1024
+
+
+@click.group(cls=ReferralGroup)
+def agreement() -> None:
+    """Agreements between two organisations: who may send what to whom, from when until when."""
+
+
+def terms_of(raw: bytes) -> Agreement:
+    """The terms inside a signed agreement, for showing; nothing about its signatures is checked.
+
+    Raises:
+        MalformedJson: Not a JWS.
+        SchemaRefused: Not an agreement.
+    """
+    outer = strict_json.parse(raw, limit=LIMIT)
+    payload = outer.get("payload") if isinstance(outer, dict) else None
+    return Agreement.from_json(unb64u(payload if isinstance(payload, str) else ""))
+
+
+@agreement.command()
+@click.argument("terms", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@home_option
+@passphrase_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The signed file.")
+def sign(terms: Path, home: Path, passphrase_file: str | None, out: Path) -> None:
+    """Sign the TERMS (JSON) as the first party."""
+    identity = open_identity(home, passphrase_file)
+    data = terms.read_bytes()
+    strict_json.parse(data, limit=LIMIT)
+    content = Agreement.from_json(data)
+    if identity.participant not in content.parties:
+        raise click.UsageError(f"{identity.participant} is no party to these terms")
+    out.write_bytes(sign_agreement(content, identity.signer()))
+    current().result({"agreement": str(content.id), "signed_by": identity.participant})
+
+
+@agreement.command()
+@click.argument("signed", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@home_option
+@passphrase_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The result.")
+def countersign(signed: Path, home: Path, passphrase_file: str | None, out: Path) -> None:
+    """Sign what the other party has SIGNED, over the same terms."""
+    identity = open_identity(home, passphrase_file)
+    raw = signed.read_bytes()
+    content = terms_of(raw)
+    if identity.participant not in content.parties:
+        raise click.UsageError(f"{identity.participant} is no party to these terms")
+    both = add_signature(raw, identity.signer())
+    verify_agreement(both, identity.directory(), now=SystemClock().now())
+    out.write_bytes(both)
+    current().result({"agreement": str(content.id), "signed_by": identity.participant})
+
+
+@agreement.command()
+@click.argument("signed", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@home_option
+@passphrase_option
+def register(signed: Path, home: Path, passphrase_file: str | None) -> None:
+    """Register an agreement that both have SIGNED at the hub."""
+    identity = open_identity(home, passphrase_file)
+    raw = signed.read_bytes()
+
+    async def send() -> None:
+        async with identity.hub() as hub:
+            await hub.register_agreement(raw)
+
+    asyncio.run(send())
+    current().result({"agreement": str(terms_of(raw).id), "registered": True})
+
+
+@agreement.command("list")
+@home_option
+@passphrase_option
+def list_(home: Path, passphrase_file: str | None) -> None:
+    """List the agreements that the hub has for this participant."""
+    identity = open_identity(home, passphrase_file)
+
+    async def ask() -> tuple[tuple[bytes, bool], ...]:
+        async with identity.hub() as hub:
+            return await hub.agreements()
+
+    rows = [
+        {**terms_of(raw).to_dict(), "suspended": suspended} for raw, suspended in asyncio.run(ask())
+    ]
+    current().rows(rows, ("id", "title", "parties", "valid_from", "valid_until", "suspended"))
+
+
+def _suspension(home: Path, passphrase_file: str | None, identifier: UUID, action: str) -> None:
+    identity = open_identity(home, passphrase_file)
+    statement = Suspension.from_json(
+        json.dumps(
+            {
+                "agreement": str(identifier),
+                "by": identity.participant,
+                "action": action,
+                "issued_at": SystemClock().now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+        )
+    )
+    raw = sign_jws(statement.to_json(), typ=SUSPENSION_TYP, signer=identity.signer())
+
+    async def send() -> None:
+        async with identity.hub() as hub:
+            await hub.suspend(raw)
+
+    asyncio.run(send())
+    current().result({"agreement": str(identifier), "action": action})
+
+
+@agreement.command()
+@click.argument("agreement_id", type=click.UUID)
+@home_option
+@passphrase_option
+def suspend(agreement_id: UUID, home: Path, passphrase_file: str | None) -> None:
+    """Stop an agreement at once. Safety, withdrawals and receipts still pass."""
+    _suspension(home, passphrase_file, agreement_id, "suspend")
+
+
+@agreement.command()
+@click.argument("agreement_id", type=click.UUID)
+@home_option
+@passphrase_option
+def resume(agreement_id: UUID, home: Path, passphrase_file: str | None) -> None:
+    """Ask for a suspended agreement to count again; both parties must ask."""
+    _suspension(home, passphrase_file, agreement_id, "resume")

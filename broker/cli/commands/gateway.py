@@ -1,0 +1,137 @@
+"""`referral gateway`: one participant's own machine. The only place where a case can be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from broker.cli.identity import home_option
+from broker.cli.output import current
+from broker.cli.root import ReferralGroup
+from schemas.directory import Compartment
+
+
+@click.group(cls=ReferralGroup)
+def gateway() -> None:
+    """Set up, run and check a participant's gateway. HOME is the folder that holds all of it."""
+
+
+@gateway.command()
+@click.argument("home", type=click.Path(path_type=Path))
+@click.option("--participant", required=True, metavar="CC.NAME", help="For example it.nrm.")
+@click.option("--hub", "hub_url", required=True, metavar="URL")
+@click.option("--hub-id", default="hub.main", show_default=True)
+@click.option("--directory", "directory_url", required=True, metavar="URL|FOLDER")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="The directory's trusted root, handed over in person.",
+)
+@click.option(
+    "--compartment",
+    "compartments",
+    multiple=True,
+    type=click.Choice([compartment.value for compartment in Compartment]),
+    default=("casework",),
+    show_default=True,
+)
+@click.option("--suite", "suites", multiple=True, type=click.IntRange(1, 2), default=(1,))
+@click.option("--port", type=click.IntRange(1, 65535), default=8420, show_default=True)
+@click.option("--metrics-port", type=click.IntRange(1, 65535))
+@click.option("--country", metavar="CC", help="Country profile of the case system's adapter.")
+@click.option("--database", metavar="URL", help="SQLAlchemy URL; SQLite in HOME otherwise.")
+@click.option(
+    "--channel", type=click.Choice(["mailbox", "rabbitmq"]), default="mailbox", show_default=True
+)
+def init(
+    home: Path,
+    participant: str,
+    hub_url: str,
+    hub_id: str,
+    directory_url: str,
+    root: Path,
+    compartments: tuple[str, ...],
+    suites: tuple[int, ...],
+    port: int,
+    metrics_port: int | None,
+    country: str | None,
+    database: str | None,
+    channel: str,
+) -> None:
+    """Make HOME with new keys; print what the country publishes in the directory."""
+    from broker.gateway.home import init_home
+
+    made = init_home(
+        home,
+        participant=participant,
+        hub_url=hub_url,
+        hub_id=hub_id,
+        directory_url=directory_url,
+        trusted_root=root.read_bytes(),
+        compartments=[Compartment(name) for name in compartments],
+        suites=suites,
+        port=port,
+        metrics_port=metrics_port,
+        country=country,
+        database=database,
+        channel=channel,
+    )
+    public = {
+        "id": made.participant,
+        "compartments": list(compartments),
+        "suites": list(suites),
+        "log_vkey": made.log_vkey,
+        "keys": [key.to_dict() for key in made.keys],
+    }
+    (home / "public.json").write_text(json.dumps(public, indent=1) + "\n", encoding="utf-8")
+    current().say(f"hand {home / 'public.json'} to whoever publishes for your country")
+    current().result(public, plain=f"{made.participant}: {len(made.keys)} keys in {home}")
+
+
+@gateway.command()
+@home_option
+def run(home: Path) -> None:
+    """Run the gateway until it is told to end."""
+    from broker.gateway.app import run as run_gateway
+    from broker.gateway.settings import load_settings
+
+    run_gateway(load_settings(home))
+
+
+@gateway.command()
+@home_option
+def check(home: Path) -> None:
+    """Check settings, keys, directory and hub, without starting anything."""
+    from broker.cli.commands.doctor import examine_home, report
+
+    report(examine_home(home))
+
+
+@gateway.group()
+def worker() -> None:
+    """Who may use this gateway. Two different workers are needed for an exception."""
+
+
+@worker.command()
+@click.argument("name")
+@home_option
+def add(name: str, home: Path) -> None:
+    """Give NAME a new token; an earlier one of the same name stops working."""
+    from broker.gateway.home import add_worker
+
+    path = add_worker(home, name)
+    current().result({"worker": name, "token_file": str(path)}, plain=str(path))
+
+
+@worker.command()
+@click.argument("name")
+@home_option
+def remove(name: str, home: Path) -> None:
+    """End NAME's access at once."""
+    from broker.gateway.home import remove_worker
+
+    remove_worker(home, name)
+    current().result({"worker": name, "removed": True})

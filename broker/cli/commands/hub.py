@@ -1,0 +1,107 @@
+"""`referral hub`: the neutral middle, which routes and records and cannot read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from broker.cli.output import current
+from broker.cli.root import ReferralGroup
+from schemas.errors import Refused
+
+
+@click.group(cls=ReferralGroup)
+def hub() -> None:
+    """Set up, run and check a hub."""
+
+
+_settings = click.option(
+    "--settings",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default="hub.toml",
+    show_default=True,
+    help="The hub's settings file.",
+)
+
+
+@hub.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--id", "hub_id", default="hub.main", show_default=True)
+@click.option("--url", required=True, help="Where gateways find it; names host and port.")
+@click.option("--name", required=True, help="Its name in the directory.")
+@click.option("--country", required=True, metavar="CC", help="Where it stands.")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="The repository that it serves.",
+)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="The directory's trusted root.",
+)
+@click.option("--database", metavar="URL", help="SQLAlchemy URL; SQLite in FOLDER otherwise.")
+@click.option("--metrics-port", type=click.IntRange(1, 65535))
+def init(
+    folder: Path,
+    hub_id: str,
+    url: str,
+    name: str,
+    country: str,
+    directory: Path,
+    root: Path,
+    database: str | None,
+    metrics_port: int | None,
+) -> None:
+    """Make FOLDER with new keys; print the entry that the directory's keepers publish."""
+    from broker.cli.hub_home import init_hub
+
+    made = init_hub(
+        folder,
+        hub=hub_id,
+        url=url,
+        directory=directory.resolve(),
+        trusted_root=root.read_bytes(),
+        database=database,
+        metrics_port=metrics_port,
+    )
+    entry = made.entry(name, country.upper())
+    (folder / "entry.json").write_bytes(entry.to_json())
+    current().say(f"publish {folder / 'entry.json'}: referral directory hub --help")
+    current().result(
+        json.loads(entry.to_json()), plain=f"{made.hub} at {made.url}\n{made.log_vkey}"
+    )
+
+
+@hub.command()
+@_settings
+@click.option(
+    "--role",
+    type=click.Choice(["all", "api", "relay"]),
+    default="all",
+    show_default=True,
+    help="api answers requests, relay runs the loops.",
+)
+def run(settings: Path, role: str) -> None:
+    """Run the hub until it is told to end."""
+    from broker.hub.app import run as run_hub
+    from broker.hub.settings import SettingsError, load_settings
+
+    try:
+        loaded = load_settings(settings)
+    except SettingsError as error:
+        raise Refused(str(error)) from None
+    run_hub(loaded, role=role)
+
+
+@hub.command()
+@_settings
+def check(settings: Path) -> None:
+    """Check settings, keys and the running process, if there is one."""
+    from broker.cli.commands.doctor import examine_hub, report
+
+    report(examine_hub(settings))

@@ -1,0 +1,217 @@
+"""`referral log`: what can be proven, by anybody, without trusting the hub.
+
+`verify` and `verify-all` work offline: they read the files they are given and no settings, and
+import nothing but the standard library, `cryptography` and the verifier.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from broker.cli.failures import VerificationFailed
+from broker.cli.local import LocalApi, with_gateway
+from broker.cli.output import current
+from broker.cli.root import ReferralGroup
+
+BATCH = 1000
+
+
+@click.group(cls=ReferralGroup)
+def log() -> None:
+    """Prove and verify. Verifying is offline: no network, no settings, no trust in a hub."""
+
+
+def _policy(vkeys: tuple[Path, ...], policy: Path | None) -> Any:
+    from broker.audit.policy import Policy, parse_policy
+
+    if policy is not None:
+        return parse_policy(policy.read_text(encoding="utf-8"))
+    if not vkeys:
+        raise click.UsageError("whose log? give --vkey FILE or --policy FILE")
+    texts = [
+        line.strip()
+        for path in vkeys
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+    return Policy.of_logs(*texts)
+
+
+def _trust_options(command: Any) -> Any:
+    command = click.option(
+        "--vkey",
+        "vkeys",
+        multiple=True,
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="The log's verifier key, from somebody you trust and not from the hub.",
+    )(command)
+    return click.option(
+        "--policy",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="A tlog-policy file: logs, witnesses and how many must agree.",
+    )(command)
+
+
+def _conclude(verdict: Any) -> None:
+    current().result(verdict.to_dict(), plain="\n".join(verdict.lines()))
+    if not verdict.proven:
+        raise VerificationFailed("not proven")
+
+
+@log.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_trust_options
+@click.option(
+    "--keys",
+    "key_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Participants' keys as `referral directory keys` wrote them; else the proof's own word.",
+)
+@click.option("--envelope", help="It must be about this message.")
+@click.option("--digest", help="It must be about these bytes (SHA-256, base64url).")
+@click.option("--fact", help="It must state this: submitted, delivered, filed, read …")
+def verify(
+    file: Path,
+    vkeys: tuple[Path, ...],
+    policy: Path | None,
+    key_file: Path | None,
+    envelope: str | None,
+    digest: str | None,
+    fact: str | None,
+) -> None:
+    """Verify one proof FILE offline: that a signed fact is in the log, and since when."""
+    from broker.audit.verify import Asked, verify_proof_file
+
+    verdict = verify_proof_file(
+        file,
+        _policy(vkeys, policy),
+        trusted_keys=None if key_file is None else _trusted_keys(key_file),
+        asked=Asked(envelope=envelope, digest=digest, fact=fact),
+    )
+    _conclude(verdict)
+
+
+def _trusted_keys(path: Path) -> Mapping[str, Any]:
+    from broker.audit.verify import TrustedKey
+
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        str(kid): TrustedKey(str(item["participant"]), str(item["alg"]), dict(item["jwk"]))
+        for kid, item in found.items()
+    }
+
+
+@log.command("verify-all")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@_trust_options
+@click.option(
+    "--earlier",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A checkpoint kept from before: the log must still begin with it.",
+)
+def verify_all(
+    folder: Path, vkeys: tuple[Path, ...], policy: Path | None, earlier: tuple[Path, ...]
+) -> None:
+    """Verify a whole exported log offline: every entry, every tile, the signed head."""
+    from broker.audit.verify import verify_log
+
+    _conclude(
+        verify_log(folder, _policy(vkeys, policy), earlier=[path.read_bytes() for path in earlier])
+    )
+
+
+@log.command()
+@with_gateway
+@click.argument("message")
+@click.option("--fact", default="delivered", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="A file; standard output otherwise.")
+def proof(api: LocalApi, message: str, fact: str, out: Path | None) -> None:
+    """Fetch the proof of one fact about a MESSAGE of ours, as a file that verifies for ever."""
+    text = api.text(f"/v1/proof/{message}", fact=fact)
+    if out is None:
+        current().text(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+        current().result({"message": message, "fact": fact, "file": str(out)})
+
+
+def _fetch(url: str) -> bytes:
+    import urllib.error
+    import urllib.request
+
+    from schemas.errors import HubUnreachable, NotFound
+
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310
+            return bytes(answer.read())
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            raise NotFound("the log has nothing there") from None
+        raise HubUnreachable(f"answers {error.code}") from None
+    except OSError as error:
+        raise HubUnreachable(type(error).__name__) from None
+
+
+@log.command()
+@click.option("--hub", "url", required=True, metavar="URL")
+def checkpoint(url: str) -> None:
+    """The newest signed head of a hub's log. Keep it: a later log must still begin with it."""
+    text = _fetch(f"{url.rstrip('/')}/log/checkpoint").decode()
+    origin, size, root = text.split("\n")[:3]
+    if current().as_json:
+        current().result({"origin": origin, "size": int(size), "root": root, "note": text})
+    else:
+        current().text(text)
+
+
+@log.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="REFERRAL_HOME",
+    default=".",
+    help="Whose trusted directory is asked.",
+)
+@click.option("--hub", "hub_id", default=None, help="Which hub; the home's own otherwise.")
+def vkey(home: Path, hub_id: str | None) -> None:
+    """The verifier key of a hub's log, from the trust directory and not from the hub."""
+    from broker.cli.identity import trusted_directory
+    from broker.gateway.settings import load_settings
+    from schemas.errors import NotFound
+
+    settings = load_settings(home)
+    entry = trusted_directory(settings).participant(hub_id or settings.hub.id)
+    if entry is None or entry.log_vkey is None:
+        raise NotFound("the directory has no log key for that hub")
+    current().result({"hub": entry.id, "vkey": entry.log_vkey}, plain=entry.log_vkey)
+
+
+@log.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="REFERRAL_HOME",
+    default=".",
+    help="The auditor's home.",
+)
+@click.option("--passphrase-file", metavar="FILE", help="Or - for standard input.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder.")
+def export(home: Path, passphrase_file: str | None, out: Path) -> None:
+    """Download the whole log with an auditor's rights, to verify it offline afterwards.
+
+    A second export into the same folder continues where the first one stopped.
+    """
+    from broker.cli.identity import open_identity
+    from broker.cli.log_export import export_log
+
+    identity = open_identity(home, passphrase_file)
+    with current().progress("downloading entry") as at:
+        size = asyncio.run(export_log(identity, out, at))
+    current().result({"folder": str(out), "log_size": size})

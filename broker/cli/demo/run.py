@@ -1,0 +1,183 @@
+"""Runs the story from an empty folder to the last line, and cleans up whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import broker
+from broker.cli.demo.processes import Child, StoryFailed, until
+from broker.cli.demo.report import Narrator, show
+from broker.cli.demo.story import STORY
+from broker.cli.demo.world import World
+from broker.cli.failures import Exit
+from broker.cli.hub_home import AmqpPlace
+from broker.cli.network import Network, create_network
+from broker.cli.output import Output
+from schemas.errors import BrokerError, Refused
+
+SERVICES = Path(broker.__file__).resolve().parents[1] / "deploy" / "dev" / "services.py"
+SERVICES_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The private servers of `demo --rabbitmq`."""
+
+    hub_database: str
+    amqp: AmqpPlace
+
+
+def run_demo(output: Output, *, folder: Path | None, keep: bool, rabbitmq: bool) -> int:
+    """Tell the story; give the exit code."""
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            made = tempfile.mkdtemp(prefix="referral-demo-")
+            folder = Path(made)
+            if not keep:
+                stack.callback(_remove, folder)
+        folder = folder.resolve()
+        services = stack.enter_context(private_services(output)) if rabbitmq else None
+        narrator = Narrator(output, steps=len(STORY) + 1)
+        world: World | None = None
+        try:
+            with narrator.step("Keys are made and everybody is enrolled in the directory"):
+                network = lay_out(folder, services)
+                world = build_world(network, narrator)
+                stack.callback(end_all, world)
+                narrator.tell(f"in {folder}")
+            for step in STORY:
+                with narrator.step(step.title):
+                    step.act(world)
+        except (StoryFailed, BrokerError) as error:
+            text = error.describe() if isinstance(error, BrokerError) else str(error)
+            output.say(f"the story did not come true: {text}", fg="red")
+            if world is not None:
+                for child in (world.hub, *world.gateways.values()):
+                    output.say(child.tail())
+            output.say(f"logs are in {folder}" if keep else "run it again with --keep to look")
+            return Exit.FAILED
+        show(output, world.counts, seconds=narrator.seconds)
+        output.say(f"\nThe story came true in {narrator.seconds:.0f} seconds.")
+        if keep:
+            _stay(output, world)
+    return Exit.OK
+
+
+def lay_out(folder: Path, services: Services | None) -> Network:
+    """The network of the story, on SQLite and the mailbox unless there are services."""
+    if (folder / "hub").exists():
+        raise Refused(f"{folder} has a demo already; choose another folder or remove it")
+    return create_network(
+        folder,
+        hub_database=services.hub_database if services else None,
+        amqp=services.amqp if services else None,
+    )
+
+
+def build_world(network: Network, narrator: Narrator) -> World:
+    """The processes of the network, none of which runs yet."""
+    logs = network.path / "logs"
+    logs.mkdir()
+    hub = Child(
+        "hub",
+        ["hub", "run", "--settings", str(network.hub.settings_file)],
+        ready_url=f"{network.url}/readyz",
+        log=logs / "hub.log",
+    )
+    gateways = {
+        place.id: Child(
+            place.id,
+            ["gateway", "run", "--home", str(place.home)],
+            ready_url=f"http://127.0.0.1:{place.port}/readyz",
+            log=logs / f"{place.id}.log",
+        )
+        for place in network.participants.values()
+        if place.runs_gateway
+    }
+    return World(network, narrator, hub, gateways, workers={})
+
+
+def end_all(world: World) -> None:
+    """End every process that the demo started, by its id."""
+    for child in (*world.gateways.values(), world.hub):
+        child.end()
+
+
+@contextlib.contextmanager
+def private_services(output: Output) -> Iterator[Services]:
+    """PostgreSQL and RabbitMQ of our own, with TLS from a throw-away authority.
+
+    Raises:
+        Refused: They are not installed, or this is not a source tree.
+    """
+    if not SERVICES.is_file():
+        raise Refused("--rabbitmq needs the source tree: deploy/dev/services.py is not here")
+    output.say("starting private PostgreSQL and RabbitMQ …")
+    process = subprocess.Popen(
+        [sys.executable, str(SERVICES), "postgres", "rabbitmq", "--tls", "--management"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield _services(process)
+    finally:
+        # It stops its servers when its standard input closes.
+        if process.stdin is not None:
+            process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def _services(process: subprocess.Popen[str]) -> Services:
+    if process.stdout is None:
+        raise Refused("the private servers cannot be started")
+    line = process.stdout.readline()
+    if not line:
+        raise Refused("the private servers did not start")
+    told: dict[str, Any] = json.loads(line)
+    found = told["rabbitmq"]
+    return Services(
+        hub_database=told["postgres"]["url"],
+        amqp=AmqpPlace(
+            host=found["host"],
+            port=found["port"],
+            user=found["user"],
+            password=found["password"],
+            vhost=found["vhost"],
+            ca=Path(found["ca"]),
+            management_url=found["management_url"],
+        ),
+    )
+
+
+def _stay(output: Output, world: World) -> None:
+    """Leave everything running until the person has seen enough."""
+    output.say("\nEverything keeps running; look around:")
+    output.say(f"  hub        {world.network.url}  (logs in {world.network.path / 'logs'})")
+    for place in world.network.participants.values():
+        if place.runs_gateway:
+            output.say(f"  {place.id:<10} http://127.0.0.1:{place.port}  (home {place.home})")
+    home = world.network.participants["al.nrm"].home
+    output.say(f"  try        referral inbox --home {home} --worker first")
+    output.say("Ctrl-C ends it; the folder stays.")
+    with contextlib.suppress(KeyboardInterrupt):
+        until("Ctrl-C", lambda: None, seconds=10**9, pause=1.0)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,98 @@
+"""A participant's home on this machine: who it is, its keys, its hub.
+
+The home of a gateway, or of an auditor who runs none: `gateway.toml`, the encrypted keys, the
+passphrase file, the trusted root of the directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from broker.cli.passphrase import read_passphrase
+from broker.client.hub import HubClient
+from broker.clock import SystemClock
+from broker.gateway.settings import Settings, load_settings
+from keys.custody.file import Custody, open_custody
+from keys.signing import Signer
+from keys.trust import DirectoryClient
+from schemas.directory import TrustedDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Opened with its passphrase; able to sign."""
+
+    settings: Settings
+    custody: Custody
+
+    @property
+    def participant(self) -> str:
+        return self.settings.participant
+
+    def signer(self) -> Signer:
+        """The newest signing key of the participant's suite."""
+        return self.custody.signer_for(self.settings.suite, SystemClock().now())
+
+    def hub(self) -> HubClient:
+        """The participant's hub; use it with `async with`."""
+        hub = self.settings.hub
+        return HubClient(
+            hub.url, signer=self.signer(), clock=SystemClock(), timeout=hub.timeout, ca=hub.ca
+        )
+
+    def directory(self) -> TrustedDirectory:
+        """Fetch and verify the trust directory, from the trusted root of this home."""
+        return trusted_directory(self.settings)
+
+
+def trusted_directory(settings: Settings) -> TrustedDirectory:
+    """The trust directory as one home sees it; needs no key."""
+    client = DirectoryClient(
+        settings.directory.url,
+        settings.path(settings.directory.cache),
+        settings.path(settings.directory.root).read_bytes(),
+    )
+    return client.refresh(SystemClock().now())
+
+
+def open_identity(home: Path, passphrase_file: str | None = None) -> Identity:
+    """Open a home. Without a given source the passphrase comes from the file the settings name.
+
+    Raises:
+        CustodyLocked: Wrong passphrase or no keys.
+        SchemaRefused: The settings are wrong.
+    """
+    settings = load_settings(home)
+    source = passphrase_file
+    if source is None and settings.path(settings.keys.passphrase_file).is_file():
+        source = str(settings.path(settings.keys.passphrase_file))
+    passphrase = read_passphrase(source)
+    scheme, _, path = settings.keys.custody.partition(":")
+    uri = f"{scheme}:{settings.path(Path(path))}"
+    return Identity(settings, open_custody(uri, passphrase))
+
+
+def home_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--home`, the folder with `gateway.toml`."""
+    return click.option(
+        "--home",
+        type=click.Path(path_type=Path),
+        envvar="REFERRAL_HOME",
+        default=".",
+        show_default="REFERRAL_HOME or here",
+        help="The participant's home folder.",
+    )(command)
+
+
+def passphrase_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--passphrase-file`."""
+    return click.option(
+        "--passphrase-file",
+        metavar="FILE",
+        help="Where the passphrase is; - for standard input. Asked for otherwise.",
+    )(command)
