@@ -110,6 +110,10 @@ class NewItem:
         return f"<NewItem {len(self.plaintext)} bytes>"
 
 
+class _EpochGone(NotFound):
+    """The epoch's key is not in custody any more."""
+
+
 _Owner = tuple[str, str, str]
 """(case, section, grant) as in the tables."""
 
@@ -172,6 +176,13 @@ class Vault:
     async def read_many(self, connection: AsyncConnection, refs: Iterable[str]) -> dict[str, bytes]:
         """The plaintexts of several items; see `read`."""
         wanted = list(dict.fromkeys(refs))
+        try:
+            return await self._read_many(connection, wanted)
+        except _EpochGone:
+            # A rotation ended between our reading the key and opening it: it is wrapped anew.
+            return await self._read_many(connection, wanted)
+
+    async def _read_many(self, connection: AsyncConnection, wanted: list[str]) -> dict[str, bytes]:
         item, item_key, case_key = (
             self._tables.item,
             self._tables.item_key,
@@ -412,7 +423,10 @@ class Vault:
         self, connection: AsyncConnection, cases: Mapping[str, None]
     ) -> dict[str, bytes]:
         table = self._tables.case_key
-        keys = await self._load_case_keys(connection, cases)
+        try:
+            keys = await self._load_case_keys(connection, cases)
+        except _EpochGone:
+            keys = await self._load_case_keys(connection, cases)
         missing = [case for case in cases if case not in keys]
         if not missing:
             return keys
@@ -458,7 +472,7 @@ class Vault:
     def _epoch_key(self, epoch: int) -> bytes:
         key = self._epoch_keys.key(epoch)
         if key is None:
-            raise NotFound("the key of this epoch was destroyed")
+            raise _EpochGone("the key of this epoch was destroyed")
         return key
 
 

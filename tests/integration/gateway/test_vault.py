@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -63,12 +64,21 @@ async def open_vault(url: str, custody: Custody) -> Kept:
 
 
 @pytest.fixture
+async def kept(database_url: str) -> AsyncIterator[Kept]:
+    """On both databases."""
+    vault = await open_vault(database_url, Custody())
+    yield vault
+    await vault.database.close()
+
+
+@pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "gateway.sqlite3"
 
 
 @pytest.fixture
-async def kept(file: Path) -> AsyncIterator[Kept]:
+async def on_file(file: Path) -> AsyncIterator[Kept]:
+    """On SQLite alone, where the bytes of the files can be looked at."""
     vault = await open_vault(f"sqlite+aiosqlite:///{file}", Custody())
     yield vault
     await vault.database.close()
@@ -80,10 +90,10 @@ def on_disk(file: Path) -> bytes:
 
 
 async def test_what_was_stored_is_read_and_never_lies_readable_on_disk(
-    kept: Kept, file: Path
+    on_file: Kept, file: Path
 ) -> None:
-    ref = await kept.store("IT-DEMO-0001", "health_general", GRANT)
-    assert await kept.read(ref) == CANARY
+    ref = await on_file.store("IT-DEMO-0001", "health_general", GRANT)
+    assert await on_file.read(ref) == CANARY
     assert CANARY[:24] not in on_disk(file)
 
 
@@ -106,12 +116,35 @@ async def test_many_items_are_kept_in_one_go_and_come_back_in_order(kept: Kept) 
     )
 
 
+async def test_transactions_that_meet_on_a_new_case_agree_on_its_key(kept: Kept) -> None:
+    refs = await asyncio.gather(
+        *(kept.store("C-1", f"section_{n % 2}", GRANT, b"%d" % n) for n in range(16))
+    )
+    assert [await kept.read(ref) for ref in refs] == [b"%d" % n for n in range(16)]
+    assert len(await kept.wrapped_keys()) == 1 + 2
+
+
+async def test_cases_that_arrive_during_a_rotation_are_not_lost(kept: Kept) -> None:
+    await kept.store("C-0", "identity_core", GRANT)
+
+    async def arrive(n: int) -> str:
+        await asyncio.sleep(0.002 * n)
+        return await kept.store(f"C-{n}", "identity_core", GRANT)
+
+    *refs, _, _ = await asyncio.gather(
+        *(arrive(n) for n in range(24)), kept.vault.rotate_epoch(), asyncio.sleep(0)
+    )
+    assert sorted(kept.custody.saved) == [2]
+    for ref in refs:
+        assert await kept.read(ref) == CANARY
+
+
 async def test_a_ciphertext_moved_to_another_row_is_suspect(kept: Kept) -> None:
     one = await kept.store("C-1", "identity_core", GRANT, b"one")
     two = await kept.store("C-1", "identity_core", GRANT, b"two")
     item = kept.tables.item
     async with kept.database.begin() as connection:
-        sealed = dict(await connection.execute(select(item.c.ref, item.c.sealed)))
+        sealed = dict((await connection.execute(select(item.c.ref, item.c.sealed))).all())
         for ref, other in ((one, two), (two, one)):
             await connection.execute(
                 update(item).where(item.c.ref == ref).values(sealed=sealed[other])
@@ -126,7 +159,7 @@ async def test_swapped_keys_are_suspect(kept: Kept, table: str) -> None:
     refs = [await kept.store(case, "identity_core", GRANT) for case in ("C-1", "C-2")]
     keys = getattr(kept.tables, table)
     async with kept.database.begin() as connection:
-        wrapped = dict(await connection.execute(select(keys.c.case_id, keys.c.wrapped)))
+        wrapped = dict((await connection.execute(select(keys.c.case_id, keys.c.wrapped))).all())
         for case, other in (("C-1", "C-2"), ("C-2", "C-1")):
             await connection.execute(
                 update(keys).where(keys.c.case_id == case).values(wrapped=wrapped[other])
@@ -204,21 +237,21 @@ async def test_erasing_twice_is_the_same_as_once(kept: Kept) -> None:
 
 
 async def test_after_erasing_neither_keys_nor_ciphertext_remain_in_the_files(
-    kept: Kept, file: Path
+    on_file: Kept, file: Path
 ) -> None:
-    gone = await kept.store("C-1", "health_general", GRANT, CANARY * 60)
-    keys_before = await kept.wrapped_keys()
-    stays = await kept.store("C-2", "identity_core", GRANT)
-    async with kept.database.read() as connection:
+    gone = await on_file.store("C-1", "health_general", GRANT, CANARY * 60)
+    keys_before = await on_file.wrapped_keys()
+    stays = await on_file.store("C-2", "identity_core", GRANT)
+    async with on_file.database.read() as connection:
         sealed = await connection.scalar(
-            select(kept.tables.item.c.sealed).where(kept.tables.item.c.ref == gone)
+            select(on_file.tables.item.c.sealed).where(on_file.tables.item.c.ref == gone)
         )
     assert sealed is not None
     assert all(key in on_disk(file) for key in keys_before)
 
-    async with kept.database.begin() as connection:
-        await kept.vault.erase_case(connection, "C-1")
-    await kept.vault.scrub()
+    async with on_file.database.begin() as connection:
+        await on_file.vault.erase_case(connection, "C-1")
+    await on_file.vault.scrub()
 
     disk = on_disk(file)
     for key in keys_before:
@@ -226,25 +259,25 @@ async def test_after_erasing_neither_keys_nor_ciphertext_remain_in_the_files(
     for start in range(0, len(sealed) - 32, 997):
         assert sealed[start : start + 32] not in disk
     assert CANARY[:24] not in disk
-    assert await kept.read(stays) == CANARY
+    assert await on_file.read(stays) == CANARY
 
 
 async def test_the_old_epoch_does_not_open_after_rotation_and_the_living_does(
-    kept: Kept, file: Path, tmp_path: Path
+    on_file: Kept, file: Path, tmp_path: Path
 ) -> None:
-    erased = await kept.store("C-1", "health_general", GRANT)
-    living = await kept.store("C-2", "identity_core", GRANT)
-    await kept.vault.scrub()
+    erased = await on_file.store("C-1", "health_general", GRANT)
+    living = await on_file.store("C-2", "identity_core", GRANT)
+    await on_file.vault.scrub()
     backup = tmp_path / "backup.sqlite3"
     shutil.copy(file, backup)
 
-    async with kept.database.begin() as connection:
-        await kept.vault.erase_case(connection, "C-1")
-    assert await kept.vault.rotate_epoch() == 2
-    assert await kept.read(living) == CANARY
-    assert sorted(kept.custody.saved) == [2]
+    async with on_file.database.begin() as connection:
+        await on_file.vault.erase_case(connection, "C-1")
+    assert await on_file.vault.rotate_epoch() == 2
+    assert await on_file.read(living) == CANARY
+    assert sorted(on_file.custody.saved) == [2]
 
-    restored = await open_vault(f"sqlite+aiosqlite:///{backup}", kept.custody)
+    restored = await open_vault(f"sqlite+aiosqlite:///{backup}", on_file.custody)
     try:
         for ref in (erased, living):
             with pytest.raises(NotFound):
@@ -254,15 +287,15 @@ async def test_the_old_epoch_does_not_open_after_rotation_and_the_living_does(
 
 
 async def test_before_rotation_a_backup_still_opens_which_is_why_we_rotate(
-    kept: Kept, file: Path, tmp_path: Path
+    on_file: Kept, file: Path, tmp_path: Path
 ) -> None:
-    ref = await kept.store("C-1", "health_general", GRANT)
-    await kept.vault.scrub()
+    ref = await on_file.store("C-1", "health_general", GRANT)
+    await on_file.vault.scrub()
     backup = tmp_path / "backup.sqlite3"
     shutil.copy(file, backup)
-    async with kept.database.begin() as connection:
-        await kept.vault.erase_case(connection, "C-1")
-    restored = await open_vault(f"sqlite+aiosqlite:///{backup}", kept.custody)
+    async with on_file.database.begin() as connection:
+        await on_file.vault.erase_case(connection, "C-1")
+    restored = await open_vault(f"sqlite+aiosqlite:///{backup}", on_file.custody)
     try:
         assert await restored.read(ref) == CANARY
     finally:
