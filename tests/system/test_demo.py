@@ -1,0 +1,94 @@
+"""The demo as a person runs it: a real process, real children, and one JSON object at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from broker.cli.demo.report import Counts
+
+FIELDS = [
+    "sent",
+    "accepted_by_hub",
+    "delivered",
+    "filed",
+    "read",
+    "accepted",
+    "declined",
+    "questions",
+    "onward",
+    "transferred",
+    "refused",
+    "quarantined",
+    "withdrawn_before_delivery",
+    "erased_after_delivery",
+    "lost",
+    "duplicated",
+    "log_size",
+    "proofs_verified",
+]
+
+
+def run_demo(folder: Path, *options: str) -> tuple[dict[str, int], str, float]:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "broker.cli", "demo", "--json", "--dir", str(folder), *options],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    return json.loads(line), done.stderr, time.monotonic() - began
+
+
+def check(counts: dict[str, int]) -> None:
+    assert list(counts) == FIELDS
+    assert all(type(value) is int for value in counts.values())
+    assert counts["lost"] == 0
+    assert counts["duplicated"] == 0
+    assert counts["accepted_by_hub"] == counts["sent"]
+    assert counts["sent"] == (
+        counts["delivered"] + counts["quarantined"] + counts["withdrawn_before_delivery"]
+    )
+    assert counts["filed"] >= 8
+    assert counts["read"] >= 3
+    for name in ("accepted", "declined", "questions", "onward", "transferred", "refused"):
+        assert counts[name] >= 1, name
+    assert counts["quarantined"] == 1
+    assert counts["withdrawn_before_delivery"] == 1
+    assert counts["erased_after_delivery"] == 2
+    assert counts["log_size"] > counts["sent"]
+    assert counts["proofs_verified"] >= 1
+
+
+def assert_nothing_runs_in(folder: Path) -> None:
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            assert str(folder).encode() not in entry.read_bytes()
+
+
+def test_the_counts_are_those_that_the_issue_names() -> None:
+    assert list(Counts().as_dict()) == FIELDS
+
+
+def test_the_story_comes_true(tmp_path: Path) -> None:
+    counts, told, seconds = run_demo(tmp_path / "demo")
+    check(counts)
+    assert "killed" in told
+    assert seconds < 60
+    assert_nothing_runs_in(tmp_path)
+
+
+@pytest.mark.timeout(300)
+def test_the_story_comes_true_over_postgresql_and_rabbitmq(tmp_path: Path) -> None:
+    counts, _, _ = run_demo(tmp_path / "demo", "--rabbitmq")
+    check(counts)

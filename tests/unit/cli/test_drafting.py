@@ -1,0 +1,132 @@
+"""From options to a draft: values are taken as meant, and free text never from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from broker.cli.commands.consent import scopes_of
+from broker.cli.drafting import case_from_file, preview, read_object, reply, with_fields, words
+from broker.cli.local import LocalApi, open_home
+from schemas.errors import NotFound, Refused
+
+
+class Gateway(LocalApi):
+    """Stands where the gateway's API would, and keeps what was asked of it."""
+
+    def __init__(self, answers: Mapping[str, dict[str, Any]]) -> None:
+        super().__init__("127.0.0.1", 1, "token")
+        self.answers = answers
+        self.posted: list[tuple[str, Mapping[str, Any]]] = []
+
+    def get(self, path: str, **query: str | int | None) -> dict[str, Any]:
+        return self.answers[path]
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        self.posted.append((path, body or {}))
+        return self.answers[path]
+
+
+CASES = {
+    "/v1/drafts": {
+        "cases": [{"case_ref": "A-1", "sections": {}}, {"case_ref": "A-2", "sections": {}}],
+        "refused": [{"case_ref": "A-3", "reason": "prs_Gender: unknown-code"}],
+    }
+}
+
+
+def test_a_value_that_is_json_is_taken_as_json_and_any_other_as_text() -> None:
+    body = with_fields({"kept": 1}, ["urgent=true", "services=[1]", "note=two words", "x=a=b"])
+    assert body == {"kept": 1, "urgent": True, "services": [1], "note": "two words", "x": "a=b"}
+
+
+@pytest.mark.parametrize("text", ["novalue", "=x"])
+def test_an_assignment_without_name_or_value_is_a_usage_error(text: str) -> None:
+    with pytest.raises(click.UsageError):
+        with_fields({}, [text])
+
+
+def test_a_body_must_be_an_object(tmp_path: Path) -> None:
+    file = tmp_path / "body.json"
+    for text in ("[]", "not json"):
+        file.write_text(text)
+        with pytest.raises(click.UsageError):
+            read_object(str(file))
+
+
+def test_free_text_comes_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "note.txt"
+    file.write_text("Invented.\n")
+    assert words(note=str(file), other=None) == {"note": "Invented."}
+
+
+def test_a_case_is_chosen_by_its_number() -> None:
+    api = Gateway(CASES)
+    assert case_from_file(api, Path("cases.csv"), "A-2")["case_ref"] == "A-2"
+
+
+def test_several_cases_and_no_choice_is_a_usage_error() -> None:
+    with pytest.raises(click.UsageError):
+        case_from_file(Gateway(CASES), Path("cases.csv"), None)
+
+
+def test_a_row_that_the_adapter_refused_says_why() -> None:
+    with pytest.raises(Refused) as caught:
+        case_from_file(Gateway(CASES), Path("cases.csv"), "A-3")
+    assert caught.value.where == ("prs_Gender: unknown-code",)
+
+
+def test_a_case_that_is_not_in_the_file_is_not_found() -> None:
+    with pytest.raises(NotFound):
+        case_from_file(Gateway(CASES), Path("cases.csv"), "A-9")
+
+
+def test_an_answer_goes_back_along_the_thread_of_what_it_answers() -> None:
+    known = {"partner": "it.nrm", "case_ref": "A-1", "thread": "t"}
+    api = Gateway({"/v1/messages/m": known, "/v1/messages": {"id": "new"}})
+    assert reply(api, "m", "referral.accept", {"worker_role": "w"}, grant=None) == {"id": "new"}
+    ((_, draft),) = api.posted
+    assert draft == {
+        "type": "referral.accept",
+        "to": "it.nrm",
+        "case_ref": "A-1",
+        "thread": "t",
+        "in_reply_to": "m",
+        "body": {"worker_role": "w"},
+    }
+
+
+def test_scopes_are_a_purpose_and_its_sections() -> None:
+    assert scopes_of(("protection:case_admin,identity_core",)) == [
+        {"purpose": "protection", "section": "case_admin"},
+        {"purpose": "protection", "section": "identity_core"},
+    ]
+    with pytest.raises(click.UsageError):
+        scopes_of(("protection",))
+
+
+def test_a_preview_keeps_what_is_clear_apart_from_what_is_sealed() -> None:
+    text = preview({"clear": {"to": "al.nrm"}, "sealed": {"casework": {"type": "x"}}})
+    clear, _, sealed = text.partition("Sealed")
+    assert "al.nrm" in clear
+    assert "type" in sealed
+    assert "type" not in clear
+
+
+def test_a_home_without_settings_or_with_two_workers_asks_for_more(tmp_path: Path) -> None:
+    with pytest.raises(click.UsageError):
+        open_home(tmp_path)
+    (tmp_path / "gateway.toml").write_text("[api]\nport = 1\n")
+    (tmp_path / "workers").mkdir()
+    for name in ("one", "two"):
+        token = tmp_path / "workers" / f"{name}.token"
+        token.write_text(json.dumps(name))
+        token.chmod(0o600)
+    with pytest.raises(click.UsageError):
+        open_home(tmp_path)
+    assert open_home(tmp_path, "two").port == 1
