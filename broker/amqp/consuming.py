@@ -63,6 +63,9 @@ class Pace:
     to `retry_at_most`."""
 
     retry_at_most: timedelta = timedelta(seconds=10)
+    renew_at_most: timedelta = timedelta(seconds=60)
+    """A consumer that is given nothing for this long makes a new channel. The first time it waits
+    for one `watch_every` only, then doubles."""
 
 
 class Consumer(Link):
@@ -86,6 +89,7 @@ class Consumer(Link):
         self._pace = pace or Pace()
         self._proven_at: float | None = None
         self._attempts: OrderedDict[str, int] = OrderedDict()
+        self._renewals = 0
 
     def is_consuming(self) -> bool:
         """Whether the broker confirmed within the last three watches that it counts us."""
@@ -111,7 +115,6 @@ class Consumer(Link):
                 with contextlib.suppress(*LOST):
                     await channel.basic_cancel(tag, timeout=CONNECT_PATIENCE)
         finally:
-            self._proven_at = None
             session.end()
             # The batch in hand is finished: its handler may be in the middle of a commit.
             await work
@@ -185,20 +188,26 @@ class Consumer(Link):
     async def _watch(self, channel: Channel, session: _Session) -> None:
         """End the session when the broker does not answer, does not count us, or sends nothing.
 
-        A passive declaration makes the round trip, on the consumer's own channel.
+        A passive declaration makes the round trip, on the consumer's own channel. It cannot tell
+        everything: a consumer that came while its queue was being created was seen to be counted,
+        and to be given messages that never left the broker. A new channel gets those back, so an
+        idle consumer makes one, soon at first and then ever less often.
         """
         every = self._pace.watch_every.total_seconds()
-        starving = 0
         while True:
             await asyncio.sleep(every)
-            seen = session.seen
             answer = await channel.queue_declare(self.queue, passive=True, timeout=3 * every)
             if not answer.consumer_count:
                 raise ConnectionError("the broker does not count us as a consumer")
-            waiting, idle = bool(answer.message_count), session.is_idle and session.seen == seen
-            starving = starving + 1 if waiting and idle else 0
-            if starving >= 2:
+            idle = session.idle_seconds()
+            if answer.message_count and idle > 2 * every:
                 raise ConnectionError("messages wait and none is delivered")
+            if session.seen:
+                self._renewals = 0
+            allowed = min(every * 2**self._renewals, self._pace.renew_at_most.total_seconds())
+            if idle >= allowed:
+                self._renewals = min(self._renewals + 1, 16)
+                return
             self._proven_at = time.monotonic()
 
 
@@ -211,10 +220,13 @@ class _Session:
         self._busy = False
         self.over = asyncio.Event()
         self.seen = 0
+        self._active_at = time.monotonic()
 
-    @property
-    def is_idle(self) -> bool:
-        return not self._busy and self._incoming.empty()
+    def idle_seconds(self) -> float:
+        """How long nothing came and nothing was in hand."""
+        if self._busy or not self._incoming.empty():
+            return 0
+        return time.monotonic() - self._active_at
 
     async def arrived(self, message: DeliveredMessage) -> None:
         frame, properties = message.delivery, message.header.properties
@@ -248,6 +260,7 @@ class _Session:
     async def next_batch(self, limit: int) -> list[Delivery]:
         """The oldest deliveries, at least one; empty when the session is over."""
         self._busy = False
+        self._active_at = time.monotonic()
         first = await self._incoming.get()
         self._busy = True
         batch: list[Delivery] = []

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import random
 import ssl
+import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
@@ -122,9 +123,9 @@ class Link:
     async def _supervise(self) -> None:
         failures = 0
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 async with self._channel() as channel:
-                    failures = 0
                     logger().info("queue:connected", kind=self.purpose)
                     await self._serve(channel)
             except LOST as error:
@@ -138,7 +139,8 @@ class Link:
             except Exception as error:
                 # A bug in one session must not end the supervision; it is loud in the log.
                 logger().error("queue:bug", kind=self.purpose, exc_info=error)
-            failures += 1
+            # A connection that is lost at once counts as a failure too, or the pause never grows.
+            failures = 1 if time.monotonic() - began > CONNECT_PATIENCE else failures + 1
             self._node += 1
             await self._pause(failures)
 
