@@ -1,9 +1,9 @@
 """A folder that holds one file for each name, and survives being killed at any line.
 
-`put` writes beside, syncs, links into place, syncs the folder: a name is either absent or stands
-for the whole content, also after a power cut. Two processes may put the same name; one of them
-wins, and the other is told. What a killed process left behind is removed by the next `put`,
-`replace` or `remove` of the same name.
+`put_many` writes elsewhere, syncs, links into place, syncs the folder: a name is either absent or
+stands for the whole content, also after a power cut. Two processes may put the same name; one of
+them wins, and the other is told. What a killed process left behind lies in a second folder, which
+stays small however many names the first one holds, and is removed by the next act on that name.
 
 Every `OSError` leaves as `CaseSystemUnavailable`: a full disk, a read-only one, a missing mount.
 """
@@ -20,10 +20,15 @@ from schemas.errors import CaseSystemUnavailable
 
 
 class Folder:
-    """Names are simple file names, chosen by the caller, without a leading dot."""
+    """Names are simple file names, chosen by the caller.
 
-    def __init__(self, path: Path) -> None:
+    Both folders must be on one file system, one that has hard links. They are made when first
+    needed; what they lie in is not.
+    """
+
+    def __init__(self, path: Path, *, parts: Path) -> None:
         self.path = path
+        self._parts = parts
 
     def get(self, name: str) -> bytes | None:
         """The content under a name; None if there is none."""
@@ -38,7 +43,7 @@ class Folder:
         with _answering("read"):
             if not (self.path / name).exists():
                 return False
-            self._sync()
+            _sync(self.path)
             return True
 
     def put_many(self, contents: Sequence[tuple[str, bytes]]) -> list[bool]:
@@ -47,18 +52,19 @@ class Folder:
         One sync of the folder makes all of them durable, just before this returns.
         """
         with _answering("write"):
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folders()
             put = [self._link(name, content) for name, content in contents]
-            self._sync()
+            _sync(self.path)
             return put
 
     def replace(self, name: str, content: bytes) -> None:
         """Put a content under a name, in the place of what was there."""
         with _answering("write"):
+            self._make_folders()
             self._clear(name)
-            written = self._write_beside(name, content)
+            written = self._write_part(name, content)
             os.replace(written, self.path / name)
-            self._sync()
+            _sync(self.path)
 
     def remove(self, name: str) -> bool:
         """Unlink a name and all leftovers of it, durably; False if the name was not there.
@@ -73,25 +79,33 @@ class Folder:
                 os.unlink(self.path / name)
             except FileNotFoundError:
                 existed = False
-            self._clear(name)
-            self._sync()
+            _sync(self.path)
+            if self._clear(name):
+                _sync(self._parts)
             return existed
 
     def _link(self, name: str, content: bytes) -> bool:
         self._clear(name)
-        written = self._write_beside(name, content)
+        written = self._write_part(name, content)
         try:
             os.link(written, self.path / name)
         except FileExistsError:
             return False
         finally:
-            # A crash before this leaves a second name for the same content, which `remove` knows.
-            os.unlink(written)
+            # A crash before this leaves a second name for the same content, which `_clear` removes.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(written)
         return True
 
-    def _write_beside(self, name: str, content: bytes) -> Path:
-        beside = self.path / f"{_leftover_prefix(name)}{secrets.token_hex(8)}"
-        file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    def _make_folders(self) -> None:
+        for folder in (self.path, self._parts):
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, exist_ok=True)
+                _sync(folder.parent)
+
+    def _write_part(self, name: str, content: bytes) -> Path:
+        part = self._parts / f"{name}.{secrets.token_hex(8)}"
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             rest = memoryview(content)
             while rest:
@@ -99,28 +113,34 @@ class Folder:
             os.fsync(file)
         except OSError:
             with contextlib.suppress(OSError):
-                os.unlink(beside)
+                os.unlink(part)
             raise
         finally:
             os.close(file)
-        return beside
+        return part
 
-    def _clear(self, name: str) -> None:
-        prefix = _leftover_prefix(name)
-        for entry in self.path.glob(f"{prefix}*"):
+    def _clear(self, name: str) -> bool:
+        """Remove what is left of earlier attempts; True if there was anything.
+
+        The part of a live process goes too, if it writes the same name at this moment. It then
+        fails to link, says that it is unavailable, and is asked again.
+        """
+        if not self._parts.is_dir():
+            return False
+        with os.scandir(self._parts) as entries:
+            left = [entry.path for entry in entries if entry.name.startswith(f"{name}.")]
+        for path in left:
             with contextlib.suppress(FileNotFoundError):
-                entry.unlink()
-
-    def _sync(self) -> None:
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+                os.unlink(path)
+        return bool(left)
 
 
-def _leftover_prefix(name: str) -> str:
-    return f".{name}.part-"
+def _sync(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ MAX_RECORD = 1024 * 1024
 """Bytes of one record; a case of thirteen sections takes a few thousand. The reader never holds
 more than a few times this."""
 
+_DISCARD = 64 * 1024
+"""Bytes read at a time where nothing is kept."""
+
 _BOM = b"\xef\xbb\xbf"
 _OTHER_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -114,7 +117,8 @@ def _lines(stream: BinaryIO) -> Iterator[_Line]:
             data = data.removeprefix(_BOM) or b"\n"
         whole = data.endswith(b"\n")
         if not whole and len(data) >= MAX_RECORD - len(_BOM):
-            while not whole and (rest := stream.readline(MAX_RECORD)):
+            data = b""
+            while not whole and (rest := stream.readline(_DISCARD)):
                 whole = rest.endswith(b"\n")
             yield _Line(number, b"", too_long=True)
         else:

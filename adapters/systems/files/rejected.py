@@ -41,7 +41,7 @@ class RejectedFile:
         """Keep one row with its reasons; an overlong one is kept by its number alone."""
         try:
             if self._file is None:
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.path.parent.mkdir(mode=0o700, exist_ok=True)
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
                 self._file = os.fdopen(
                     os.open(self.path, flags, 0o600), "w", encoding="utf-8", newline=""

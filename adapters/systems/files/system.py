@@ -2,6 +2,7 @@
 
     <root>/out/*.csv                  cases to be referred, many rows in a file; written by others
     <root>/in/<business id>.csv       cases filed here, one file each; written by this adapter
+    <root>/parts/                     what a killed process left half written; cleared as it goes
     <root>/rejected/<name>.csv        rows of `out` files that cannot become a case, with reasons
 
 For a country without a case system, for one whose system imports and exports files, and for
@@ -48,7 +49,7 @@ class FilesSystem:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._filed = Folder(root / "in")
+        self._filed = Folder(root / "in", parts=root / "parts")
 
     def check(self) -> None:
         """See the port. The folder must exist: making it is the operator's decision."""

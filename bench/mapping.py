@@ -1,0 +1,101 @@
+"""How fast one core turns rows of a case file into sections, and sections into rows.
+
+    python bench/mapping.py [rows]        default 20 000; prints one JSON object
+
+The rows are those of the invented sample, repeated under numbers of their own: about twenty-five
+filled cells each, Albanian, Arabic and Macedonian names among them. Reading is everything from
+bytes to validated sections; writing, from sections (validated again) to bytes; filing is writing
+to a folder with every sync that durability takes, one by one and in batches of 64.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from adapters.base import CaseRecord, Filed
+from adapters.systems.files import make
+from adapters.systems.files.mapping import write_row
+
+SAMPLE = Path(__file__).parents[1] / "adapters/systems/files/samples/italy-invented.csv"
+FLOOR = 2000
+"""Records per second and core that reading must reach."""
+
+
+def rows(count: int) -> bytes:
+    """The sample's rows, over and over, each with a case number of its own."""
+    header, *found = csv.reader(io.StringIO(SAMPLE.read_text(encoding="utf-8"), newline=""))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    for number in range(count):
+        writer.writerow([f"IT-BENCH-{number:07d}", *found[number % len(found)][1:]])
+    return text.getvalue().encode()
+
+
+def rate(count: int, seconds: float) -> int:
+    """Per second, rounded to three figures."""
+    return int(float(f"{count / seconds:.3g}"))
+
+
+def batches(cases: list[CaseRecord], size: int) -> Iterator[list[tuple[UUID, CaseRecord]]]:
+    """The cases under business ids of their own, some at a time."""
+    named = [(UUID(int=number), case) for number, case in enumerate(cases)]
+    for start in range(0, len(named), size):
+        yield named[start : start + size]
+
+
+def main(count: int) -> int:
+    """Measure, print, and fail if reading is slower than the floor."""
+    source = rows(count)
+    with tempfile.TemporaryDirectory() as root:
+        system = make({"root": root})
+        list(system.read_cases(io.BytesIO(rows(14))))  # code lists are loaded once
+
+        began = time.perf_counter()
+        cases = list(system.read_cases(io.BytesIO(source)))
+        read = time.perf_counter() - began
+        good = [case for case in cases if isinstance(case, CaseRecord)]
+        assert len(good) == count, "the sample has rows that are rejected"
+
+        began = time.perf_counter()
+        for case in good:
+            write_row(case, business_id=None, sender=None)
+        written = time.perf_counter() - began
+
+        few = good[: min(count, 640)]
+        began = time.perf_counter()
+        singly = [system.file(*item) for batch in batches(few, 1) for item in batch]
+        filed_singly = time.perf_counter() - began
+        for answer in singly:
+            assert isinstance(answer, Filed)
+            system.erase(answer.reference)
+        began = time.perf_counter()
+        for batch in batches(few, 64):
+            system.file_many(batch)
+        filed_in_batches = time.perf_counter() - began
+
+    result = {
+        "rows": count,
+        "bytes_per_row": len(source) // count,
+        "read_per_second": rate(count, read),
+        "written_per_second": rate(count, written),
+        "filed_per_second_one_by_one": rate(len(few), filed_singly),
+        "filed_per_second_in_batches_of_64": rate(len(few), filed_in_batches),
+        "floor_read_per_second": FLOOR,
+    }
+    print(json.dumps(result, indent=2))
+    return 0 if result["read_per_second"] >= FLOOR else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000))
