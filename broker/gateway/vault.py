@@ -45,6 +45,7 @@ _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _WRAPPED_BYTES = _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
 _LABEL = b"referral-broker/1 vault\n"
+_EPOCH = struct.Struct(f">I{KEY_BYTES}s")
 _SCRUB_ATTEMPTS = 50
 _SCRUB_PAUSE_SECONDS = 0.1
 _BATCH = 200
@@ -67,6 +68,14 @@ class KeyProvider(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """Where custody keeps secrets by name (`keys.custody`)."""
+
+    def has_secret(self, name: str) -> bool: ...
+    def secret(self, name: str) -> bytes: ...
+    def put_secret(self, name: str, value: bytes) -> None: ...
+
+
 class EpochKeys:
     """Epoch keys in memory, handed to `save` whole after every change, before it takes effect."""
 
@@ -77,6 +86,19 @@ class EpochKeys:
             raise ValueError("an epoch key has 32 bytes")
         self._keys = dict(keys)
         self._save = save
+
+    @classmethod
+    def in_custody(cls, custody: Secrets, name: str = "vault-epochs") -> EpochKeys:
+        """Epoch keys kept as one secret of a custody: destroyed by writing it without them."""
+        stored = custody.secret(name) if custody.has_secret(name) else b""
+        if len(stored) % _EPOCH.size:
+            raise ValueError("not epoch keys")
+        return cls(
+            {epoch: key for epoch, key in _EPOCH.iter_unpack(stored)},
+            lambda keys: custody.put_secret(
+                name, b"".join(_EPOCH.pack(epoch, key) for epoch, key in sorted(keys.items()))
+            ),
+        )
 
     def __repr__(self) -> str:
         return f"<EpochKeys {sorted(self._keys)}>"

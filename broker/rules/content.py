@@ -381,12 +381,19 @@ def processing_basis_is_explicit(question: Question) -> Found:
 def transfer_basis_is_lawful(question: Question) -> Found:
     """Refuse a transfer basis that the law does not open to this sender and this recipient."""
     for entry in question.message.scopes:
-        if not _transfer_is_lawful(entry.transfer_basis, question):
+        if not transfer_is_lawful(
+            entry.transfer_basis,
+            question.sender,
+            question.recipient,
+            exception=question.message.exception is not None,
+        ):
             yield TransferBasis, f"{_path(entry)}.transfer_basis"
 
 
-def _transfer_is_lawful(basis: str, question: Question) -> bool:
-    sender, recipient = question.sender, question.recipient
+def transfer_is_lawful(
+    basis: str, sender: Participant, recipient: Participant, *, exception: bool = False
+) -> bool:
+    """True if the law opens this transfer basis to this sender for this recipient."""
     international = recipient.kind is OrganisationKind.INTERNATIONAL
     if basis == "none-needed":
         if international or sender.kind is OrganisationKind.INTERNATIONAL:
@@ -403,7 +410,7 @@ def _transfer_is_lawful(basis: str, question: Question) -> bool:
         consent_based = basis == "eu-gdpr:A49-1-a"
         if sender.kind is OrganisationKind.STATE:
             return False
-        return not (consent_based and question.message.exception is not None)
+        return not (consent_based and exception)
     if basis in _BETWEEN_PUBLIC_BODIES:
         return sender.kind in _PUBLIC and recipient.kind in _PUBLIC
     return True
@@ -569,21 +576,18 @@ def bases_for(
         processing = "eu-gdpr:A6-1-e"  # a public body should not rest on consent alone
     else:
         processing = "eu-gdpr:A6-1-a"
-    if exception:
-        return processing, "eu-gdpr:A49-1-f" if under_gdpr else "national-law"
     named = (
-        next((item.basis for item in agreement.transfer if item.sender == sender.id), None)
-        if agreement is not None
-        else None
+        [item.basis for item in agreement.transfer if item.sender == sender.id]
+        if agreement is not None and not exception
+        else []
     )
-    if named is not None:
-        return processing, named
-    together = sender.country == recipient.country or (
-        under_gdpr and gdpr_applies(recipient.country)
-    )
-    if together and OrganisationKind.INTERNATIONAL not in (sender.kind, recipient.kind):
-        return processing, "none-needed"
-    return processing, "eu-gdpr:A46-3-b" if under_gdpr else "national-law"
+    usual = ["none-needed", "eu-gdpr:A45-3", "eu-gdpr:A46-3-b", "national-law"]
+    last = "eu-gdpr:A49-1-f" if under_gdpr else "national-law"
+    for basis in named or ([last] if exception else usual):
+        if transfer_is_lawful(basis, sender, recipient, exception=exception):
+            return processing, basis
+    # Nothing fits: propose what was agreed, or the last resort, and let the rules say so.
+    return processing, named[0] if named else last
 
 
 def _known(sections: Iterable[str]) -> list[str]:

@@ -14,6 +14,8 @@ from sqlalchemy import select, update
 from broker.database import Database, new_metadata
 from broker.gateway.store.vault_tables import VaultTables, create_vault, vault_tables
 from broker.gateway.vault import EpochKeys, NewItem, Vault
+from keys.custody.file import KdfCost, create_custody, open_custody
+from keys.lifecycle import KeySet
 from schemas.errors import NotFound, VaultTampered
 
 CANARY = "Invented-Çanary-شخص".encode() * 40
@@ -357,3 +359,21 @@ async def test_nothing_that_is_printed_shows_what_is_kept(kept: Kept) -> None:
     assert "C-1" not in repr(item)
     keys = EpochKeys({1: b"k" * 32}, kept.custody.save)
     assert "kkk" not in repr(keys)
+
+
+async def test_epoch_keys_live_in_custody_and_die_there(kept: Kept, tmp_path: Path) -> None:
+    uri = f"file:{tmp_path / 'keys.json'}"
+    custody = create_custody(
+        uri, KeySet(), b"invented passphrase", cost=KdfCost(memory_kib=64, iterations=1, lanes=1)
+    )
+    vault = Vault(kept.database, kept.tables, EpochKeys.in_custody(custody))
+    async with kept.database.begin() as connection:
+        ref = await vault.store(connection, "C-1", "identity_core", GRANT, CANARY)
+    first = EpochKeys.in_custody(open_custody(uri, b"invented passphrase")).key(1)
+    assert first is not None
+    await vault.rotate_epoch()
+    reopened = EpochKeys.in_custody(open_custody(uri, b"invented passphrase"))
+    assert reopened.key(1) is None
+    again = Vault(kept.database, kept.tables, reopened)
+    async with kept.database.read() as connection:
+        assert await again.read(connection, ref) == CANARY
