@@ -42,6 +42,7 @@ from schemas.directory import KeyStatus, KeyUse, Participant, PublishedKey, Trus
 from schemas.envelope import (
     ENVELOPE_TYP,
     MAX_ENVELOPE_BYTES,
+    WIRE_VERSION,
     Envelope,
     SealedEnvelope,
     VerifiedEnvelope,
@@ -164,7 +165,7 @@ def parse_jws(raw: bytes, *, typ: str, limit: int) -> ParsedJws:
         BadSignature: A header that plays tricks: another `typ`, a missing or an additional member,
             `crit`, `jwk`, `jku`, `x5u`, `x5c`, or no signature where one should be.
     """
-    document = strict_json.parse_object(raw, limit=limit, depth=1)
+    document = strict_json.parse_object(raw, limit=limit)
     if document.keys() != {"payload", "protected", "signature"}:
         # An unprotected header may contradict the protected one; an absent signature is a stripped one.
         if "header" in document or "signature" not in document:
@@ -184,9 +185,13 @@ def parse_envelope(raw: bytes) -> SealedEnvelope:
     jws = parse_jws(raw, typ=ENVELOPE_TYP, limit=MAX_ENVELOPE_BYTES)
     payload = strict_json.parse_object(jws.payload, limit=MAX_ENVELOPE_BYTES)
     # Asked first, so that a newer sender is told what the matter is and not "unknown field".
-    if payload.get("version") != 1 and isinstance(payload.get("version"), int):
+    version, suite = payload.get("version"), payload.get("suite")
+    # `true` and `1.0` equal 1 in Python, and so for the model; on the wire they do not.
+    if type(version) is not int or type(suite) is not int:
+        raise SchemaRefused(where=("version, suite: integer",))
+    if version != WIRE_VERSION:
         raise VersionRefused
-    if payload.get("suite") not in SIGNING_ALG and isinstance(payload.get("suite"), int):
+    if suite not in SIGNING_ALG:
         raise SuiteRefused
     return SealedEnvelope(
         raw=raw,
@@ -362,7 +367,7 @@ def _parse_header(protected: str, typ: str) -> tuple[str, KeyId]:
 
 
 def _parse_general(raw: bytes) -> tuple[bytes, list[ParsedJws]]:
-    document = strict_json.parse_object(raw, limit=MAX_STATEMENT_BYTES, depth=3)
+    document = strict_json.parse_object(raw, limit=MAX_STATEMENT_BYTES)
     payload, entries = document.get("payload"), document.get("signatures")
     if document.keys() != {"payload", "signatures"} or not isinstance(payload, str):
         raise SchemaRefused(where=("jws: members",))
