@@ -63,6 +63,8 @@ def check_message(message: Message) -> Body:
         where += [f"body.{path}" for path in paths_of(error)]
     except (TypeError, ValueError):
         where.append("body: not-json")
+    else:
+        where += body.misfits(frozenset(message.sections))
     if where or body is None:
         raise SchemaRefused(where=tuple(where[:20]))
     return body

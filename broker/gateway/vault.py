@@ -94,7 +94,7 @@ class EpochKeys:
         if len(stored) % _EPOCH.size:
             raise ValueError("not epoch keys")
         return cls(
-            {epoch: key for epoch, key in _EPOCH.iter_unpack(stored)},
+            dict(_EPOCH.iter_unpack(stored)),
             lambda keys: custody.put_secret(
                 name, b"".join(_EPOCH.pack(epoch, key) for epoch, key in sorted(keys.items()))
             ),

@@ -74,6 +74,10 @@ class Body(ProtectedModel):
         """The state machine's event if this body says more than its type does; else None."""
         return None
 
+    def misfits(self, sections: frozenset[str]) -> tuple[str, ...]:
+        """Paths where this body and the sections beside it contradict each other."""
+        return ()
+
 
 class ReasonedDecline(Body):
     """A decline: a code, and words only where the code is `other`."""

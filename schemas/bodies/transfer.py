@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from schemas.base import Digest, ProtectedModel, ShortText
 from schemas.bodies.common import Body, Note, Period, ReasonedDecline, Urgency
+from schemas.sections.index import SECTION_INDEX
 
 ManifestName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -75,6 +76,13 @@ class Casefile(Body):
             raise ValueError("the manifest names a thing twice")
         return self
 
+    def misfits(self, sections: frozenset[str]) -> tuple[str, ...]:
+        named = self.sections_of_this_part()
+        return (
+            *(f"sections.{_shown(name)}: missing" for name in sorted(named - sections)),
+            *(f"sections.{_shown(name)}: not-in-manifest" for name in sorted(sections - named)),
+        )
+
     def sections_of_this_part(self) -> frozenset[str]:
         """The section ids that this message must carry, no more and no fewer."""
         return frozenset(
@@ -82,6 +90,10 @@ class Casefile(Body):
             for item in self.manifest
             if item.kind is ManifestKind.SECTION and item.part == self.part
         )
+
+
+def _shown(section: str) -> str:
+    return section if section in SECTION_INDEX else "?"
 
 
 class FileCheck(StrEnum):

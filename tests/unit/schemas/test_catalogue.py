@@ -107,7 +107,8 @@ def message(name: str, **changes: Any) -> Message:
         "business_id": str(BUSINESS),
         "case_ref": "IT-DEMO-0001",
         "body": GOOD.get(name, {}),
-        "sections": {section: {} for section in (row.required_sections if row else ())},
+        "sections": {section: {} for section in (row.required_sections if row else ())}
+        | ({"case_admin": {}} if name == "transfer.casefile" else {}),
     }
     return Message.from_json(json.dumps(content | changes))
 
@@ -398,6 +399,28 @@ def test_a_manifest_tells_which_sections_this_part_must_carry() -> None:
         )
     )
     assert body.sections_of_this_part() == {"risk_security"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "where"),
+    [
+        ([], "sections.case_admin: missing"),
+        (["case_admin", "risk_security"], "sections.risk_security: not-in-manifest"),
+    ],
+)
+def test_a_case_file_carries_what_its_manifest_says_and_nothing_else(
+    sections: list[str], where: str
+) -> None:
+    with pytest.raises(SchemaRefused) as refused:
+        check_message(message("transfer.casefile", sections={key: {} for key in sections}))
+    assert refused.value.where == (where,)
+
+
+def test_a_manifest_that_names_no_section_of_the_language_is_refused_unrepeated() -> None:
+    body = {"manifest": [{"kind": "section", "name": "maria_rossi"}]}
+    with pytest.raises(SchemaRefused) as refused:
+        check_message(message("transfer.casefile", body=body, sections={}))
+    assert refused.value.where == ("sections.?: missing",)
 
 
 def test_a_person_need_not_give_a_reason_to_withdraw() -> None:
