@@ -14,10 +14,13 @@ from urllib.parse import urlsplit
 from broker.audit.checkpoint import make_log_key
 from broker.cli.passphrase import new_passphrase_file, write_secret
 from broker.clock import SystemClock
+from broker.hub.channels import Names, definitions_for
+from broker.hub.settings import load_settings
 from keys.custody.file import STRONG, KdfCost, create_custody
 from keys.lifecycle import new_keys
+from keys.trust import DirectoryClient
 from schemas.directory import Function, OrganisationKind, Participant, PublishedKey
-from schemas.errors import Conflict
+from schemas.errors import Conflict, Refused
 
 FILE = "hub.toml"
 LOG_SECRET = "log"  # noqa: S105 (the name under which custody keeps it)
@@ -144,3 +147,33 @@ def _amqp_lines(folder: Path, amqp: AmqpPlace) -> list[str]:
     if amqp.management_url is not None:
         lines.append(f'management_url = "{amqp.management_url}"')
     return lines
+
+
+def amqp_definitions(settings_file: Path, passwords: Path | None) -> tuple[dict[str, object], int]:
+    """RabbitMQ's definitions document for all participants, and how many passwords were written.
+
+    Args:
+        passwords: A folder for one file of mode 0600 for each participant; None writes none.
+
+    Raises:
+        Refused: The hub's settings name no RabbitMQ.
+        DirectoryRefused: The directory does not verify.
+    """
+    settings = load_settings(settings_file)
+    if settings.amqp is None:
+        raise Refused("the settings have no [amqp] table")
+    client = DirectoryClient(
+        str(settings.directory), settings.state / "directory", settings.directory_root.read_bytes()
+    )
+    everyone = client.refresh(SystemClock().now()).participants.values()
+    written = 0
+    if passwords is not None:
+        passwords.mkdir(parents=True, exist_ok=True, mode=0o700)
+        names = Names.of(settings.amqp)
+        for one in everyone:
+            if one.kind is not OrganisationKind.HUB and not one.suspended:
+                write_secret(
+                    passwords / f"{one.id}.password", names.reader(one.id).password.encode()
+                )
+                written += 1
+    return definitions_for(settings.amqp, everyone), written

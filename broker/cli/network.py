@@ -22,9 +22,11 @@ from adapters.systems import files
 from broker.cli.hub_home import AmqpPlace, NewHub, init_hub
 from broker.cli.identity import Identity, open_identity
 from broker.cli.local import LocalApi, open_home
-from broker.cli.passphrase import new_passphrase_file
+from broker.cli.passphrase import new_passphrase_file, write_secret
 from broker.clock import SystemClock
 from broker.gateway.home import add_worker, init_home
+from broker.hub.channels import Names
+from broker.hub.settings import load_settings
 from keys.ceremony import Repository, RoleSigner, new_role_key
 from keys.custody.file import Custody, KdfCost, create_custody
 from keys.signing import countersign, sign_agreement
@@ -222,6 +224,8 @@ def create_network(
             channel="mailbox" if amqp is None else "rabbitmq",
             cost=cost,
         )
+        if amqp is not None:
+            _give_queue_access(hub, home, member.id, amqp)
         entries.setdefault(member.country, []).append(
             Participant(
                 id=member.id,
@@ -243,6 +247,22 @@ def create_network(
     for country, published in entries.items():
         authority.publish_country(repository, country, published)
     return Network(path, hub, places, authority.first_root)
+
+
+def _give_queue_access(hub: NewHub, home: Path, participant: str, amqp: AmqpPlace) -> None:
+    """Hand out a participant's RabbitMQ password, as a hub's operator would, in a file."""
+    settings = load_settings(hub.settings_file)
+    if settings.amqp is None:
+        raise ValueError("the hub has no RabbitMQ")
+    write_secret(
+        home / "amqp-password", Names.of(settings.amqp).reader(participant).password.encode()
+    )
+    lines = ['kind = "rabbitmq"', 'password_file = "amqp-password"']
+    if amqp.ca is not None:
+        lines.append(f'ca = "{amqp.ca}"')
+    file = home / "gateway.toml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace(lines[0], "\n".join(lines)), encoding="utf-8")
 
 
 def sample_cases() -> Path:

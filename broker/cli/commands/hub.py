@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -86,7 +87,7 @@ def init(
     show_default=True,
     help="api answers requests, relay runs the loops.",
 )
-def run(settings: Path, role: str) -> None:
+def run(settings: Path, role: Literal["all", "api", "relay"]) -> None:
     """Run the hub until it is told to end."""
     from broker.hub.app import run as run_hub
     from broker.hub.settings import SettingsError, load_settings
@@ -96,6 +97,22 @@ def run(settings: Path, role: str) -> None:
     except SettingsError as error:
         raise Refused(str(error)) from None
     run_hub(loaded, role=role)
+
+
+@hub.command()
+@_settings
+@click.option("--passwords", type=click.Path(path_type=Path), help="A folder: one file each.")
+def definitions(settings: Path, passwords: Path | None) -> None:
+    """RabbitMQ's definitions for everybody in the directory: queues, users, rights.
+
+    Import them with rabbitmqctl when the hub may not administer RabbitMQ itself. With --passwords
+    each participant's own is written to a file of mode 0600, to be handed over sealed.
+    """
+    from broker.cli.hub_home import amqp_definitions
+
+    document, handed_out = amqp_definitions(settings, passwords)
+    current().say(f"{handed_out} passwords written")
+    current().text(json.dumps(document, indent=1))
 
 
 @hub.command()

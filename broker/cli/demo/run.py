@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import broker
-from broker.cli.demo.processes import Child, StoryFailed, until
+from broker.cli.demo.processes import Child, StoryFailed, end_by_id
 from broker.cli.demo.report import Narrator, show
 from broker.cli.demo.story import STORY
 from broker.cli.demo.world import World
@@ -21,10 +21,10 @@ from broker.cli.failures import Exit
 from broker.cli.hub_home import AmqpPlace
 from broker.cli.network import Network, create_network
 from broker.cli.output import Output
-from schemas.errors import BrokerError, Refused
+from schemas.errors import BrokerError, NotFound, Refused
 
 SERVICES = Path(broker.__file__).resolve().parents[1] / "deploy" / "dev" / "services.py"
-SERVICES_SECONDS = 120.0
+PIDS = "pids.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Services:
 
     hub_database: str
     amqp: AmqpPlace
+    pid: int
 
 
 def run_demo(output: Output, *, folder: Path | None, keep: bool, rabbitmq: bool) -> int:
@@ -44,7 +45,7 @@ def run_demo(output: Output, *, folder: Path | None, keep: bool, rabbitmq: bool)
             if not keep:
                 stack.callback(_remove, folder)
         folder = folder.resolve()
-        services = stack.enter_context(private_services(output)) if rabbitmq else None
+        services = start_services(output, stack, keep=keep) if rabbitmq else None
         narrator = Narrator(output, steps=len(STORY) + 1)
         world: World | None = None
         try:
@@ -67,7 +68,9 @@ def run_demo(output: Output, *, folder: Path | None, keep: bool, rabbitmq: bool)
         show(output, world.counts, seconds=narrator.seconds)
         output.say(f"\nThe story came true in {narrator.seconds:.0f} seconds.")
         if keep:
-            _stay(output, world)
+            _leave_running(output, world, services)
+            # From here on the processes are the person's.
+            stack.pop_all()
     return Exit.OK
 
 
@@ -111,8 +114,7 @@ def end_all(world: World) -> None:
         child.end()
 
 
-@contextlib.contextmanager
-def private_services(output: Output) -> Iterator[Services]:
+def start_services(output: Output, stack: contextlib.ExitStack, *, keep: bool) -> Services:
     """PostgreSQL and RabbitMQ of our own, with TLS from a throw-away authority.
 
     Raises:
@@ -121,24 +123,26 @@ def private_services(output: Output) -> Iterator[Services]:
     if not SERVICES.is_file():
         raise Refused("--rabbitmq needs the source tree: deploy/dev/services.py is not here")
     output.say("starting private PostgreSQL and RabbitMQ …")
+    # The servers stop when this pipe closes, so that they end with us even if we are killed. To
+    # outlive us they hold the writing end themselves, and a signal ends them.
+    reading, writing = os.pipe()
     process = subprocess.Popen(
         [sys.executable, str(SERVICES), "postgres", "rabbitmq", "--tls", "--management"],
-        stdin=subprocess.PIPE,
+        stdin=reading,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        pass_fds=(writing,) if keep else (),
     )
-    try:
-        yield _services(process)
-    finally:
-        # It stops its servers when its standard input closes.
-        if process.stdin is not None:
-            process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(60)
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+    os.close(reading)
+
+    def stop() -> None:
+        os.close(writing)
+        process.terminate()
+        process.wait(60)
+
+    stack.callback(stop)
+    return _services(process)
 
 
 def _services(process: subprocess.Popen[str]) -> Services:
@@ -160,21 +164,44 @@ def _services(process: subprocess.Popen[str]) -> Services:
             ca=Path(found["ca"]),
             management_url=found["management_url"],
         ),
+        pid=process.pid,
     )
 
 
-def _stay(output: Output, world: World) -> None:
-    """Leave everything running until the person has seen enough."""
+def _leave_running(output: Output, world: World, services: Services | None) -> None:
+    """Say where everything is, and write down how to end it."""
+    children = (world.hub, *world.gateways.values())
+    pids = {child.name: child.pid for child in children}
+    if services is not None:
+        pids["services"] = services.pid
+    folder = world.network.path
+    (folder / PIDS).write_text(json.dumps(pids, indent=1) + "\n", encoding="utf-8")
     output.say("\nEverything keeps running; look around:")
-    output.say(f"  hub        {world.network.url}  (logs in {world.network.path / 'logs'})")
+    output.say(f"  hub         {world.network.url}  (logs in {folder / 'logs'})")
     for place in world.network.participants.values():
         if place.runs_gateway:
-            output.say(f"  {place.id:<10} http://127.0.0.1:{place.port}  (home {place.home})")
+            output.say(f"  {place.id:<10}  http://127.0.0.1:{place.port}  (home {place.home})")
     home = world.network.participants["al.nrm"].home
-    output.say(f"  try        referral inbox --home {home} --worker first")
-    output.say("Ctrl-C ends it; the folder stays.")
-    with contextlib.suppress(KeyboardInterrupt):
-        until("Ctrl-C", lambda: None, seconds=10**9, pause=1.0)
+    output.say(f"  try         referral inbox --home {home} --worker first")
+    output.say(f"  to end it   referral demo --stop {folder}")
+
+
+def stop_demo(folder: Path) -> dict[str, bool]:
+    """End what `--keep` left running in a folder; each process by its id, if it is still ours.
+
+    Raises:
+        NotFound: Nothing was left running there.
+    """
+    try:
+        pids = json.loads((folder / PIDS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFound(f"no demo was left running in {folder}") from None
+    ended = {}
+    # The gateways before the hub, the services last: nobody then waits for somebody gone.
+    for name in sorted(pids, key=lambda name: (name == "services", name == "hub", name)):
+        ended[name] = end_by_id(pids[name], expected=("broker.cli", "services.py"))
+    (folder / PIDS).unlink()
+    return ended
 
 
 def _remove(folder: Path) -> None:
