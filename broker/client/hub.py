@@ -270,6 +270,18 @@ class HubClient:
             raise _error_of(_problem(answer), answer.status_code)
         return answer.text
 
+    async def log_file(self, path: str) -> bytes:
+        """A hash tile (`tile/...`), or for auditors an entry bundle (`tile/entries/...`).
+
+        Raises:
+            NotFound: The log does not reach that far.
+            Forbidden: An entry bundle, and the caller is no auditor.
+        """
+        answer = await self._send("GET", f"/log/{path}", signed=True)
+        if answer.status_code != 200:
+            raise _error_of(_problem(answer), answer.status_code)
+        return answer.content
+
     async def ready(self) -> bool:
         """True if the hub says that it can accept."""
         try:
