@@ -371,6 +371,7 @@ def codes() -> dict[str, type[BrokerError]]:
     queue: list[type[BrokerError]] = [Refused, Unavailable, Suspect]
     while queue:
         kind = queue.pop()
-        found[kind.code] = kind
+        # A subclass that keeps its parent's code is the parent with a detail of its own.
+        found.setdefault(kind.code, kind)
         queue.extend(kind.__subclasses__())
     return found
