@@ -101,16 +101,16 @@ def run(settings: Path, role: Literal["all", "api", "relay"]) -> None:
 
 @hub.command()
 @_settings
-@click.option("--passwords", type=click.Path(path_type=Path), help="A folder: one file each.")
-def definitions(settings: Path, passwords: Path | None) -> None:
+@click.option("--access", type=click.Path(path_type=Path), help="A folder: one file each.")
+def definitions(settings: Path, access: Path | None) -> None:
     """RabbitMQ's definitions for everybody in the directory: queues, users, rights.
 
-    Import them with rabbitmqctl when the hub may not administer RabbitMQ itself. With --passwords
-    each participant's own is written to a file of mode 0600, to be handed over sealed.
+    Import them with rabbitmqctl when the hub may not administer RabbitMQ itself. With --access each
+    participant's password is written to a file of mode 0600, to be handed over sealed.
     """
     from broker.cli.hub_home import amqp_definitions
 
-    document, handed_out = amqp_definitions(settings, passwords)
+    document, handed_out = amqp_definitions(settings, access)
     current().say(f"{handed_out} passwords written")
     current().text(json.dumps(document, indent=1))
 
