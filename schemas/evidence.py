@@ -32,6 +32,7 @@ class Fact(StrEnum):
     STOPPED = "stopped"  # hub: not handed over, because consent, agreement or key ended
     EXPIRED = "expired"  # hub
     UNDELIVERED = "undelivered"  # hub: no delivery evidence in time
+    OVERDUE = "overdue"  # hub: no answer to this request in time; says nothing about its delivery
     TOMBSTONE = "tombstone"  # hub: this stream number was consumed without delivery; no reason
     DELIVERED = "delivered"  # recipient's gateway
     FILED = "filed"  # recipient's gateway
@@ -48,6 +49,7 @@ HUB_FACTS = frozenset(
         Fact.STOPPED,
         Fact.EXPIRED,
         Fact.UNDELIVERED,
+        Fact.OVERDUE,
         Fact.TOMBSTONE,
     }
 )

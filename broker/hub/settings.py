@@ -42,6 +42,8 @@ class AmqpSettings(_Table):
     vhost: str = "referral"
     user: str
     password_file: Path
+    secret_file: Path
+    """At least 32 random bytes that make queue names and passwords; never changed."""
     ca_file: Path | None = None
     """The authority of the nodes' certificates; TLS is used if and only if it is set."""
     public_nodes: tuple[AmqpNode, ...] = ()
@@ -106,9 +108,10 @@ class LogSettings(_Table):
 
     origin: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s+]+$")]
     """The log's name for ever, as in `hub.example/log` (C2SP tlog-checkpoint)."""
+    key: str = "log"
+    """Name of the log's private key among the custody's secrets."""
     every_seconds: Annotated[float, Field(gt=0, le=30)] = 0.5
     """The sequencer's pace; shorter than the 60 s after which the hub stops accepting."""
-    batch: Annotated[int, Field(ge=1)] = 4096
 
 
 class HubSettings(BaseSettings):
@@ -131,8 +134,8 @@ class HubSettings(BaseSettings):
     custody: str
     """Where the hub's private keys are, as in `file:keys.json`."""
     passphrase_file: Path
-    secret_file: Path
-    """At least 32 random bytes that make queue names opaque; never changed."""
+    suite: Literal[1, 2] = 1
+    """Of the hub's own signatures."""
     directory: Path
     """The TUF repository (`metadata/`, `targets/`) that the hub serves and reads."""
     directory_root: Path
@@ -173,8 +176,7 @@ class SettingsError(ValueError):
     """The settings file cannot be used; says which key and why, never a value."""
 
 
-_PATHS = ("database_password_file", "passphrase_file", "secret_file", "directory")
-_MORE_PATHS = ("directory_root", "state")
+_PATHS = ("database_password_file", "passphrase_file", "directory", "directory_root", "state")
 
 
 def load_settings(path: Path) -> HubSettings:
@@ -189,12 +191,12 @@ def load_settings(path: Path) -> HubSettings:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path.name}: {type(error).__name__}") from error
     folder = path.resolve().parent
-    for key in (*_PATHS, *_MORE_PATHS):
+    for key in _PATHS:
         if isinstance(values.get(key), str):
             values[key] = folder / values[key]
     amqp = values.get("amqp")
     if isinstance(amqp, dict):
-        for key in ("password_file", "ca_file"):
+        for key in ("password_file", "secret_file", "ca_file"):
             if isinstance(amqp.get(key), str):
                 amqp[key] = folder / amqp[key]
     if isinstance(values.get("custody"), str):

@@ -37,6 +37,7 @@ from schemas.errors import (
     FromTheFuture,
     GrantWidened,
     KeyRevoked,
+    KeyUnknown,
     NoAgreement,
     RecipientUnknown,
     Refused,
@@ -182,20 +183,20 @@ def suite_is_shared(question: Question) -> type[BrokerError] | None:
         return None
     if header.suite not in recipient.suites or (key is not None and key.suite != header.suite):
         return SuiteRefused
-    own = {k.kid: k for k in recipient.keys if k.use is KeyUse.SEAL and k.suite == header.suite}
-    unique = set(header.to_keys)
-    return SuiteRefused if unique - own.keys() or len(unique) != len(header.to_keys) else None
+    suites = {k.kid: k.suite for k in recipient.keys if k.use is KeyUse.SEAL}
+    mixed = any(suites.get(kid, header.suite) != header.suite for kid in header.to_keys)
+    return SuiteRefused if mixed or len(set(header.to_keys)) != len(header.to_keys) else None
 
 
 def sealing_keys_stand(question: Question) -> type[BrokerError] | None:
     """Refuse what is sealed to a key that somebody else may hold, or that has run out."""
     if question.recipient is None:
         return None
-    own = {key.kid: key for key in question.recipient.keys}
+    own = {key.kid: key for key in question.recipient.keys if key.use is KeyUse.SEAL}
     for kid in question.header.to_keys:
         key = own.get(kid)
         if key is None:
-            continue  # `suite_is_shared` refuses it
+            return KeyUnknown
         if key.status in (KeyStatus.COMPROMISED, KeyStatus.PENDING):
             return KeyRevoked
         if question.now >= key.not_after + SKEW:

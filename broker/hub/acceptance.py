@@ -1,0 +1,394 @@
+"""The transaction in which submissions are decided and recorded: accepted means durable (I-4).
+
+Everything that a decision rests on is read in the transaction that records it, grants and
+agreements FOR SHARE: a withdrawal that commits first is seen, one that comes second waits for us
+and then finds the delivery that it must stop. Withdrawals go first within a batch.
+
+On return all is committed: envelope, delivery, the evidence `submitted`, its leaf. Or nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.audit.leaves import new_leaf
+from broker.audit.store import add_leaves
+from broker.hub.closing import stop_waiting
+from broker.hub.state import Hub
+from broker.hub.store import (
+    agreements,
+    attachments,
+    deliveries,
+    envelopes,
+    evidence,
+    grants,
+    obligations,
+    participants,
+)
+from broker.hub.store.envelopes import StreamKey
+from broker.hub.store.tables import LOG
+from broker.hub.testimony import Testimony, testify
+from broker.rules.header import AgreementView, GrantView, Header, Question, judge, refusal
+from broker.telemetry import logger
+from keys.binding import subject_of
+from schemas.audit import Event
+from schemas.base import b64u
+from schemas.directory import TrustedDirectory
+from schemas.envelope import Kind, VerifiedEnvelope
+from schemas.errors import (
+    BrokerError,
+    Conflict,
+    ConsentWithdrawn,
+    NotFound,
+    SecondIncarnation,
+    StreamGap,
+    Unavailable,
+)
+from schemas.evidence import Fact, FactStatement
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A verified envelope that waits for its decision."""
+
+    envelope: VerifiedEnvelope
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A decision made before the rules were asked; it still has to be signed and recorded."""
+
+    sender: str
+    envelope: UUID
+    digest: bytes
+    error: BrokerError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was decided, with the signed evidence of it; durable."""
+
+    evidence: bytes
+    error: BrokerError | None = None
+    repeated: bool = False
+    """The same bytes had been accepted before: the same evidence."""
+
+
+@dataclass
+class _Facts:
+    """What one batch is judged by, read and locked in its transaction."""
+
+    directory: TrustedDirectory
+    known: dict[UUID, envelopes.Known]
+    used: set[StreamKey]
+    agreements: dict[UUID, AgreementView]
+    grants: dict[UUID, GrantView]
+    incarnations: dict[str, str]
+    uploads: set[tuple[str, str]]
+
+
+@dataclass
+class _Writes:
+    """What one batch will write, gathered so that each table is written once."""
+
+    envelopes: list[dict[str, Any]] = field(default_factory=list)
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
+    evidence: list[dict[str, Any]] = field(default_factory=list)
+    obligations: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[tuple[UUID, str]] = field(default_factory=list)
+    pauses: list[tuple[UUID, str]] = field(default_factory=list)
+    links: list[dict[str, Any]] = field(default_factory=list)
+    leaves: list[bytes] = field(default_factory=list)
+    woken: set[str] = field(default_factory=set)
+
+
+async def accept(hub: Hub, batch: Sequence[Submission | Rejection]) -> list[Outcome]:
+    """Decide and record a batch in one transaction.
+
+    Raises:
+        Unavailable: Nothing was decided, or it is not known: the same bytes may come again.
+        sqlalchemy.exc.DBAPIError: The same, for one batch; its parts may do better alone.
+    """
+    now = hub.clock.now()
+    outcomes: dict[int, Outcome] = {}
+    writes = _Writes()
+    # Withdrawals first, whatever the order of arrival.
+    order = sorted(range(len(batch)), key=lambda place: not _is_withdrawal(batch[place]))
+    async with hub.database.begin() as connection:
+        found = await _read(hub, connection, batch, now)
+        for place in order:
+            item = batch[place]
+            if isinstance(item, Rejection):
+                outcomes[place] = _refuse(hub, writes, item, now)
+            else:
+                outcomes[place] = await _one(hub, connection, found, writes, item, now)
+        await _write(hub, connection, writes, now)
+    hub.wake.here(writes.woken)
+    hub.sequencer.wake()
+    _count(hub, batch, outcomes)
+    return [outcomes[place] for place in range(len(batch))]
+
+
+def _is_withdrawal(item: Submission | Rejection) -> bool:
+    return isinstance(item, Submission) and item.header.kind is Kind.WITHDRAWAL
+
+
+def _stream(item: Submission) -> StreamKey:
+    content = item.envelope.content
+    stream = content.stream
+    return (content.from_, content.to, content.lane.value, stream.incarnation, stream.number)
+
+
+async def _read(
+    hub: Hub,
+    connection: AsyncConnection,
+    batch: Sequence[Submission | Rejection],
+    now: datetime,
+) -> _Facts:
+    items = [item for item in batch if isinstance(item, Submission)]
+    directory = hub.directory.current()
+    if await participants.directory_version(connection) > directory.version:
+        # Another process has seen a newer one, perhaps with a revocation: ours will, in a moment.
+        raise Unavailable("a newer directory is on its way")
+    ids = {item.envelope.content.id for item in items}
+    # The order of locks is the same everywhere: agreements, grants to be changed, grants.
+    agreed = {item.header.agreement for item in items} - {None}
+    granted = {item.header.grant for item in items} - {None}
+    ending = {item.header.grant for item in items if _is_withdrawal(item)} - {None}
+    in_force = await agreements.views(connection, [one for one in agreed if one])
+    if ending:
+        await grants.lock(connection, [one for one in ending if one])
+    files = {(ref.digest, item.header.sender) for item in items for ref in _files(item)}
+    return _Facts(
+        directory=directory,
+        known=await envelopes.known(connection, ids) if ids else {},
+        used=await envelopes.used_numbers(connection, [_stream(item) for item in items])
+        if items
+        else set(),
+        agreements=in_force,
+        grants=await grants.views(connection, [one for one in granted if one]),
+        incarnations=await participants.live_incarnations(
+            connection, {item.header.sender for item in items}, now
+        )
+        if items
+        else {},
+        uploads=await attachments.uploaded(connection, files) if files else set(),
+    )
+
+
+def _files(item: Submission) -> Sequence[Any]:
+    return item.envelope.content.attachments
+
+
+async def _one(
+    hub: Hub,
+    connection: AsyncConnection,
+    found: _Facts,
+    writes: _Writes,
+    item: Submission,
+    now: datetime,
+) -> Outcome:
+    content = item.envelope.content
+    before = found.known.get(content.id)
+    if before is not None:
+        if before.digest == item.envelope.digest:
+            return Outcome(before.evidence, repeated=True)
+        return _refuse(hub, writes, _rejected(item, Conflict()), now)
+    error = _judge(hub, found, item, now)
+    if error is not None:
+        return _refuse(hub, writes, _rejected(item, error), now)
+    testimony = _record(hub, found, writes, item, now)
+    found.known[content.id] = envelopes.Known(item.envelope.digest, testimony.raw)
+    found.used.add(_stream(item))
+    if item.header.kind is Kind.WITHDRAWAL:
+        await _withdraw(hub, connection, found, writes, item, now)
+    return Outcome(testimony.raw)
+
+
+def _judge(hub: Hub, found: _Facts, item: Submission, now: datetime) -> BrokerError | None:
+    header = item.header
+    key = found.directory.key(item.envelope.signed_by)
+    codes = judge(
+        Question(
+            header=header,
+            sender=found.directory.participant(header.sender),
+            recipient=found.directory.participant(header.recipient),
+            signing_key=key[1] if key else None,
+            agreement=found.agreements.get(header.agreement) if header.agreement else None,
+            grant=found.grants.get(header.grant) if header.grant else None,
+            now=now,
+        )
+    )
+    if codes:
+        return refusal(codes)
+    if header.grant in hub.stops.grants and header.kind not in (Kind.WITHDRAWAL, Kind.SAFETY):
+        return ConsentWithdrawn()
+    live = found.incarnations.get(header.sender)
+    if live is not None and live != item.envelope.content.stream.incarnation:
+        return SecondIncarnation()
+    if _stream(item) in found.used:
+        return StreamGap()
+    for ref in _files(item):
+        if (ref.digest, header.sender) not in found.uploads:
+            return NotFound("an attachment was not uploaded", where=("attachments",))
+    return None
+
+
+def _rejected(item: Submission, error: BrokerError) -> Rejection:
+    return Rejection(item.header.sender, item.envelope.content.id, item.envelope.digest, error)
+
+
+def _refuse(hub: Hub, writes: _Writes, item: Rejection, now: datetime) -> Outcome:
+    fact = FactStatement(
+        fact=Fact.REFUSED,
+        envelope=item.envelope,
+        digest=b64u(item.digest),
+        at=now,
+        code=item.error.code,
+    )
+    testimony = testify(hub, [fact], to=item.sender, event=Event.ENVELOPE_REFUSED, now=now)
+    writes.evidence.append(testimony.row)
+    return Outcome(testimony.raw, error=item.error)
+
+
+def _record(hub: Hub, found: _Facts, writes: _Writes, item: Submission, now: datetime) -> Testimony:
+    envelope, header = item.envelope, item.header
+    content = envelope.content
+    fact = FactStatement(
+        fact=Fact.SUBMITTED, envelope=content.id, digest=b64u(envelope.digest), at=now
+    )
+    testimony = testify(hub, [fact], to=header.sender, event=Event.ENVELOPE_SUBMITTED, now=now)
+    writes.evidence.append(testimony.row)
+    patience = hub.settings.deadlines.after(header.lane, safety=header.kind is Kind.SAFETY)
+    writes.envelopes.append(
+        {
+            "id": content.id,
+            "digest": envelope.digest,
+            "raw": envelope.raw,
+            "size": len(envelope.raw),
+            "sender": header.sender,
+            "recipient": header.recipient,
+            "lane": header.lane.value,
+            "kind": header.kind.value,
+            "thread": content.thread,
+            "suite": header.suite,
+            "reply": header.reply,
+            "grant_id": header.grant,
+            "scopes": " ".join(sorted(header.scopes)),
+            "until": header.until,
+            "to_keys": " ".join(header.to_keys),
+            "agreement_id": header.agreement,
+            "issued_at": header.issued_at,
+            "incarnation": content.stream.incarnation,
+            "stream_number": content.stream.number,
+            "signed_by": envelope.signed_by,
+            "directory_version": envelope.directory_version,
+            "accepted_at": now,
+            "expires_at": header.expires_at,
+            "standing": envelopes.RANK[Fact.SUBMITTED],
+            "standing_at": now,
+            "check_at": min(now + patience, header.expires_at),
+            "evidence_id": testimony.id,
+        }
+    )
+    writes.deliveries.append(
+        {
+            "recipient": header.recipient,
+            "lane": header.lane.value,
+            "item": deliveries.ENVELOPE_ITEM,
+            "object_id": content.id,
+            "grant_id": None if header.kind is Kind.WITHDRAWAL else header.grant,
+            "due_at": now,
+        }
+    )
+    writes.woken.add(header.recipient)
+    for ref in _files(item):
+        writes.links.append({"envelope_id": content.id, "digest": ref.digest, "scope": ref.scope})
+    _obligations(writes, item, now)
+    return testimony
+
+
+def _obligations(writes: _Writes, item: Submission, now: datetime) -> None:
+    content, header = item.envelope.content, item.header
+    if header.kind is Kind.REQUEST:
+        writes.obligations.append(
+            {
+                "request_id": content.id,
+                "thread": content.thread,
+                "asked_by": header.sender,
+                "owed_by": header.recipient,
+                "grant_id": header.grant,
+                "state": obligations.ASKED,
+                "answer_by": content.answer_by,
+                "paused_at": None,
+                "changed_at": now,
+                "check_at": content.answer_by,
+                "expires_at": header.expires_at,
+            }
+        )
+    if header.kind is Kind.ANSWER and content.in_reply_to is not None:
+        writes.answers.append((content.in_reply_to, header.sender))
+    if content.pauses_clock:
+        writes.pauses.append((content.thread, header.sender))
+
+
+async def _withdraw(
+    hub: Hub,
+    connection: AsyncConnection,
+    found: _Facts,
+    writes: _Writes,
+    item: Submission,
+    now: datetime,
+) -> None:
+    """Set the grant's state and stop what waits under it, in the transaction that accepts."""
+    grant = item.header.grant
+    if grant is None:
+        return
+    before = found.grants[grant]
+    ended = await grants.withdraw(connection, grant, scopes=item.header.scopes, now=now)
+    await grants.add_change(connection, grant, item.envelope.raw, now)
+    found.grants.update(await grants.views(connection, ended))
+    after = found.grants[grant]
+    event = Event.GRANT_WITHDRAWN if after.withdrawn else Event.GRANT_NARROWED
+    leaf, _ = new_leaf(event, now, subject_of(item.envelope.raw))
+    writes.leaves.append(leaf)
+    # The obligations go only with the whole grant: what remains may still be answered.
+    if after.withdrawn:
+        await obligations.withdraw(connection, ended, now)
+    gone = None if after.withdrawn else before.scopes - after.live_scopes()
+    writes.woken |= await stop_waiting(hub, connection, ended, scopes=gone, now=now)
+    writes.woken |= {before.giver, before.recipient}
+
+
+async def _write(hub: Hub, connection: AsyncConnection, writes: _Writes, now: datetime) -> None:
+    await evidence.record(connection, writes.evidence)
+    await add_leaves(connection, LOG, writes.leaves)
+    await envelopes.insert_many(connection, writes.envelopes)
+    await deliveries.insert_many(connection, writes.deliveries)
+    await obligations.insert_many(connection, writes.obligations)
+    if writes.answers:
+        await obligations.answer(connection, writes.answers, now)
+    for thread, owed_by in writes.pauses:
+        await obligations.pause(connection, thread, owed_by=owed_by, now=now)
+    await attachments.link(connection, writes.links)
+    await hub.wake.elsewhere(connection, writes.woken)
+
+
+def _count(hub: Hub, batch: Sequence[Submission | Rejection], outcomes: dict[int, Outcome]) -> None:
+    for place, outcome in outcomes.items():
+        item = batch[place]
+        if outcome.error is not None:
+            hub.metrics.refused.labels(outcome.error.code).inc()
+            sender = item.sender if isinstance(item, Rejection) else item.header.sender
+            logger().info("envelope:refused", code=outcome.error.code, participant=sender)
+        elif outcome.repeated:
+            hub.metrics.repeated.inc()
+        elif isinstance(item, Submission):
+            hub.metrics.accepted.labels(item.header.lane.value, item.header.kind.value).inc()

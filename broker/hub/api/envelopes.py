@@ -1,0 +1,92 @@
+"""Envelopes in; evidence in; "do you have this id, in which state?"."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from broker.http import limited_body
+from broker.hub import evidence
+from broker.hub.api.requests import Callers, jose, refused
+from broker.hub.intake import Intake
+from broker.hub.state import Hub
+from broker.hub.store import envelopes, participants
+from keys.signing import MAX_STATEMENT_BYTES
+from schemas.base import b64u, instant_text
+from schemas.envelope import MAX_ENVELOPE_BYTES, Lane
+from schemas.errors import NotFound
+from schemas.evidence import PRECEDENCE, Fact
+
+
+def router(hub: Hub, intake: Intake, callers: Callers) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.post("/envelopes")
+    async def submit(request: Request) -> Response:
+        outcome = await intake.submit(await limited_body(request, MAX_ENVELOPE_BYTES))
+        if outcome.error is not None:
+            return refused(outcome.error, outcome.evidence)
+        return jose(outcome.evidence, 200 if outcome.repeated else 201)
+
+    @routes.post("/evidence")
+    async def receive(request: Request) -> Response:
+        await evidence.receive(hub, await limited_body(request, MAX_STATEMENT_BYTES))
+        return Response(status_code=202)
+
+    @routes.get("/envelopes/{envelope}")
+    async def state(request: Request, envelope: UUID) -> dict[str, object]:
+        caller = callers.of(request)
+        async with hub.database.read() as connection:
+            found = await envelopes.party_view(connection, envelope)
+            if found is None or caller.id not in (found.sender, found.recipient):
+                raise NotFound
+            facts = await envelopes.facts_of(connection, envelope)
+        submitted = {
+            "fact": Fact.SUBMITTED.value,
+            "at": instant_text(found.accepted_at),
+            "by": hub.id,
+            "evidence": str(found.evidence_id),
+            "code": None,
+        }
+        return {
+            "id": str(envelope),
+            "digest": b64u(found.digest),
+            "state": PRECEDENCE[found.standing].value,
+            "facts": [
+                submitted,
+                *(
+                    {
+                        "fact": one.fact,
+                        "at": instant_text(one.at),
+                        "by": one.by,
+                        "evidence": str(one.evidence_id),
+                        "code": one.code,
+                    }
+                    for one in facts
+                ),
+            ],
+        }
+
+    @routes.get("/streams")
+    async def stream(
+        request: Request,
+        lane: Lane,
+        sender: str = Query(alias="from"),
+        recipient: str | None = Query(default=None, alias="to"),
+    ) -> dict[str, object]:
+        """The caller's incoming stream; with `to`, its own outgoing one."""
+        caller = callers.of(request)
+        to = recipient or caller.id
+        if caller.id not in (sender, to):
+            raise NotFound
+        async with hub.database.read() as connection:
+            last = await participants.incarnation_of(connection, sender)
+            found = await envelopes.highest(
+                connection, sender=sender, recipient=to, lane=lane.value, incarnation=last
+            )
+        incarnation, highest = found if found is not None else (None, 0)
+        return {"incarnation": incarnation, "highest": highest}
+
+    return routes

@@ -1,0 +1,104 @@
+"""The audit log for witnesses (checkpoint, hash tiles), parties (proofs) and auditors (entries)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import PlainTextResponse, Response
+
+from broker.audit.merkle import leaf_hash
+from broker.audit.proof import cosigned_checkpoint, inclusion, read_entries, read_tile
+from broker.audit.store import entries, log_size
+from broker.hub.api.requests import Callers
+from broker.hub.state import Hub
+from broker.hub.store import envelopes, evidence
+from broker.hub.store.tables import LOG
+from keys.binding import subject_of
+from schemas.audit import Opening
+from schemas.base import b64u
+from schemas.directory import Function, Participant
+from schemas.errors import Forbidden, NotFound, SchemaRefused
+
+FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
+NOW = {"cache-control": "no-store"}
+
+
+def router(hub: Hub, callers: Callers) -> APIRouter:
+    routes = APIRouter(prefix="/log")
+
+    @routes.get("/checkpoint")
+    async def checkpoint() -> Response:
+        async with hub.database.read() as connection:
+            note = await cosigned_checkpoint(connection, LOG)
+        return PlainTextResponse(note, headers=NOW)
+
+    @routes.get("/tile/entries/{path:path}")
+    async def bundle(request: Request, path: str) -> Response:
+        """Entry bundles are for auditors: a leaf's time and event tell who works how much."""
+        _auditor(callers.of(request))
+        async with hub.database.read() as connection:
+            data = await read_entries(connection, LOG, f"tile/entries/{path}")
+        return Response(data, media_type="application/octet-stream", headers=NOW)
+
+    @routes.get("/tile/{path:path}")
+    async def tile(path: str) -> Response:
+        async with hub.database.read() as connection:
+            data = await read_tile(connection, LOG, f"tile/{path}")
+        return Response(data, media_type="application/octet-stream", headers=FOREVER)
+
+    @routes.get("/entries")
+    async def leaves(
+        request: Request,
+        after: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=4096)] = 1000,
+    ) -> dict[str, object]:
+        """Leaves in order; `after` is how many the auditor has already."""
+        _auditor(callers.of(request))
+        async with hub.database.read() as connection:
+            found = await entries(connection, LOG, start=after, limit=limit)
+            size = await log_size(connection, LOG)
+        return {
+            "entries": [b64u(body) for body in found],
+            "next": after + len(found),
+            "size": size,
+        }
+
+    @routes.get("/proof")
+    async def proof(
+        request: Request,
+        evidence_id: Annotated[UUID | None, Query(alias="evidence")] = None,
+        envelope_id: Annotated[UUID | None, Query(alias="envelope")] = None,
+    ) -> dict[str, object]:
+        """What proves one evidence; of an envelope, the one that says `submitted`."""
+        caller = callers.of(request)
+        if (evidence_id is None) == (envelope_id is None):
+            raise SchemaRefused(where=("evidence", "envelope"))
+        async with hub.database.read() as connection:
+            wanted = evidence_id
+            party = False
+            if envelope_id is not None:
+                view = await envelopes.party_view(connection, envelope_id)
+                if view is None or caller.id not in (view.sender, view.recipient):
+                    raise NotFound
+                wanted, party = view.evidence_id, True
+            found = await evidence.find(connection, wanted) if wanted else None
+            if found is None or not (party or caller.id in (found.by, found.to)):
+                raise NotFound
+            proven = await inclusion(connection, LOG, leaf_hash(found.leaf))
+        opening = Opening(salt=found.salt, subject=subject_of(found.raw))
+        return {
+            "evidence": found.raw.decode(),
+            "leaf": b64u(found.leaf),
+            "opening": opening.to_dict(),
+            "proof": proven.text,
+            "directory_version": found.directory_version,
+        }
+
+    return routes
+
+
+def _auditor(caller: Participant) -> None:
+    if caller.function is not Function.RAPPORTEUR:
+        raise Forbidden

@@ -1,0 +1,110 @@
+"""Silence becomes evidence: undelivered, overdue, expired (I-6). And ciphertext is forgotten in time.
+
+Each envelope carries the next moment at which somebody must look (`check_at`). Any number of hubs
+may look: each takes other rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.hub.closing import announce, close, send
+from broker.hub.state import Hub
+from broker.hub.store import attachments, deliveries, envelopes, obligations
+from broker.hub.store.envelopes import OPEN, RANK, Stored
+from broker.telemetry import logger
+from schemas.base import b64u
+from schemas.errors import BrokerError, Expired
+from schemas.evidence import Fact, FactStatement
+
+BATCH = 200
+
+
+async def run(hub: Hub) -> None:
+    """Look again and again, until cancelled."""
+    while True:
+        await asyncio.sleep(hub.settings.deadlines.every_seconds)
+        try:
+            while await run_once(hub) >= BATCH:
+                pass
+            await _measure(hub)
+        except (BrokerError, DBAPIError) as error:
+            code = error.code if isinstance(error, BrokerError) else type(error).__name__
+            logger().warning("deadlines:later", code=code)
+
+
+async def run_once(hub: Hub) -> int:
+    """Look at up to `BATCH` envelopes and as many obligations; how many there were.
+
+    Raises:
+        Unavailable: Nothing was stated: what cannot be recorded is not said either.
+    """
+    hub.require_log()
+    now = hub.clock.now()
+    async with hub.database.begin() as connection:
+        due = await envelopes.due_for_check(connection, now, BATCH)
+        woken = await _look_at(hub, connection, due, now)
+        late = await obligations.take_overdue(connection, now, BATCH)
+        if late:
+            woken |= await _overdue(hub, connection, [row.request_id for row in late], now)
+        await hub.wake.elsewhere(connection, woken)
+    hub.wake.here(woken)
+    return max(len(due), len(late))
+
+
+async def _look_at(
+    hub: Hub, connection: AsyncConnection, due: Sequence[Stored], now: datetime
+) -> set[str]:
+    is_open = [one for one in due if RANK[one.standing] >= OPEN]
+    expired = [one for one in is_open if one.header.expires_at <= now]
+    silent = [one for one in is_open if one.header.expires_at > now]
+    final = [one for one in due if RANK[one.standing] < OPEN]
+
+    codes = {one.id: Expired.code for one in expired}
+    woken = await close(hub, connection, expired, Fact.EXPIRED, codes=codes, now=now)
+
+    woken |= await announce(hub, connection, silent, Fact.UNDELIVERED, codes={}, now=now)
+    for one in silent:
+        await envelopes.set_standing(
+            connection, [one.id], Fact.UNDELIVERED, at=now, check_at=one.header.expires_at
+        )
+        hub.metrics.overdue.labels("delivery", one.header.lane.value).inc()
+        logger().error("envelope:undelivered", message_id=str(one.id), lane=one.header.lane.value)
+
+    ids = [one.id for one in final]
+    await envelopes.forget_ciphertext(connection, ids)
+    if ids:
+        await attachments.unlink(connection, ids)
+    await envelopes.look_again(connection, ids, None)
+    return woken
+
+
+async def _overdue(
+    hub: Hub, connection: AsyncConnection, requests: Sequence[UUID], now: datetime
+) -> set[str]:
+    """Tell who asked, and who owes, that the answer is late."""
+    found = await envelopes.load(connection, requests)
+    woken: set[str] = set()
+    for one in found.values():
+        statement = FactStatement(
+            fact=Fact.OVERDUE, envelope=one.id, digest=b64u(one.digest), at=now
+        )
+        for party in (one.header.sender, one.header.recipient):
+            await send(hub, connection, [statement], to=party, lane=one.header.lane, now=now)
+            woken.add(party)
+        hub.metrics.overdue.labels("answer", one.header.lane.value).inc()
+        logger().error("request:overdue", message_id=str(one.id), lane=one.header.lane.value)
+    return woken
+
+
+async def _measure(hub: Hub) -> None:
+    async with hub.database.read() as connection:
+        rows = await deliveries.waiting(connection)
+    for lane in ("urgent", "routine"):
+        hub.metrics.waiting.labels(lane).set(sum(row[2] for row in rows if row[1] == lane))

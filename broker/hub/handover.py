@@ -1,0 +1,183 @@
+"""Taking what is due for one participant, with the rules asked again: step 7, on both channels.
+
+Between acceptance and hand-over a consent may have been withdrawn, an agreement suspended, a key
+revoked, a participant removed. What may not travel any more is stopped here, with evidence to the
+sender and a tombstone to the recipient, in the transaction that claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.hub.closing import close
+from broker.hub.state import Hub
+from broker.hub.store import agreements, deliveries, envelopes, evidence, grants, participants
+from broker.hub.store.deliveries import Claim
+from broker.hub.store.envelopes import Stored
+from broker.hub.testimony import testify
+from broker.rules.header import Question, judge
+from schemas.audit import Event
+from schemas.base import b64u
+from schemas.envelope import NEVER_HELD_BACK, Lane
+from schemas.errors import ConsentWithdrawn, Expired, Unavailable
+from schemas.evidence import MAX_FACTS, Fact, FactStatement
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to hand over, as it was signed."""
+
+    delivery: int
+    kind: str
+    """`envelope` or `evidence`."""
+    raw: bytes
+
+
+async def take(
+    hub: Hub,
+    *,
+    recipient: str,
+    lane: Lane,
+    limit: int,
+    lease: timedelta,
+    only: str | None = None,
+) -> list[Item]:
+    """Claim what is due for one participant's lane, and stop what may not travel any more.
+
+    While the log cannot be written, only evidence, withdrawals and safety alerts are given out.
+
+    Args:
+        only: `envelope` or `evidence`; both if None.
+
+    Returns:
+        At most `limit` items, oldest first, claimed until the lease ends; committed.
+    """
+    now = hub.clock.now()
+    recording = hub.sequencer.healthy(now)
+    async with hub.database.begin() as connection:
+        claims = await deliveries.claim_due(
+            connection,
+            recipient=recipient,
+            lane=lane.value,
+            now=now,
+            lease=lease,
+            limit=limit,
+            only=only,
+        )
+        if not claims:
+            return []
+        items, woken = await _cleared(hub, connection, claims, now, recording=recording)
+        await hub.wake.elsewhere(connection, woken)
+    hub.wake.here(woken)
+    return items
+
+
+async def _cleared(
+    hub: Hub,
+    connection: AsyncConnection,
+    claims: Sequence[Claim],
+    now: datetime,
+    *,
+    recording: bool,
+) -> tuple[list[Item], set[str]]:
+    of_envelopes = [one for one in claims if one.item == deliveries.ENVELOPE_ITEM]
+    of_evidence = [one for one in claims if one.item == deliveries.EVIDENCE_ITEM]
+    found = (
+        await envelopes.load(connection, [one.object_id for one in of_envelopes])
+        if of_envelopes
+        else {}
+    )
+    raw: dict[UUID, bytes] = (
+        await evidence.raw_of(connection, [one.object_id for one in of_evidence])
+        if of_evidence
+        else {}
+    )
+    codes = await _judge_again(hub, connection, list(found.values()), now)
+    woken: set[str] = set()
+    for fact in (Fact.STOPPED, Fact.EXPIRED):
+        ended = [
+            one for one in found.values() if codes.get(one.id) and _fact(codes[one.id]) is fact
+        ]
+        if recording:
+            woken |= await close(hub, connection, ended, fact, codes=codes, now=now)
+    given = {one.id for one in found.values() if one.id not in codes}
+    for one in found.values():
+        raw_envelope = one.raw
+        if raw_envelope is None or one.id not in given:
+            continue
+        if recording or one.header.kind in NEVER_HELD_BACK:
+            raw[one.id] = raw_envelope
+    # Forgotten meanwhile: nothing to hand over any more.
+    gone = [
+        one.id
+        for one in claims
+        if one.object_id not in raw
+        and (one.object_id not in found or found[one.object_id].raw is None)
+    ]
+    await deliveries.done(connection, gone)
+    first = [
+        found[one.object_id]
+        for one in of_envelopes
+        if one.attempts == 1 and one.object_id in raw and recording
+    ]
+    await _testify_relayed(hub, connection, first, now)
+    return [
+        Item(one.id, one.item, raw[one.object_id]) for one in claims if one.object_id in raw
+    ], woken
+
+
+def _fact(code: str) -> Fact:
+    return Fact.EXPIRED if code == Expired.code else Fact.STOPPED
+
+
+async def _judge_again(
+    hub: Hub, connection: AsyncConnection, items: Sequence[Stored], now: datetime
+) -> dict[UUID, str]:
+    """The first code that refuses, for each envelope that may not travel any more."""
+    if not items:
+        return {}
+    directory = hub.directory.current()
+    if await participants.directory_version(connection) > directory.version:
+        raise Unavailable("a newer directory is on its way")
+    agreed = {one.header.agreement for one in items if one.header.agreement}
+    granted = {one.header.grant for one in items if one.header.grant}
+    in_force = await agreements.views(connection, agreed)
+    views = await grants.views(connection, granted)
+    codes: dict[UUID, str] = {}
+    for one in items:
+        header = one.header
+        key = directory.key(one.signed_by)
+        found = judge(
+            Question(
+                header=header,
+                sender=directory.participant(header.sender),
+                recipient=directory.participant(header.recipient),
+                signing_key=key[1] if key else None,
+                agreement=in_force.get(header.agreement) if header.agreement else None,
+                grant=views.get(header.grant) if header.grant else None,
+                now=now,
+            )
+        )
+        if not found and header.grant in hub.stops.grants and header.kind not in NEVER_HELD_BACK:
+            found = (ConsentWithdrawn.code,)
+        if found:
+            codes[one.id] = Expired.code if Expired.code in found else found[0]
+    return codes
+
+
+async def _testify_relayed(
+    hub: Hub, connection: AsyncConnection, items: Sequence[Stored], now: datetime
+) -> None:
+    """Record that these were handed over: one evidence for many, for the log alone."""
+    for start in range(0, len(items), MAX_FACTS):
+        facts = [
+            FactStatement(fact=Fact.RELAYED, envelope=one.id, digest=b64u(one.digest), at=now)
+            for one in items[start : start + MAX_FACTS]
+        ]
+        testimony = testify(hub, facts, to=None, event=Event.ENVELOPE_RELAYED, now=now)
+        await evidence.record(connection, [testimony.row])

@@ -1,0 +1,234 @@
+"""From bytes to an accepted envelope: steps 4 to 6 in the life of a referral.
+
+1. Parse strictly.
+2. Verify: the key, whose it is, the signature.
+3. The participant's rate, unless nothing may hold this kind back.
+4. The log can be written; a withdrawal that cannot be recorded stops its grant all the same.
+5. Wait for the batch: repetition, rules and record, one transaction for up to 128 submissions
+   (`broker.hub.acceptance`). The caller hears of it when it is durable.
+
+What fails at 1 or 2 comes from nobody we know, or from somebody who pretends: `broker.hub.refusals`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from broker.hub.acceptance import Outcome, Rejection, Submission, accept
+from broker.hub.limiting import Limiter
+from broker.hub.refusals import refuse_parsed, refuse_unparsed
+from broker.hub.state import Hub
+from broker.hub.store import grants
+from broker.rules.header import Question, header_of, withdrawal_is_theirs, withdrawal_only_narrows
+from broker.telemetry import logger
+from keys.signing import parse_envelope, verify_envelope
+from schemas.envelope import NEVER_HELD_BACK, Kind, VerifiedEnvelope
+from schemas.errors import (
+    BadSignature,
+    BrokerError,
+    KeyRevoked,
+    KeyUnknown,
+    LogUnavailable,
+    RateLimited,
+    Refused,
+    StorageUnavailable,
+    SuiteRefused,
+    Unavailable,
+)
+
+RECOVERY_SECONDS = 1.0
+
+
+_Waiting = tuple[Submission | Rejection, asyncio.Future[Outcome]]
+
+
+class Intake:
+    """Takes envelopes. One per process; `run` must be running."""
+
+    def __init__(self, hub: Hub, limiter: Limiter) -> None:
+        self._hub = hub
+        self._limiter = limiter
+        self._waiting: deque[_Waiting] = deque()
+        self._something = asyncio.Event()
+
+    async def submit(self, raw: bytes) -> Outcome:
+        """Take one envelope as it came.
+
+        Returns:
+            What was decided, durable, with the hub's signed evidence of it.
+
+        Raises:
+            Refused: Unsigned, to somebody whose signature we could not check, or a rate limit.
+            Suspect: Quarantined.
+            Unavailable: Nothing was decided; the same bytes may come again.
+        """
+        hub = self._hub
+        started = time.perf_counter()
+        directory = hub.directory.current()
+        now = hub.clock.now()
+        try:
+            sealed = parse_envelope(raw)  # 1
+        except (Refused, BadSignature) as error:
+            refused = await refuse_unparsed(hub, raw, error)
+            return await self._decide(refused)
+        try:
+            envelope = verify_envelope(sealed, directory, now=now)  # 2
+        except KeyUnknown:
+            hub.metrics.strangers.labels(KeyUnknown.code).inc()
+            raise
+        except (BadSignature, SuiteRefused, KeyRevoked) as error:
+            return await self._decide(await refuse_parsed(hub, sealed, error))
+        held_back = envelope.content.kind not in NEVER_HELD_BACK
+        if held_back and not self._limiter.envelope(envelope.content.from_):  # 3
+            hub.metrics.refused.labels(RateLimited.code).inc()
+            raise RateLimited
+        outcome = await self._decide(Submission(envelope, header_of(envelope.content)))
+        if outcome.error is None and not outcome.repeated:
+            hub.metrics.accept_seconds.observe(time.perf_counter() - started)
+        return outcome
+
+    async def _decide(self, submission: Submission | Rejection) -> Outcome:
+        """Steps 4 and 5."""
+        withdrawal = (
+            submission.envelope
+            if isinstance(submission, Submission) and submission.header.kind is Kind.WITHDRAWAL
+            else None
+        )
+        try:
+            self._hub.require_log()  # 4
+        except LogUnavailable:
+            if withdrawal is not None:
+                await self._stop_unrecorded(withdrawal)
+            raise
+        try:
+            return await self._enqueue(submission)  # 5
+        except Unavailable:
+            if withdrawal is not None:
+                await self._stop_unrecorded(withdrawal)
+            raise
+
+    async def _enqueue(self, submission: Submission | Rejection) -> Outcome:
+        held_back = (
+            isinstance(submission, Rejection) or submission.header.kind not in NEVER_HELD_BACK
+        )
+        if held_back and len(self._waiting) >= self._hub.settings.limits.waiting:
+            raise Unavailable("too many submissions are waiting")
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        item = (submission, future)
+        # A withdrawal passes everything that waits: what it stops must not slip in before it.
+        if held_back:
+            self._waiting.append(item)
+        else:
+            self._waiting.appendleft(item)
+        self._something.set()
+        return await future
+
+    async def run(self) -> None:
+        """Group commit, for ever: what arrives while one transaction commits shares the next."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            while self._waiting:
+                most = self._hub.settings.limits.batch
+                batch = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+                # Whoever hung up is decided on nevertheless: the sender will ask again.
+                await self._commit(batch)
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        self._hub.metrics.batch.observe(len(batch))
+        try:
+            outcomes = await accept(self._hub, [submission for submission, _ in batch])
+        except asyncio.CancelledError:
+            for _, future in batch:
+                future.cancel()
+            raise
+        except Exception as error:
+            if len(batch) > 1 and isinstance(error, (SQLAlchemyError, Refused)):
+                # One bad row must not refuse its neighbours: each alone, then.
+                logger().warning("intake:batch-split", count=len(batch), error=type(error).__name__)
+                for item in batch:
+                    await self._commit([item])
+                return
+            self._fail(batch, error)
+            return
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome)
+
+    def _fail(self, batch: list[_Waiting], error: Exception) -> None:
+        if isinstance(error, DBAPIError):
+            # Two hubs crossed (deadlock, serialisation, the same id at once): nothing was decided.
+            logger().warning("intake:not-committed", error=type(error).__name__)
+            error = StorageUnavailable(type(error).__name__)
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(error)
+
+    # --- while the log cannot be written ------------------------------------------------------
+
+    async def _stop_unrecorded(self, envelope: VerifiedEnvelope) -> None:
+        """Stop a grant although nothing can be recorded; see `broker.hub.stops`."""
+        tag = envelope.content.consent
+        if tag is None:
+            return
+        hub = self._hub
+        try:
+            async with hub.database.read() as connection:
+                view = (await grants.views_unlocked(connection, [tag.grant])).get(tag.grant)
+            if view is None:
+                return
+            question = Question(
+                header=header_of(envelope.content),
+                sender=hub.directory.current().participant(envelope.content.from_),
+                recipient=None,
+                signing_key=None,
+                agreement=None,
+                grant=view,
+                now=hub.clock.now(),
+            )
+            if withdrawal_is_theirs(question) or withdrawal_only_narrows(question):
+                return
+        except StorageUnavailable:
+            # Whose grant it is cannot be asked. The signature is good; erring towards stopping
+            # harms nobody for long, since recording it later asks again.
+            pass
+        await asyncio.to_thread(hub.stops.add, envelope.raw, tag.grant)
+        logger().warning("withdrawal:stopped-unrecorded", grant_id=str(tag.grant))
+
+    async def recover_stops(self) -> None:
+        """Record withdrawals that could only be obeyed, as soon as that is possible; for ever."""
+        hub = self._hub
+        while True:
+            pending = await asyncio.to_thread(hub.stops.pending)
+            if pending and hub.sequencer.healthy(hub.clock.now()):
+                await self._record_stops(pending)
+            await asyncio.sleep(RECOVERY_SECONDS)
+
+    async def _record_stops(self, pending: list[bytes]) -> None:
+        hub = self._hub
+        for raw in pending:
+            try:
+                await self.submit(raw)
+            except Unavailable as error:
+                logger().warning("withdrawal:not-recorded-yet", code=error.code)
+                return
+            except BrokerError as error:
+                # Expired or no longer verifiable: it was obeyed, and the gateway has its own copy.
+                logger().error("withdrawal:refused-on-recovery", code=error.code)
+        if len(await asyncio.to_thread(hub.stops.pending)) == len(pending):
+            await asyncio.to_thread(hub.stops.clear)
+            logger().info("withdrawal:recorded", count=len(pending))
+
+    def load_stops(self) -> None:
+        """Obey at start-up what an earlier process of this hub could not record."""
+        for raw in self._hub.stops.pending():
+            try:
+                tag = parse_envelope(raw).content.consent
+            except BrokerError:
+                continue
+            if tag is not None:
+                self._hub.stops.grants.add(tag.grant)

@@ -1,0 +1,203 @@
+"""What all parts of a running hub share: database, directory, signer, log, wake-ups, counts."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker.audit.leaves import new_leaf
+from broker.audit.note import NoteSigner
+from broker.audit.sequencer import Sequencer
+from broker.audit.store import add_leaves
+from broker.clock import Clock
+from broker.database import Database
+from broker.hub.limiting import QuarantineLimit
+from broker.hub.metrics import Metrics
+from broker.hub.settings import HubSettings
+from broker.hub.stops import StopFile
+from broker.hub.store import participants
+from broker.hub.store.tables import LOG
+from broker.hub.wake import Wake
+from broker.telemetry import logger
+from keys.custody import Custody, open_custody
+from keys.signing import Signer
+from keys.trust import DirectoryClient
+from schemas.audit import Event
+from schemas.directory import Participant, TrustedDirectory
+from schemas.errors import BrokerError, DirectoryRefused, LogUnavailable, Unavailable
+
+
+class HubDirectory:
+    """The trusted directory as this hub has it; replaced as a whole when the repository changes."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        self._repository = settings.directory
+        self._client = DirectoryClient(
+            str(settings.directory),
+            settings.state / "directory",
+            settings.directory_root.read_bytes(),
+        )
+        self._current: TrustedDirectory | None = None
+        self._mark: tuple[int, int] | None = None
+        self.refused: BrokerError | None = None
+        """Why the last refresh failed, if it did."""
+
+    def current(self) -> TrustedDirectory:
+        """The directory.
+
+        Raises:
+            Unavailable: There is none that verifies: nobody can be told from anybody.
+        """
+        if self._current is None:
+            raise Unavailable("the trust directory does not verify")
+        return self._current
+
+    def changed(self) -> bool:
+        """True if the repository was published to since the last refresh. Cheap."""
+        return self._look() != self._mark
+
+    def refresh(self, clock: Clock) -> TrustedDirectory:
+        """Fetch and verify. Blocking: call it in a thread.
+
+        Raises:
+            DirectoryRefused: It does not verify. The one before holds until it expires.
+            Unavailable: It cannot be read; the same.
+        """
+        mark, now = self._look(), clock.now()
+        try:
+            found = self._client.refresh(now)
+        except (DirectoryRefused, Unavailable) as error:
+            self.refused = error
+            expires_at = self._client.expires_at
+            if expires_at is None or now >= expires_at:
+                self._current = None  # what was verified before holds until it expires
+            raise
+        self._current, self._mark, self.refused = found, mark, None
+        return found
+
+    def set(self, directory: TrustedDirectory) -> None:
+        """Use a directory that was verified elsewhere in this process."""
+        self._current, self.refused = directory, None
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = (Path(self._repository) / "metadata" / "timestamp.json").stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size
+
+
+@dataclass
+class Hub:
+    """One hub process. Made by `broker.hub.app`; handed to whoever works for it."""
+
+    settings: HubSettings
+    clock: Clock
+    database: Database
+    directory: HubDirectory
+    custody: Custody
+    log_signers: list[NoteSigner]
+    sequencer: Sequencer
+    wake: Wake
+    stops: StopFile
+    metrics: Metrics = field(default_factory=Metrics)
+    quarantine_limit: QuarantineLimit = field(default_factory=QuarantineLimit)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the start-up is over."""
+    publishing: BrokerError | None = None
+    """Why nothing can be published just now, if RabbitMQ is used and cannot be reached."""
+    _signer: Signer | None = None
+
+    @property
+    def id(self) -> str:
+        """The hub's id in the directory."""
+        return self.settings.hub
+
+    def signer(self) -> Signer:
+        """The hub's own signing key, current in the directory.
+
+        Raises:
+            CustodyLocked: There is none.
+        """
+        now = self.clock.now()
+        entry = self.own_entry()
+        found = self._signer
+        if found is not None and entry is not None:
+            for key in entry.keys:
+                if key.kid == found.kid and key.is_current(now):
+                    return found
+        self._signer = self.custody.signer_for(self.settings.suite, now, entry)
+        return self._signer
+
+    def own_entry(self) -> Participant | None:
+        """The hub's own entry in the directory."""
+        return self.directory.current().participant(self.id)
+
+    def require_log(self) -> None:
+        """Refuse to decide anything while it could not be recorded.
+
+        Raises:
+            LogUnavailable: The log cannot be written or signed.
+        """
+        if not self.sequencer.healthy(self.clock.now()):
+            raise LogUnavailable
+
+    async def refresh_directory(self) -> None:
+        """Take the newest directory, and record that a new one was seen.
+
+        Raises:
+            DirectoryRefused: It does not verify.
+            StorageUnavailable: It cannot be recorded; it is used nevertheless.
+        """
+        found = await asyncio.to_thread(self.directory.refresh, self.clock)
+        now = self.clock.now()
+        async with self.database.begin() as connection:
+            newer = await participants.saw_directory(connection, found.version, found.digest, now)
+            if newer:
+                leaf, _ = new_leaf(Event.DIRECTORY_PUBLISHED, now, found.digest)
+                await add_leaves(connection, LOG, [leaf])
+        if newer:
+            logger().info("directory:published", directory_version=found.version)
+
+    async def follow_directory(self) -> None:
+        """Refresh whenever the repository changes, and now and then to notice expiry; for ever."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(self.settings.directory_seconds)
+            ticks += 1
+            expiry_is_due = ticks % max(1, int(60 / self.settings.directory_seconds)) == 0
+            if not (self.directory.changed() or self.directory.refused or expiry_is_due):
+                continue
+            try:
+                await self.refresh_directory()
+            except BrokerError as error:
+                logger().error("directory:refused", code=error.code)
+
+
+def open_hub(settings: HubSettings, clock: Clock) -> Hub:
+    """Open everything that a hub stands on. Creates nothing but its own state folder.
+
+    Raises:
+        CustodyLocked: Wrong passphrase, or a key that should be there is not.
+        StorageUnavailable: Another process holds the SQLite file.
+    """
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    custody = open_custody(settings.custody, settings.passphrase_file.read_bytes())
+    log_signer = NoteSigner.from_text(custody.secret(settings.log.key).decode())
+    database = Database(settings.database_url())
+    database.lock_file()
+    sequencer = Sequencer(
+        database, LOG, origin=settings.log.origin, signers=[log_signer], clock=clock
+    )
+    return Hub(
+        settings=settings,
+        clock=clock,
+        database=database,
+        directory=HubDirectory(settings),
+        custody=custody,
+        log_signers=[log_signer],
+        sequencer=sequencer,
+        wake=Wake(database),
+        stops=StopFile(settings.state / "stops"),
+    )

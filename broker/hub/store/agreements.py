@@ -1,0 +1,110 @@
+"""Agreements and who holds them suspended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.hub.store.sql import AnyRow, one_of
+from broker.hub.store.tables import AGREEMENT, SUSPENSION
+from broker.rules.header import AgreementView
+
+_SUSPENDED = (
+    select(SUSPENSION.c.agreement_id)
+    .where(SUSPENSION.c.agreement_id == AGREEMENT.c.id, SUSPENSION.c.suspended)
+    .correlate(AGREEMENT)
+    .exists()
+    .label("suspended")
+)
+
+
+async def views(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, AgreementView]:
+    """Agreements by id, held FOR SHARE until the caller's transaction ends.
+
+    Suspending updates the agreement's row too, so that it waits for us or we for it.
+    """
+    wanted = set(ids)
+    if not wanted:
+        return {}
+    # PostgreSQL re-reads a row that it had to wait for, but not a subquery beside it: so the lock
+    # comes first, and then what may have changed meanwhile.
+    await connection.execute(
+        select(AGREEMENT.c.id)
+        .where(one_of(connection, AGREEMENT.c.id, wanted))
+        .order_by(AGREEMENT.c.id)
+        .with_for_update(read=True)
+    )
+    rows = await connection.execute(
+        select(
+            AGREEMENT.c.id,
+            AGREEMENT.c.one,
+            AGREEMENT.c.other,
+            AGREEMENT.c.lanes,
+            AGREEMENT.c.valid_from,
+            AGREEMENT.c.valid_until,
+            _SUSPENDED,
+        ).where(one_of(connection, AGREEMENT.c.id, wanted))
+    )
+    return {
+        row.id: AgreementView(
+            parties=frozenset((row.one, row.other)),
+            valid_from=row.valid_from,
+            valid_until=row.valid_until,
+            lanes=frozenset(row.lanes.split()),
+            suspended=bool(row.suspended),
+        )
+        for row in rows
+    }
+
+
+async def find(connection: AsyncConnection, agreement: UUID) -> AnyRow | None:
+    """One agreement as registered."""
+    return (
+        await connection.execute(select(AGREEMENT, _SUSPENDED).where(AGREEMENT.c.id == agreement))
+    ).first()
+
+
+async def of_party(connection: AsyncConnection, party: str) -> list[AnyRow]:
+    """Every agreement of one participant, oldest first."""
+    rows = await connection.execute(
+        select(AGREEMENT.c.raw, _SUSPENDED)
+        .where(or_(AGREEMENT.c.one == party, AGREEMENT.c.other == party))
+        .order_by(AGREEMENT.c.registered_at, AGREEMENT.c.id)
+    )
+    return list(rows)
+
+
+async def register(connection: AsyncConnection, row: Mapping[str, Any]) -> None:
+    """Store a new agreement."""
+    await connection.execute(insert(AGREEMENT).values(**row))
+
+
+async def suspend(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
+    """Record that a party suspends or resumes; an older statement than the last changes nothing.
+
+    Returns:
+        True if it was recorded.
+    """
+    # The agreement's own row is the lock that submissions and hand-overs hold FOR SHARE.
+    await connection.execute(
+        update(AGREEMENT)
+        .where(AGREEMENT.c.id == row["agreement_id"])
+        .values(registered_at=AGREEMENT.c.registered_at)
+    )
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = (
+        dialect.insert(SUSPENSION)
+        .values(**row)
+        .on_conflict_do_update(
+            index_elements=["agreement_id", "by"],
+            set_={key: row[key] for key in ("suspended", "raw", "issued_at")},
+            where=SUSPENSION.c.issued_at < row["issued_at"],
+        )
+        .returning(SUSPENSION.c.by)
+    )
+    return (await connection.execute(statement)).first() is not None

@@ -1,0 +1,193 @@
+"""The queue of what still has to be handed over, envelopes and evidence alike.
+
+A claim is a lease: when it runs out before the item is done, say because the process died, the
+item is due again. So an item may be handed over twice and is never lost; gateways drop the
+second copy by its id. Rows are deleted when their work is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.hub.store.sql import one_of
+from broker.hub.store.tables import DELIVERY, PARTICIPANT
+
+ENVELOPE_ITEM = "envelope"
+EVIDENCE_ITEM = "evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claimed delivery."""
+
+    id: int
+    item: str
+    object_id: UUID
+    attempts: int
+
+
+async def insert_many(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Queue items: recipient, lane, item, object_id, grant_id, due_at."""
+    if rows:
+        await connection.execute(insert(DELIVERY), list(rows))
+
+
+async def claim_due(
+    connection: AsyncConnection,
+    *,
+    recipient: str,
+    lane: str,
+    now: datetime,
+    lease: timedelta,
+    limit: int,
+    only: str | None = None,
+) -> list[Claim]:
+    """Claim one participant's due items of one lane, oldest first.
+
+    Claims may run side by side: each gets its own items, and none waits for another. The caller
+    commits before anything leaves the process.
+
+    Args:
+        now: The process's clock, so that tests can turn it.
+        lease: How long the claimer may take with the whole batch.
+        only: `envelope` or `evidence`; both if None.
+    """
+    # A CTE, not a subquery: PostgreSQL may run a subquery again for each row it tries, and would
+    # then claim more than `limit`.
+    due = (
+        select(DELIVERY.c.id)
+        .where(
+            DELIVERY.c.recipient == recipient,
+            DELIVERY.c.lane == lane,
+            DELIVERY.c.due_at <= bindparam("now", type_=DELIVERY.c.due_at.type),
+            *([] if only is None else [DELIVERY.c.item == only]),
+        )
+        .order_by(DELIVERY.c.id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    claim = (
+        update(DELIVERY)
+        .where(DELIVERY.c.id.in_(select(due.c.id)))
+        .values(
+            due_at=bindparam("until", type_=DELIVERY.c.due_at.type),
+            attempts=DELIVERY.c.attempts + 1,
+        )
+        .returning(DELIVERY.c.id, DELIVERY.c.item, DELIVERY.c.object_id, DELIVERY.c.attempts)
+    )
+    rows = await connection.execute(claim, {"now": now, "until": now + lease, "most": limit})
+    # RETURNING promises no order; ids are the order of acceptance.
+    return sorted((Claim(*row) for row in rows), key=lambda item: item.id)
+
+
+async def has_due(connection: AsyncConnection, *, recipient: str, lane: str, now: datetime) -> bool:
+    """True if a claim would find something; a read, so that waiting costs no write."""
+    found = await connection.execute(
+        select(DELIVERY.c.id)
+        .where(
+            DELIVERY.c.recipient == recipient,
+            DELIVERY.c.lane == lane,
+            DELIVERY.c.due_at <= now,
+        )
+        .limit(1)
+    )
+    return found.first() is not None
+
+
+async def mark_relayed(connection: AsyncConnection, ids: Sequence[int], due_at: datetime) -> None:
+    """These are in RabbitMQ; look again at `due_at` unless evidence comes first."""
+    if ids:
+        await connection.execute(
+            update(DELIVERY)
+            .where(one_of(connection, DELIVERY.c.id, ids))
+            .values(relayed=True, due_at=due_at)
+        )
+
+
+async def in_window(connection: AsyncConnection, recipient: str, lane: str, now: datetime) -> int:
+    """How many envelopes of a participant's lane are in RabbitMQ and have time for a receipt."""
+    found = await connection.scalar(
+        select(func.count()).where(
+            DELIVERY.c.recipient == recipient,
+            DELIVERY.c.lane == lane,
+            DELIVERY.c.relayed,
+            DELIVERY.c.due_at > now,
+        )
+    )
+    return int(found or 0)
+
+
+async def routes_due(connection: AsyncConnection, now: datetime) -> list[tuple[str, str]]:
+    """Participants on RabbitMQ for whom something is due, with its lane; urgent lanes first."""
+    due = (
+        select(DELIVERY.c.id)
+        .where(DELIVERY.c.recipient == PARTICIPANT.c.id, DELIVERY.c.due_at <= now)
+        .correlate(PARTICIPANT)
+    )
+    rows = await connection.execute(
+        select(PARTICIPANT.c.id).where(PARTICIPANT.c.channel == "amqp", due.exists())
+    )
+    found = list(rows.scalars())
+    return [(participant, lane) for lane in ("urgent", "routine") for participant in found]
+
+
+async def done(connection: AsyncConnection, ids: Sequence[int]) -> None:
+    """These need no further attempt."""
+    if ids:
+        await connection.execute(delete(DELIVERY).where(one_of(connection, DELIVERY.c.id, ids)))
+
+
+async def acknowledge(connection: AsyncConnection, recipient: str, ids: Sequence[int]) -> int:
+    """A participant has stored these; others' ids are passed over. How many were its own."""
+    result = await connection.execute(
+        delete(DELIVERY)
+        .where(one_of(connection, DELIVERY.c.id, ids), DELIVERY.c.recipient == recipient)
+        .returning(DELIVERY.c.id)
+    )
+    return len(result.all())
+
+
+async def done_with(connection: AsyncConnection, objects: Iterable[UUID]) -> None:
+    """Whatever was to be handed over of these objects, need not be."""
+    await connection.execute(
+        delete(DELIVERY).where(one_of(connection, DELIVERY.c.object_id, objects))
+    )
+
+
+async def take_waiting_under(
+    connection: AsyncConnection, grants: Sequence[UUID], now: datetime
+) -> list[UUID]:
+    """Lock envelopes under these grants that nobody is handing over at this moment.
+
+    What a relay or a mailbox holds right now is left to it: it reads the grant's row in its own
+    transaction, which waits for ours, and then stops the envelope itself.
+    """
+    rows = await connection.execute(
+        select(DELIVERY.c.object_id)
+        .where(
+            one_of(connection, DELIVERY.c.grant_id, grants),
+            DELIVERY.c.item == ENVELOPE_ITEM,
+            DELIVERY.c.due_at <= now,
+        )
+        .order_by(DELIVERY.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    return list(rows.scalars())
+
+
+async def waiting(connection: AsyncConnection) -> list[tuple[str, str, int]]:
+    """Recipient, lane, count of what waits; for metrics."""
+    rows = await connection.execute(
+        select(DELIVERY.c.recipient, DELIVERY.c.lane, func.count()).group_by(
+            DELIVERY.c.recipient, DELIVERY.c.lane
+        )
+    )
+    return [(row[0], row[1], int(row[2])) for row in rows]

@@ -1,0 +1,374 @@
+"""Accepted envelopes: one row per id for as long as the id must be remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.hub.store.sql import AnyRow, one_of
+from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, STREAM
+from broker.rules.header import Header
+from schemas.envelope import WIRE_VERSION, Kind, Lane
+from schemas.evidence import PRECEDENCE, Fact
+
+RANK: Mapping[Fact, int] = {fact: place for place, fact in enumerate(PRECEDENCE)}
+"""How strong a fact stands; 0 is strongest. Stored as `standing`."""
+
+OPEN = RANK[Fact.UNDELIVERED]
+"""An envelope whose standing is this or weaker has no final fact yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An id that was accepted before."""
+
+    digest: bytes
+    evidence: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One accepted envelope, as the loops need it."""
+
+    id: UUID
+    digest: bytes
+    raw: bytes | None
+    header: Header
+    signed_by: str
+    stream_number: int
+    standing: Fact
+    check_at: datetime | None
+
+
+_COLUMNS = (
+    ENVELOPE.c.id,
+    ENVELOPE.c.digest,
+    ENVELOPE.c.raw,
+    ENVELOPE.c.sender,
+    ENVELOPE.c.recipient,
+    ENVELOPE.c.lane,
+    ENVELOPE.c.kind,
+    ENVELOPE.c.suite,
+    ENVELOPE.c.reply,
+    ENVELOPE.c.grant_id,
+    ENVELOPE.c.scopes,
+    ENVELOPE.c.until,
+    ENVELOPE.c.to_keys,
+    ENVELOPE.c.agreement_id,
+    ENVELOPE.c.issued_at,
+    ENVELOPE.c.expires_at,
+    ENVELOPE.c.signed_by,
+    ENVELOPE.c.stream_number,
+    ENVELOPE.c.standing,
+    ENVELOPE.c.check_at,
+)
+
+
+def _stored(row: AnyRow) -> Stored:
+    until: date | None = row.until
+    return Stored(
+        id=row.id,
+        digest=row.digest,
+        raw=row.raw,
+        header=Header(
+            sender=row.sender,
+            recipient=row.recipient,
+            suite=row.suite,
+            version=WIRE_VERSION,
+            lane=Lane(row.lane),
+            kind=Kind(row.kind),
+            reply=row.reply,
+            issued_at=row.issued_at,
+            expires_at=row.expires_at,
+            agreement=row.agreement_id,
+            grant=row.grant_id,
+            scopes=frozenset((row.scopes or "").split()),
+            until=until,
+            to_keys=tuple(row.to_keys.split()),
+            # Files were judged with the scopes of the tag, which are judged again.
+            attachments=False,
+        ),
+        signed_by=row.signed_by,
+        stream_number=row.stream_number,
+        standing=PRECEDENCE[row.standing],
+        check_at=row.check_at,
+    )
+
+
+async def known(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, Known]:
+    """Which of these ids were accepted before, with the evidence of that."""
+    rows = await connection.execute(
+        select(ENVELOPE.c.id, ENVELOPE.c.digest, EVIDENCE.c.raw)
+        .join(EVIDENCE, EVIDENCE.c.id == ENVELOPE.c.evidence_id)
+        .where(one_of(connection, ENVELOPE.c.id, ids))
+    )
+    return {row.id: Known(row.digest, row.raw) for row in rows}
+
+
+StreamKey = tuple[str, str, str, str, int]
+"""Sender, recipient, lane, incarnation, number."""
+
+
+async def used_numbers(connection: AsyncConnection, keys: Sequence[StreamKey]) -> set[StreamKey]:
+    """Which of these stream numbers were used before."""
+    place = (
+        ENVELOPE.c.sender,
+        ENVELOPE.c.recipient,
+        ENVELOPE.c.lane,
+        ENVELOPE.c.incarnation,
+        ENVELOPE.c.stream_number,
+    )
+    # One range per stream instead of a list of tuples: submissions of a batch follow each other.
+    ranges: dict[tuple[str, str, str, str], tuple[int, int]] = {}
+    for *stream, number in keys:
+        one = (stream[0], stream[1], stream[2], stream[3])
+        low, high = ranges.get(one, (number, number))
+        ranges[one] = (min(low, number), max(high, number))
+    asked = set(keys)
+    used: set[StreamKey] = set()
+    for (sender, recipient, lane, incarnation), (low, high) in ranges.items():
+        same = and_(
+            ENVELOPE.c.sender == sender,
+            ENVELOPE.c.recipient == recipient,
+            ENVELOPE.c.lane == lane,
+            ENVELOPE.c.incarnation == incarnation,
+        )
+        if high - low > 4 * len(keys):
+            numbers = [key[4] for key in keys if key[:4] == (sender, recipient, lane, incarnation)]
+            rows = await connection.execute(
+                select(*place).where(same, one_of(connection, ENVELOPE.c.stream_number, numbers))
+            )
+        else:
+            rows = await connection.execute(
+                select(*place).where(same, ENVELOPE.c.stream_number.between(low, high))
+            )
+        used |= {(row[0], row[1], row[2], row[3], row[4]) for row in rows} & asked
+    folded = {
+        (row.sender, row.recipient, row.lane, row.incarnation): row.highest
+        for row in await connection.execute(
+            select(STREAM).where(
+                or_(
+                    *(
+                        and_(
+                            STREAM.c.sender == stream[0],
+                            STREAM.c.recipient == stream[1],
+                            STREAM.c.lane == stream[2],
+                            STREAM.c.incarnation == stream[3],
+                        )
+                        for stream in ranges
+                    )
+                )
+            )
+        )
+    }
+    return used | {key for key in keys if key[4] <= folded.get(key[:4], 0)}
+
+
+async def insert_many(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Record accepted envelopes."""
+    if rows:
+        await connection.execute(insert(ENVELOPE), list(rows))
+
+
+async def load(
+    connection: AsyncConnection, ids: Iterable[UUID], *, lock: bool = False
+) -> dict[UUID, Stored]:
+    """Envelopes by id; locked in id order if their standing is about to change."""
+    query = select(*_COLUMNS).where(one_of(connection, ENVELOPE.c.id, ids)).order_by(ENVELOPE.c.id)
+    if lock:
+        query = query.with_for_update()
+    return {row.id: _stored(row) for row in await connection.execute(query)}
+
+
+async def due_for_check(connection: AsyncConnection, now: datetime, limit: int) -> list[Stored]:
+    """Envelopes whose silence means something now. Locked; another hub takes others."""
+    rows = await connection.execute(
+        select(*_COLUMNS)
+        .where(ENVELOPE.c.check_at <= now)
+        .order_by(ENVELOPE.c.check_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [_stored(row) for row in rows]
+
+
+async def set_standing(
+    connection: AsyncConnection,
+    ids: Sequence[UUID],
+    fact: Fact,
+    *,
+    at: datetime,
+    check_at: datetime | None,
+) -> None:
+    """Let a fact stand for those of these envelopes for which nothing stronger does."""
+    if ids:
+        await connection.execute(
+            update(ENVELOPE)
+            .where(one_of(connection, ENVELOPE.c.id, ids), ENVELOPE.c.standing > RANK[fact])
+            .values(standing=RANK[fact], standing_at=at, check_at=check_at)
+        )
+
+
+async def look_again(
+    connection: AsyncConnection, ids: Sequence[UUID], check_at: datetime | None
+) -> None:
+    """Set when silence about these envelopes means something next."""
+    if ids:
+        await connection.execute(
+            update(ENVELOPE).where(one_of(connection, ENVELOPE.c.id, ids)).values(check_at=check_at)
+        )
+
+
+async def forget_ciphertext(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
+    """Destroy the sealed bytes; id, digest and header remain for evidence and repetition."""
+    if ids:
+        await connection.execute(
+            update(ENVELOPE)
+            .where(one_of(connection, ENVELOPE.c.id, ids))
+            .values(raw=None, to_keys="", scopes=None)
+        )
+
+
+async def forget_ids(connection: AsyncConnection, before: datetime, limit: int) -> int:
+    """Delete final envelopes that expired before a moment, folding their streams' highest numbers.
+
+    Returns:
+        How many were deleted.
+    """
+    rows = (
+        await connection.execute(
+            select(
+                ENVELOPE.c.id,
+                ENVELOPE.c.sender,
+                ENVELOPE.c.recipient,
+                ENVELOPE.c.lane,
+                ENVELOPE.c.incarnation,
+                ENVELOPE.c.stream_number,
+            )
+            .where(
+                ENVELOPE.c.expires_at < before,
+                ENVELOPE.c.standing < OPEN,
+                ENVELOPE.c.raw.is_(None),
+            )
+            .order_by(ENVELOPE.c.expires_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+    ).all()
+    if not rows:
+        return 0
+    highest: dict[tuple[str, str, str, str], int] = {}
+    for row in rows:
+        stream = (row.sender, row.recipient, row.lane, row.incarnation)
+        highest[stream] = max(highest.get(stream, 0), row.stream_number)
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    for stream, number in sorted(highest.items()):
+        await connection.execute(
+            dialect.insert(STREAM)
+            .values(
+                sender=stream[0],
+                recipient=stream[1],
+                lane=stream[2],
+                incarnation=stream[3],
+                highest=number,
+                folded_at=before,
+            )
+            .on_conflict_do_update(
+                index_elements=["sender", "recipient", "lane", "incarnation"],
+                set_={"highest": number, "folded_at": before},
+                where=STREAM.c.highest < number,
+            )
+        )
+    ids = [row.id for row in rows]
+    await connection.execute(delete(FACT).where(one_of(connection, FACT.c.envelope_id, ids)))
+    await connection.execute(delete(ENVELOPE).where(one_of(connection, ENVELOPE.c.id, ids)))
+    return len(ids)
+
+
+async def add_facts(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Record what evidence states about envelopes; `submitted` is in the envelope's own row."""
+    if rows:
+        await connection.execute(insert(FACT), list(rows))
+
+
+async def facts_of(connection: AsyncConnection, envelope: UUID) -> list[AnyRow]:
+    """Facts about one envelope with the evidence that states each, oldest first."""
+    rows = await connection.execute(
+        select(FACT.c.fact, FACT.c.at, FACT.c.code, FACT.c.evidence_id, EVIDENCE.c.by)
+        .join(EVIDENCE, EVIDENCE.c.id == FACT.c.evidence_id)
+        .where(FACT.c.envelope_id == envelope)
+        .order_by(FACT.c.at, FACT.c.fact)
+    )
+    return list(rows)
+
+
+async def party_view(connection: AsyncConnection, envelope: UUID) -> AnyRow | None:
+    """What a party may ask about an id."""
+    rows = await connection.execute(
+        select(
+            ENVELOPE.c.sender,
+            ENVELOPE.c.recipient,
+            ENVELOPE.c.digest,
+            ENVELOPE.c.standing,
+            ENVELOPE.c.accepted_at,
+            ENVELOPE.c.expires_at,
+            ENVELOPE.c.evidence_id,
+        ).where(ENVELOPE.c.id == envelope)
+    )
+    return rows.first()
+
+
+async def highest(
+    connection: AsyncConnection,
+    *,
+    sender: str,
+    recipient: str,
+    lane: str,
+    incarnation: str | None,
+) -> tuple[str, int] | None:
+    """The newest incarnation of a stream and its highest number.
+
+    Args:
+        incarnation: The one that last held the sender's lease; asked first, since its numbers
+            are found without reading the whole stream.
+    """
+    same = (
+        ENVELOPE.c.sender == sender,
+        ENVELOPE.c.recipient == recipient,
+        ENVELOPE.c.lane == lane,
+    )
+    if incarnation is None:
+        incarnation = await connection.scalar(
+            select(ENVELOPE.c.incarnation)
+            .where(*same)
+            .order_by(ENVELOPE.c.accepted_at.desc())
+            .limit(1)
+        )
+    top = await connection.scalar(
+        select(ENVELOPE.c.stream_number)
+        .where(*same, ENVELOPE.c.incarnation == incarnation)
+        .order_by(ENVELOPE.c.stream_number.desc())
+        .limit(1)
+    )
+    if incarnation is not None and top is not None:
+        return incarnation, int(top)
+    folded = (
+        await connection.execute(
+            select(STREAM.c.incarnation, STREAM.c.highest)
+            .where(
+                STREAM.c.sender == sender,
+                STREAM.c.recipient == recipient,
+                STREAM.c.lane == lane,
+            )
+            .order_by(STREAM.c.folded_at.desc())
+            .limit(1)
+        )
+    ).first()
+    return None if folded is None else (folded.incarnation, int(folded.highest))

@@ -1,0 +1,101 @@
+"""Wakes whoever waits for a participant's deliveries: at once here, by NOTIFY in other processes.
+
+A wake-up is a hint. Whoever waits looks again after a while by itself, so that a lost one costs
+time and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+
+import asyncpg
+from asyncpg.exceptions import InterfaceError, PostgresError
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.database import Database
+from broker.telemetry import logger
+
+CHANNEL = "referral_hub_deliveries"
+_LONGEST_PAYLOAD = 7000  # PostgreSQL allows 8000 bytes
+ANYONE = "*"
+_RECONNECT = 1.0
+
+
+class Ticket:
+    """A place in the queue of those who wait for one participant (or for `ANYONE`)."""
+
+    def __init__(self, event: asyncio.Event) -> None:
+        self._event = event
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something may be there, or in time."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._event.wait(), seconds)
+
+
+class Wake:
+    """One per process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._events: dict[str, asyncio.Event] = {}
+
+    def ticket(self, participant: str) -> Ticket:
+        """Take a ticket, then look, then wait: nothing that commits after this is missed."""
+        return Ticket(self._events.setdefault(participant, asyncio.Event()))
+
+    def here(self, participants: Iterable[str]) -> None:
+        """Wake those who wait in this process; call after the commit."""
+        for name in (*participants, ANYONE):
+            # Waiters hold the old event; the next ones get a new one and see what was committed.
+            if (event := self._events.pop(name, None)) is not None:
+                event.set()
+
+    async def elsewhere(self, connection: AsyncConnection, participants: Iterable[str]) -> None:
+        """Wake other processes when the caller's transaction commits."""
+        names = sorted(set(participants))
+        if not names or connection.dialect.name != "postgresql":
+            return
+        payload = " ".join(names)
+        if len(payload) > _LONGEST_PAYLOAD:
+            payload = ANYONE
+        await connection.execute(
+            text("SELECT pg_notify(:channel, :payload)"),
+            {"channel": CHANNEL, "payload": payload},
+        )
+
+    async def listen(self) -> None:
+        """Pass on what other processes say, for ever; does nothing on SQLite (one process)."""
+        if self._database.dialect != "postgresql":
+            return
+        while True:
+            try:
+                await self._listen_once()
+            except (OSError, PostgresError, InterfaceError, TimeoutError) as error:
+                logger().warning("wake:disconnected", error=type(error).__name__)
+            # Whatever was said meanwhile is lost, so everybody looks.
+            self.here(list(self._events))
+            await asyncio.sleep(_RECONNECT)
+
+    async def _listen_once(self) -> None:
+        url = make_url(self._database.url).set(drivername="postgresql")
+        connection = await asyncpg.connect(  # type: ignore[no-untyped-call]
+            url.render_as_string(hide_password=False), timeout=10
+        )
+        closed = asyncio.Event()
+
+        def heard(_connection: object, _pid: int, _channel: str, payload: str) -> None:
+            names = list(self._events) if payload == ANYONE else payload.split()
+            self.here(names)
+
+        connection.add_termination_listener(lambda _connection: closed.set())
+        try:
+            await connection.add_listener(CHANNEL, heard)
+            self.here(list(self._events))
+            await closed.wait()
+        finally:
+            connection.terminate()
