@@ -17,6 +17,16 @@ import pytest
 from tests.support.services import PostgreSQL, RabbitMQ, ServiceMissing
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="full counts instead of a sample")
+
+
+@pytest.fixture(scope="session")
+def soaking(request: pytest.FixtureRequest) -> bool:
+    """Whether this is `./run soak`: the same tests, with the full counts and more seeds."""
+    return bool(request.config.getoption("--soak"))
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgreSQL]:
     """The session's private PostgreSQL; use `postgres_url` unless the test kills the server."""
