@@ -133,7 +133,7 @@ def no_repeats(value: tuple[str, ...]) -> tuple[str, ...]:
 
 # --- Dates -------------------------------------------------------------------------------------
 
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def _to_day(value: object) -> object:
@@ -158,7 +158,8 @@ Day = Annotated[
 
 _CENTURY = "(?:1[89]|2[01])"
 _PARTIAL = re.compile(
-    rf"(?:({_CENTURY}\d\d)(?:-(\d\d)(?:-(\d\d|XX))?|-XX(?:-XX)?)?|{_CENTURY}\dX|{_CENTURY}XX)[?~%]?"
+    rf"(?:({_CENTURY}\d\d)(?:-(\d\d)(?:-(\d\d|XX))?|-XX(?:-XX)?)?|{_CENTURY}\dX|{_CENTURY}XX)[?~%]?",
+    re.ASCII,
 )
 
 
@@ -253,7 +254,7 @@ def _is_script(value: str) -> str:
     return value
 
 
-_E164 = re.compile(r"\+[1-9]\d{1,14}")
+_E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 
 
 def _is_phone(value: str) -> str:

@@ -116,11 +116,10 @@ def validate_section(section_id: str, content: Mapping[str, Any]) -> ProtectedMo
     try:
         return spec.model.model_validate_json(json.dumps(content, ensure_ascii=False))
     except ValidationError as error:
-        raise SchemaRefused(
-            where=tuple(f"{section_id}.{path}" for path in paths_of(error))
-        ) from None
-    except (TypeError, ValueError):
-        raise SchemaRefused("not JSON values", where=(section_id,)) from None
+        paths = (path if path.startswith(":") else f".{path}" for path in paths_of(error))
+        raise SchemaRefused(where=tuple(f"{section_id}{path}" for path in paths)) from None
+    except (TypeError, ValueError, RecursionError):
+        raise SchemaRefused(where=(f"{section_id}: not_json",)) from None
 
 
 def section_content(model: ProtectedModel) -> dict[str, Any]:

@@ -15,14 +15,14 @@ from schemas.sections.fields import Kind, Shape, is_partial_date
 
 JsonValue = str | int | float | bool | list[str]
 
-_ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_ISO_MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[T ]00:00(?::00(?:\.0+)?)?")
+_ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_ISO_MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[T ]00:00(?::00(?:\.0+)?)?", re.ASCII)
 _SLASHED = re.compile(r"\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}")
 _MONTH_NAME = re.compile(r"(?i)(?:\d{1,4}[ -])?[^\W\d]{3,}[ .-]+\d{2,4}")
 _SERIAL = re.compile(r"\d{4,5}(?:[.,]\d+)?")
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+")
-_NUMBER = re.compile(r"\d{1,9}")
-_DEGREES = re.compile(r"-?\d{1,3}(?:\.\d{1,15})?")
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_DEGREES = re.compile(r"-?\d{1,3}(?:\.\d{1,15})?", re.ASCII)
 _PHONE_SPACING = re.compile(r"[ ().\u00a0-]")
 _CODE_SEPARATORS = re.compile(r"[;,\s]+")
 _YES = frozenset({"true", "1", "yes", "y"})

@@ -15,6 +15,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.base import CaseRecord, Declined, Filed, NationalSystem, RejectedRow
 from adapters.conformance import CHECKS, Check, full_case
@@ -24,6 +26,9 @@ from adapters.systems.files.records import MAX_RECORD
 from schemas.errors import CaseSystemUnavailable, NotFound, SchemaRefused
 
 ID = UUID("0190a000-0000-7000-8000-000000000001")
+# Later Pythons warn when a process with threads forks; the child here only writes files and dies.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
 SAMPLE = Path(__file__).parents[3] / "adapters/systems/files/samples/italy-invented.csv"
 
 
@@ -241,6 +246,13 @@ def test_a_case_larger_than_a_record_is_not_filed(system: FilesSystem) -> None:
 
 # --- Reading what others wrote -----------------------------------------------------------------------
 
+FRAGMENTS = [
+    *(b"XA-1", b"XA-2", b",", b",,", b"\n", b"\r\n", b'"', b'""', b"1990-05-17", b"33012"),
+    *(b"\xef\xbb\xbf", b"\0", b"{", b'"{""identity_core"":{}}"', b"+39", b"IT;AL", b"=1", b"'"),
+]
+HEADER_WITH_MORE = (
+    b"x_case_ref,prs_FirstName,prs_Birthdate,prs_MobilePhone,prs_Citizenship,x_more\n"
+)
 HEADER = "x_case_ref,prs_FirstName,prs_Birthdate\r\n"
 
 
@@ -284,6 +296,38 @@ def test_a_missing_file_and_an_empty_one_are_told_apart(
         list(system.read_cases(io.BytesIO(b"")))
     with pytest.raises(SchemaRefused, match="not a header"):
         list(system.read_cases(io.BytesIO(HEADER.encode("utf-16"))))
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=8), max_size=30))
+def test_no_file_makes_the_adapter_fail_in_any_way_but_by_refusing(parts: list[bytes]) -> None:
+    system = make({"root": "/nowhere"})
+    try:
+        found = list(system.read_cases(io.BytesIO(HEADER_WITH_MORE + b"".join(parts))))
+    except SchemaRefused:
+        return
+    for case in found:
+        assert isinstance(case, RejectedRow | CaseRecord)
+
+
+def test_json_that_is_deep_wide_or_broken_costs_its_row(system: FilesSystem) -> None:
+    deep = "[" * 5000 + "]" * 5000
+    nested = "[" * 300 + "]" * 300
+    for more in (
+        deep,
+        f'{{"identity_core":{{"first_name":{nested}}}}}',
+        f'{{"identity_core":{{"first_name":{"9" * 5000}}}}}',
+        '{"identity_core":{"first_name":"\\ud800"}}',
+        '{"identity_core":{"first_name":NaN}}',
+        '{"identity_core":[]}',
+        "[]",
+    ):
+        text = io.StringIO()
+        csv.writer(text).writerows(
+            [["x_case_ref", "prs_Title", "prs_Email", "x_more"], ["XA-1", "", "", more]]
+        )
+        (row,) = system.read_cases(io.BytesIO(text.getvalue().encode()))
+        assert isinstance(row, RejectedRow)
+        assert all(reason.startswith(("x_more", "prs_FirstName")) for reason in row.reasons)
 
 
 def test_many_rows_are_read_in_flat_memory(system: FilesSystem) -> None:

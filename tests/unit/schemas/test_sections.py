@@ -74,6 +74,11 @@ def test_naming_sections_loads_no_model() -> None:
         ("nationality_documents", {"citizenship": ["IT", "IT"]}, "citizenship: repeated"),
         ("trafficking_experience", {"methods_of_control": ["RestrictsMovement"]}, "unknown_code"),
         ("demographics_language", {"primary_language": "alb"}, "unknown_code"),
+        ("contact_location", {"mobile_phone": "+39٠٦٥٥٥٠١٢٣٤"}, "mobile_phone: not_a_phone"),
+        ("identity_core", {"birthdate": "19٩٠"}, "birthdate: not_a_partial_date"),
+        ("case_admin", {"reply_by": "٢٠٢٦-٠١-٠٢"}, "reply_by: not_a_day"),
+        ("identity_core", {"first_name": "\ud800"}, "identity_core: string_unicode"),
+        ("identity_core", {"first_name": {1, 2}}, "identity_core: not_json"),
         ("family_dependants", {"relatives": [{"age": -1}]}, "relatives.0.age"),
     ],
 )
