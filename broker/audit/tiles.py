@@ -6,6 +6,7 @@ The database, the files of an export and what a witness fetches are all these sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,6 +17,10 @@ WIDTH = 256
 HEIGHT = 8
 MAX_ENTRY = 65_535
 """An entry bundle gives each entry's length in two bytes."""
+_PATH = re.compile(
+    r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,4}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?"
+)
+# Fifteen digits at most: an entry's number then fits the database's 64 bits.
 
 
 class Tile(NamedTuple):
@@ -106,17 +111,15 @@ def parse_tile_path(path: str) -> tuple[Tile | None, int, int]:
     Raises:
         ValueError: Not exactly what `tile_path` or `entries_path` would have written.
     """
-    parts = path.split("/")
-    if len(parts) < 3 or parts[0] != "tile":
+    match = _PATH.fullmatch(path)
+    if match is None:
         raise ValueError("not a tile path")
-    count = WIDTH
-    if parts[-2].endswith(".p"):
-        count = int(parts[-1])
-        parts = [*parts[:-2], parts[-2][:-2]]
-    index = int("".join(part.removeprefix("x") for part in parts[2:]))
-    tile = None if parts[1] == "entries" else Tile(int(parts[1]), index)
+    level, number, partial = match.groups()
+    index = int(number.replace("x", "").replace("/", ""))
+    count = WIDTH if partial is None else int(partial)
+    tile = None if level == "entries" else Tile(int(level), index)
     written = entries_path(index, count) if tile is None else tile_path(tile, count)
-    if written != path or not 1 <= count <= WIDTH or (tile is not None and tile.level > 63):
+    if written != path or count > WIDTH:
         raise ValueError("not a tile path")
     return tile, index, count
 

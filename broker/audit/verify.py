@@ -143,6 +143,8 @@ class _ProofReader:
         self._policy = policy
         self._trusted = trusted_keys
         self._asked = asked
+        self._body = b""
+        """The leaf's bytes."""
 
     def read(self, data: bytes) -> None:
         # 1.
@@ -155,9 +157,8 @@ class _ProofReader:
         with self._steps.check("the evidence is signed") as detail:
             self._evidence(file, detail)
         # 3., 4.
-        leaf = b""
         with self._steps.check("the leaf is about this evidence") as detail:
-            leaf = self._leaf(file, detail)
+            self._leaf(file, detail)
         # 5.
         head: SignedCheckpoint | None = None
         with self._steps.check("the checkpoint is signed") as detail:
@@ -165,11 +166,11 @@ class _ProofReader:
             head = _head(self._verdict, proof.checkpoint, self._policy, detail)
         # 6.
         with self._steps.check("the leaf is in the log") as detail:
-            if head is None or not leaf:
+            if head is None or not self._body:
                 raise Failed("without a leaf and a checkpoint there is nothing to compare")
             checkpoint = head.checkpoint
             if not verify_inclusion(
-                proof.index, checkpoint.size, leaf_hash(leaf), proof.path, checkpoint.root
+                proof.index, checkpoint.size, leaf_hash(self._body), proof.path, checkpoint.root
             ):
                 raise Failed("the path does not lead to the checkpoint's root")
             self._verdict.index = proof.index
@@ -237,9 +238,9 @@ class _ProofReader:
                 )
         raise Failed("the file does not have the key that signed it")
 
-    def _leaf(self, file: dict[str, object], detail: list[str]) -> bytes:
-        leaf = unb64u(text_of(file["leaf"], "leaf"))
-        found = read_leaf(leaf)
+    def _leaf(self, file: dict[str, object], detail: list[str]) -> None:
+        self._body = unb64u(text_of(file["leaf"], "leaf"))
+        found = read_leaf(self._body)
         opening = object_of(file["opening"], "opening")
         if opening.keys() != {"salt", "subject"}:
             raise Failed("the opening is not a salt and a subject")
@@ -253,7 +254,6 @@ class _ProofReader:
             raise Failed("the leaf is about something else than this evidence")
         self._verdict.event, self._verdict.recorded_at = found.event, found.time
         detail.append(f"{found.event} at {found.time}")
-        return leaf
 
     def _answers(self, detail: list[str]) -> None:
         asked = self._asked
