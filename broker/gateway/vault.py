@@ -30,7 +30,7 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import ColumnElement, Row, and_, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Table, and_, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.database import Database
@@ -391,13 +391,16 @@ class Vault:
     async def _item_keys(
         self, connection: AsyncConnection, owners: Mapping[_Owner, None]
     ) -> dict[_Owner, bytes]:
-        cases = await self._case_keys(connection, dict.fromkeys(owner[0] for owner in owners))
-        table = self._tables.item_key
-        keys = await self._load_item_keys(connection, owners, cases)
+        cases, new = await self._case_keys(connection, dict.fromkeys(owner[0] for owner in owners))
+        # A case that this transaction made has no item keys yet.
+        known = [owner for owner in owners if owner[0] not in new]
+        keys = await self._load_item_keys(connection, known, cases)
         missing = [owner for owner in owners if owner not in keys]
-        for batch in _batches(missing):
-            made = {owner: os.urandom(KEY_BYTES) for owner in batch}
-            rows = [
+        made = {owner: os.urandom(KEY_BYTES) for owner in missing}
+        inserted = await self._insert_new(
+            connection,
+            self._tables.item_key,
+            [
                 {
                     "case_id": owner[0],
                     "section": owner[1],
@@ -405,31 +408,22 @@ class Vault:
                     "wrapped": _seal(cases[owner[0]], key, _aad("vault_item_key", "", *owner)),
                 }
                 for owner, key in made.items()
-            ]
-            inserted = await connection.execute(
-                insert_for(connection, table)
-                .values(rows)
-                .on_conflict_do_nothing()
-                .returning(table.c.case_id, table.c.section, table.c.grant_id)
-            )
-            for row in inserted:
-                owner = (row.case_id, row.section, row.grant_id)
-                keys[owner] = made[owner]
+            ],
+        )
+        keys |= {(row[0], row[1], row[2]): made[row[0], row[1], row[2]] for row in inserted}
         # Another transaction made the rest between our reading and our writing.
-        others = {owner: None for owner in missing if owner not in keys}
-        if others:
-            keys |= await self._load_item_keys(connection, others, cases)
-        return keys
+        others = [owner for owner in missing if owner not in keys]
+        return keys | await self._load_item_keys(connection, others, cases)
 
     async def _load_item_keys(
         self,
         connection: AsyncConnection,
-        owners: Mapping[_Owner, None],
+        owners: Sequence[_Owner],
         cases: Mapping[str, bytes],
     ) -> dict[_Owner, bytes]:
         table = self._tables.item_key
         found: dict[_Owner, bytes] = {}
-        for batch in _batches(list(owners)):
+        for batch in _batches(owners):
             rows = await connection.execute(
                 select(table).where(
                     tuple_(table.c.case_id, table.c.section, table.c.grant_id).in_(batch)
@@ -443,42 +437,50 @@ class Vault:
 
     async def _case_keys(
         self, connection: AsyncConnection, cases: Mapping[str, None]
-    ) -> dict[str, bytes]:
-        table = self._tables.case_key
+    ) -> tuple[dict[str, bytes], set[str]]:
+        """The keys of all these cases, and which of them were made just now."""
         try:
-            keys = await self._load_case_keys(connection, cases)
+            keys = await self._load_case_keys(connection, list(cases))
         except _EpochGone:
-            keys = await self._load_case_keys(connection, cases)
+            keys = await self._load_case_keys(connection, list(cases))
         missing = [case for case in cases if case not in keys]
         if not missing:
-            return keys
+            return keys, set()
         epoch = await self._current_epoch(connection)
-        for batch in _batches(missing):
-            made = {case: os.urandom(KEY_BYTES) for case in batch}
-            rows = [
+        made = {case: os.urandom(KEY_BYTES) for case in missing}
+        inserted = await self._insert_new(
+            connection,
+            self._tables.case_key,
+            [
                 {
                     "case_id": case,
                     "epoch": epoch,
                     "wrapped": self._wrap_case_key(case, epoch, key),
                 }
                 for case, key in made.items()
-            ]
-            inserted = await connection.execute(
-                insert_for(connection, table)
-                .values(rows)
-                .on_conflict_do_nothing()
-                .returning(table.c.case_id)
-            )
-            keys |= {row.case_id: made[row.case_id] for row in inserted}
-        others = {case: None for case in missing if case not in keys}
-        return keys | (await self._load_case_keys(connection, others) if others else {})
+            ],
+        )
+        new = {row[0] for row in inserted}
+        keys |= {case: made[case] for case in new}
+        others = [case for case in missing if case not in new]
+        return keys | await self._load_case_keys(connection, others), new
+
+    async def _insert_new(
+        self, connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]
+    ) -> list[tuple[Any, ...]]:
+        """Insert the rows whose primary key is free; returns the keys of those."""
+        if not rows:
+            return []
+        statement = insert_for(connection, table).on_conflict_do_nothing()
+        result = await connection.execute(statement.returning(*table.primary_key.columns), rows)
+        return [tuple(row) for row in result]
 
     async def _load_case_keys(
-        self, connection: AsyncConnection, cases: Mapping[str, None]
+        self, connection: AsyncConnection, cases: Sequence[str]
     ) -> dict[str, bytes]:
         table = self._tables.case_key
         found: dict[str, bytes] = {}
-        for batch in _batches(list(cases)):
+        for batch in _batches(cases):
             rows = await connection.execute(select(table).where(table.c.case_id.in_(batch)))
             for row in rows:
                 found[row.case_id] = self._open_case_key(row.case_id, row.epoch, row.wrapped)
@@ -499,7 +501,7 @@ class Vault:
 
 
 async def _destroy_keys(
-    connection: AsyncConnection, table: Any, where: ColumnElement[bool]
+    connection: AsyncConnection, table: Table, where: ColumnElement[bool]
 ) -> None:
     # Overwritten in place first, so that the page that is written holds zeros where the key was.
     await connection.execute(update(table).where(where).values(wrapped=bytes(_WRAPPED_BYTES)))
