@@ -118,7 +118,11 @@ class NationalSystem(Protocol):
         ...
 
     def find(self, business_id: UUID) -> Filed | None:
-        """Where the case of this business id is, durably; None if it is not there."""
+        """Where the case of this business id is, durably; None if it is not there.
+
+        None also means that no trace of it is left by a process that was killed while filing it:
+        a withdrawal that finds nothing has nothing to erase.
+        """
         ...
 
     def read(self, reference: str) -> CaseRecord | None:

@@ -39,12 +39,17 @@ class Folder:
                 return None
 
     def has(self, name: str) -> bool:
-        """True if the name is there, durably: also if another process has only just put it."""
+        """True if the name is there, durably: also if another process has only just put it.
+
+        False means that nothing of it is here: what a killed process left of it is removed.
+        """
         with _answering("read"):
-            if not (self.path / name).exists():
-                return False
-            _sync(self.path)
-            return True
+            if (self.path / name).exists():
+                _sync(self.path)
+                return True
+            if self._clear(name):
+                _sync(self._parts)
+            return False
 
     def put_many(self, contents: Sequence[tuple[str, bytes]]) -> list[bool]:
         """Put each content under its name; False where the name was there before.

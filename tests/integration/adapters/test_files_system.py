@@ -149,6 +149,8 @@ def test_a_kill_while_filing_leaves_nothing_or_the_whole_case(system: FilesSyste
     for _ in every_kill(lambda: system.erase(f"{ID}.csv") and None, lambda: system.file(ID, case)):
         found = system.find(ID)
         seen.add(found is not None)
+        if found is None:
+            assert files_of(system) == []
         if found is not None:
             there = system.read(found.reference)
             assert there is not None
@@ -179,13 +181,15 @@ def test_a_kill_while_updating_leaves_the_old_or_the_new_case(system: FilesSyste
 def test_a_kill_while_erasing_is_mended_by_erasing_again(system: FilesSystem) -> None:
     def prepare() -> None:
         system.file(ID, full_case())
-        killed_at(4, lambda: system.file(UUID(int=7), full_case()))
+        assert killed_at(4, lambda: system.file(UUID(int=7), full_case()))
+        assert any(str(UUID(int=7)) in name for name in files_of(system))
 
     for step in (1, 2, 3, 4, 5, 6):
         prepare()
         killed_at(step, lambda: system.erase(f"{ID}.csv"))
         system.erase(f"{ID}.csv")
-        system.erase(f"{UUID(int=7)}.csv")
+        assert not any(str(ID) in name for name in files_of(system))
+        assert system.find(UUID(int=7)) is None
         assert files_of(system) == []
 
 
