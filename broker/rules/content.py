@@ -296,6 +296,13 @@ def child_has_two_voices(question: Question) -> Found:
         yield ChildRule, "grant.guardian"
 
 
+def child_is_sent_with_its_guardian(question: Question) -> Found:
+    """Refuse to refer a (presumed) child without saying who decides beside it."""
+    if question.is_child() and question.needs_grant():
+        for section in sorted(question.type.child_sections - question.carried()):
+            yield ChildRule, f"sections.{section}"
+
+
 # --- exceptions -----------------------------------------------------------------------------------
 
 
@@ -492,6 +499,7 @@ RULES: tuple[Rule, ...] = (
     purposes_belong_to_type,
     consent_covers_every_section,
     child_has_two_voices,
+    child_is_sent_with_its_guardian,
     exception_is_allowed,
     exception_has_two_workers,
     exception_will_be_reviewed,

@@ -74,6 +74,8 @@ class MessageType:
     passes_agreement: bool = False
     """True if an expired, suspended or missing agreement does not stop it."""
     required_sections: frozenset[str] = NO_SECTION
+    child_sections: frozenset[str] = NO_SECTION
+    """Required as well if the person is a child, or presumed to be one."""
     permitted_sections: frozenset[str] = NO_SECTION
     """Including the required ones; `*` permits all."""
     purposes: frozenset[Purpose] | None = None
@@ -82,6 +84,8 @@ class MessageType:
     """Types that answer it."""
     answer_within: Mapping[Urgency, timedelta] | None = None
     pauses_clock: bool = False
+    filed: bool = False
+    """True if the recipient's gateway puts its sections into the case system."""
 
     def permits(self, section: str) -> bool:
         """True if the section may travel in this type."""

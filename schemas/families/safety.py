@@ -17,6 +17,7 @@ TYPES: tuple[MessageType, ...] = (
         direction=Direction.FORWARD,
         machine="safety",
         event="alert",
+        filed=True,
         opens=True,
         lane=Lane.URGENT,
         needs_exception=True,

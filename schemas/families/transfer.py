@@ -56,6 +56,7 @@ TYPES: tuple[MessageType, ...] = (
         direction=Direction.FORWARD,
         machine="transfer",
         event="casefile",
+        filed=True,
         needs_consent=True,
         permitted_sections=ANY_SECTION,
         purposes=_TRANSFER_ONLY,

@@ -347,9 +347,29 @@ def voices(guardian: bool, child: bool) -> GuardianDecision:
 def test_a_presumed_child_needs_the_guardians_and_the_childs_own_yes(
     guardian: GuardianDecision | None, allowed: bool, in_record: bool
 ) -> None:
-    grant = a_grant(presumed_child=in_record, guardian=guardian)
-    found = refused(question(grant=grant, presumed_child=not in_record))
-    assert found == (() if allowed else ("child",))
+    sections = (*SECTIONS, "guardian_child")
+    grant = a_grant(
+        presumed_child=in_record,
+        guardian=guardian,
+        scopes=frozenset((Purpose.PROTECTION, section) for section in sections),
+    )
+    message = a_message(
+        sections={section: {} for section in sections},
+        scopes=tuple(entry(section) for section in sections),
+    )
+    asked = question(
+        message=message,
+        grant=grant,
+        agreement=an_agreement(sections=("*",)),
+        presumed_child=not in_record,
+    )
+    assert refused(asked) == (() if allowed else ("child",))
+
+
+def test_a_child_is_not_referred_without_saying_who_decides_beside_it() -> None:
+    grant = a_grant(presumed_child=True, guardian=voices(True, True))
+    decision = decide(question(grant=grant))
+    assert [(r.code, r.where) for r in decision.refusals] == [("child", "sections.guardian_child")]
 
 
 # --- exceptions ------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ rows = pytest.mark.parametrize("row", catalogue.values(), ids=lambda row: row.na
 def test_a_row_names_only_what_exists(row: MessageType) -> None:
     assert row.name.startswith(row.family + ".")
     assert set(row.replies) <= catalogue.keys()
-    named = (row.required_sections | row.permitted_sections) - {"*"}
+    named = (row.required_sections | row.permitted_sections | row.child_sections) - {"*"}
     assert named <= SECTION_INDEX.keys()
     assert all(row.permits(section) for section in row.required_sections)
     assert issubclass(row.body, Body)
