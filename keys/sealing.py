@@ -126,7 +126,7 @@ def seal_envelope(
     size = _bucket(max(len(content) for _, content in ordered))
     if size * len(ordered) * 16 // 9 > MAX_ENVELOPE_BYTES:  # base64 in base64: 16/9
         raise TooLarge("all compartments together exceed an envelope")
-    header = _header(draft)
+    header = clear_header(draft)
     aad = b64u(digest_of_header(header, [key.kid for key, _ in ordered]))
     sealed = [
         {"to_key": key.kid, "jwe": seal_part(pad(content, size), key, aad=aad)}
@@ -173,8 +173,8 @@ def _bucket(length: int) -> int:
     raise TooLarge(f"{length} bytes, at most {BUCKETS[-1]}")
 
 
-def _header(draft: EnvelopeDraft) -> dict[str, object]:
-    """The draft as the JSON values of an envelope without `parts`."""
+def clear_header(draft: EnvelopeDraft) -> dict[str, object]:
+    """All that will travel in the clear: the JSON values of the envelope without `parts`."""
     values = {
         "from" if name == "from_" else name: getattr(draft, name)
         for name in EnvelopeDraft.__dataclass_fields__

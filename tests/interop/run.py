@@ -1,0 +1,127 @@
+"""Interoperation: Node reads what we write, and we read what Node writes, in both suites.
+
+`tests/interop/peer.mjs` follows `docs/protocol.md` with jose, hpke and hpke-noble. The packages are
+installed into a temporary folder by `npm`, from the registry that it is configured for.
+
+    ./run interop
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from keys.sealing import clear_header, seal_envelope  # noqa: E402
+from keys.signing import parse_envelope, verify_envelope  # noqa: E402
+from keys.unsealing import unseal_envelope  # noqa: E402
+from schemas.directory import Compartment  # noqa: E402
+from tests.support.parties import NOW, Party, directory_of, make_draft, make_party  # noqa: E402
+
+PLAINTEXT = '{"greeting":"Përshëndetje nga Tirana"}'
+SUITES = (1, 2)
+
+
+def private_jwk(party: Party, kid: str) -> dict[str, str]:
+    """The private half of a key."""
+    return next(key.jwk for key in party.keys.keys if key.kid == kid)
+
+
+def tasks(italy: Party, albania: Party) -> dict[str, Any]:
+    """Envelopes for the peer to read, and headers for it to write envelopes under."""
+    read, write = [], []
+    for suite in SUITES:
+        ours = seal_envelope(
+            make_draft(suite),
+            {Compartment.CASEWORK: PLAINTEXT.encode()},
+            recipient=albania.entry,
+            signer=italy.signer(suite),
+            now=NOW,
+        )
+        read.append(
+            {
+                "suite": suite,
+                "envelope": ours.raw.decode(),
+                "senderKey": italy.signing_key(suite).jwk,
+                "recipientKey": private_jwk(albania, albania.sealing_key(suite).kid),
+            }
+        )
+        header = {
+            **clear_header(make_draft(suite)),
+            "from": "al.nrm",
+            "to": "it.nrm",
+            "issued_at": (NOW + timedelta(milliseconds=250)).strftime("%Y-%m-%dT%H:%M:%S.250Z"),
+        }
+        signing_key, sealing_key = albania.signing_key(suite), italy.sealing_key(suite)
+        write.append(
+            {
+                "suite": suite,
+                "header": header,
+                "plaintext": PLAINTEXT,
+                "kid": signing_key.kid,
+                "senderKey": private_jwk(albania, signing_key.kid),
+                "recipientKid": sealing_key.kid,
+                "recipientKey": sealing_key.jwk,
+            }
+        )
+    return {"read": read, "write": write}
+
+
+def ask_peer(task: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Install the peer's packages and let it work."""
+    for name in ("package.json", "peer.mjs"):
+        shutil.copy(HERE / name, folder / name)
+    npm = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
+    subprocess.run(npm, cwd=folder, check=True, timeout=300)
+    done = subprocess.run(
+        ["node", "peer.mjs"],
+        cwd=folder,
+        input=json.dumps(task).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def check(result: dict[str, Any], italy: Party, albania: Party) -> int:
+    """Compare; the number of agreements. An `AssertionError` is a disagreement."""
+    directory, agreed = directory_of(italy, albania), 0
+    for found in result["read"]:
+        key = italy.signing_key(found["suite"])
+        assert found["kid"] == found["thumbprint"] == key.kid, "thumbprint"
+        assert found["opened"] == PLAINTEXT, "the peer opened something else"
+        agreed += 2
+    for made in result["written"]:
+        sealed = parse_envelope(made["envelope"].encode())
+        verified = verify_envelope(sealed, directory, now=NOW)
+        opened = unseal_envelope(verified, italy, italy.entry)
+        assert list(opened.values()) == [PLAINTEXT.encode()], "we opened something else"
+        agreed += 2
+    return agreed
+
+
+def main() -> int:
+    """Run it once. 0 if everything agreed."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        print("interop needs node 20 or newer, and npm", file=sys.stderr)  # noqa: T201
+        return 1
+    italy, albania = make_party("it.nrm"), make_party("al.nrm")
+    with tempfile.TemporaryDirectory() as folder:
+        result = ask_peer(tasks(italy, albania), Path(folder))
+    agreed = check(result, italy, albania)
+    print(f"interop: {agreed} agreements with Node's jose and hpke, suites 1 and 2")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
