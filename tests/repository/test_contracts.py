@@ -1,0 +1,67 @@
+"""The repository keeps its own rules: who imports whom, whose names these are, what may be skipped."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_import_contracts_hold() -> None:
+    command = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run(
+        [command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["schemas", "keys", "adapters", "broker"])
+def test_each_top_level_name_is_ours_alone(name: str) -> None:
+    owners = importlib.metadata.packages_distributions().get(name, ["referral-broker"])
+    assert set(owners) == {"referral-broker"}
+
+
+def test_every_command_that_the_pages_show_is_one_that_run_knows() -> None:
+    script = (ROOT / "run").read_text()
+    known = set(re.findall(r"^([a-z]+)(?:\)| \|)", script, re.MULTILINE))
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    shown = {
+        (page.relative_to(ROOT).as_posix(), command)
+        for page in pages
+        for command in re.findall(r"\./run ([a-z]+)", page.read_text())
+    }
+    assert {("README.md", "demo"), ("README.md", "test")} <= shown
+    assert {entry for entry in shown if entry[1] not in known} == set()
+
+
+def test_run_explains_each_command_that_it_knows() -> None:
+    done = subprocess.run(
+        ["sh", ROOT / "run", "help"], capture_output=True, text=True, check=True, cwd="/"
+    )
+    script = (ROOT / "run").read_text()
+    for command in re.findall(r"^([a-z]+)\)$", script, re.MULTILINE):
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE), command
+
+
+def test_an_unknown_command_of_run_is_a_usage_error() -> None:
+    done = subprocess.run(
+        ["sh", ROOT / "run", "nonsense"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "demo" in done.stderr
+
+
+def test_no_page_links_to_what_is_not_there() -> None:
+    missing = []
+    for page in [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+            if "://" not in target and not (page.parent / target).exists():
+                missing.append(f"{page.relative_to(ROOT)}: {target}")
+    assert missing == []
