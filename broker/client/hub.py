@@ -182,7 +182,7 @@ class HubClient:
         """Lease what waits in one lane; holds the request up to `wait` until there is something."""
         seconds = int(min(wait.total_seconds(), 25))
         query = urlencode({"lane": lane.value, "limit": limit, "wait": seconds})
-        body = await self._json("GET", f"/mailbox?{query}", timeout=self._timeout + seconds)
+        body = await self._json("GET", f"/mailbox?{query}", held_open=seconds)
         return tuple(
             MailboxItem(
                 delivery=int(item["delivery"]), kind=str(item["kind"]), jws=jws_bytes(item["jws"])
@@ -195,8 +195,9 @@ class HubClient:
         sent = json.dumps({"deliveries": list(deliveries)}).encode()
         await self._expect("POST", "/mailbox/acknowledgements", body=sent, signed=True)
 
-    async def channels(self) -> Channels:
-        body = await self._json("GET", "/channels")
+    async def channels(self, use: str | None = None) -> Channels:
+        """Which channels there are; `use` (`mailbox` or `amqp`) tells the hub which one we follow."""
+        body = await self._json("GET", "/channels" if use is None else f"/channels?use={use}")
         queue = body.get("rabbitmq")
         return Channels(
             mailbox=bool(body.get("mailbox", True)),
@@ -292,9 +293,9 @@ class HubClient:
     # --- plumbing ---------------------------------------------------------------------------
 
     async def _json(
-        self, method: str, path: str, *, body: bytes = b"", timeout: float | None = None
+        self, method: str, path: str, *, body: bytes = b"", held_open: float = 0.0
     ) -> dict[str, Any]:
-        answer = await self._send(method, path, body=body, signed=True, timeout=timeout)
+        answer = await self._send(method, path, body=body, signed=True, held_open=held_open)
         if answer.status_code != 200:
             raise _error_of(_problem(answer), answer.status_code)
         parsed = strict_json.parse(answer.content, limit=ANSWER_LIMIT)
@@ -343,7 +344,7 @@ class HubClient:
         body: bytes = b"",
         media: str = "application/json",
         signed: bool = False,
-        timeout: float | None = None,
+        held_open: float = 0.0,
     ) -> httpx2.Response:
         url = self.url + path
         headers = {"content-type": media} if body else {}
@@ -362,7 +363,7 @@ class HubClient:
                 url,
                 headers=headers,
                 content=body or None,
-                timeout=self._timeout if timeout is None else timeout,
+                timeout=self._timeout + held_open,
             )
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise HubUnreachable(type(error).__name__) from error

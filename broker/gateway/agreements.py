@@ -1,0 +1,121 @@
+"""Agreements as the gateway needs them: verified by itself, at hand while the hub is away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import delete
+
+from broker.gateway.core import Core
+from broker.gateway.store.dialect import upsert
+from broker.gateway.store.grants import stored_agreements
+from broker.gateway.store.tables import agreement
+from broker.rules.header import AgreementView
+from broker.telemetry import logger
+from keys.signing import verify_agreement
+from schemas.agreement import Agreement
+from schemas.base import ParticipantId
+from schemas.envelope import Lane
+from schemas.errors import BrokerError
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAgreement:
+    """An agreement that both parties signed, and whether one has suspended it."""
+
+    content: Agreement
+    suspended: bool
+
+    def view(self) -> AgreementView:
+        """As the header rules see it."""
+        return AgreementView(
+            parties=frozenset(self.content.parties),
+            valid_from=self.content.valid_from,
+            valid_until=self.content.valid_until,
+            lanes=frozenset(str(lane) for lane in self.content.lanes),
+            suspended=self.suspended,
+        )
+
+    def covers_type(self, name: str) -> bool:
+        """True if it names the type, its family as `referral.*`, or `*`."""
+        family = name.split(".")[0] + ".*"
+        return bool({name, family, "*"} & set(self.content.types))
+
+
+class Agreements:
+    """The participant's agreements, in memory, refreshed from the hub."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._known: dict[UUID, KnownAgreement] = {}
+
+    def get(self, agreement_id: UUID | None) -> KnownAgreement | None:
+        return None if agreement_id is None else self._known.get(agreement_id)
+
+    def for_partner(
+        self, partner: ParticipantId, type_name: str, lane: Lane
+    ) -> tuple[UUID, KnownAgreement] | None:
+        """The agreement under which a message may travel; one in force is preferred."""
+        today = self._core.now().date()
+        found = [
+            (known.content.valid_until, agreement_id, known)
+            for agreement_id, known in self._known.items()
+            if set(known.content.parties) == {self._core.participant, partner}
+        ]
+        in_force = [
+            item
+            for item in found
+            if not item[2].suspended
+            and item[2].content.valid_from <= today <= item[2].content.valid_until
+            and item[2].covers_type(type_name)
+            and lane in item[2].content.lanes
+        ]
+        chosen = max(in_force or found, key=lambda item: (item[0], item[1]), default=None)
+        return None if chosen is None else (chosen[1], chosen[2])
+
+    async def load(self) -> None:
+        """Take what is stored, as at start with the hub away."""
+        async with self._core.database.read() as connection:
+            rows = await stored_agreements(connection)
+        self._take([(row.raw, row.suspended) for row in rows])
+
+    async def refresh(self) -> None:
+        """Ask the hub, verify what it says, and keep it.
+
+        Raises:
+            Unavailable: The hub does not answer; what we had stays.
+        """
+        core = self._core
+        fetched = await core.hub.agreements()
+        taken = self._take(fetched)
+        now = core.now()
+        async with core.database.begin() as connection:
+            await connection.execute(delete(agreement))
+            for raw, known in taken:
+                await upsert(
+                    connection,
+                    agreement,
+                    {
+                        "id": known.content.id,
+                        "raw": raw,
+                        "suspended": known.suspended,
+                        "fetched_at": now,
+                    },
+                    key=("id",),
+                )
+
+    def _take(
+        self, agreements: list[tuple[bytes, bool]] | tuple[tuple[bytes, bool], ...]
+    ) -> list[tuple[bytes, KnownAgreement]]:
+        taken = []
+        for raw, suspended in agreements:
+            try:
+                verified = verify_agreement(raw, self._core.trusted(), now=self._core.now())
+            except BrokerError as error:
+                # An agreement that does not verify is none: what it would permit is refused.
+                logger().error("agreement:not-verified", code=error.code)
+                continue
+            taken.append((raw, KnownAgreement(verified.content, suspended)))
+        self._known = {known.content.id: known for _, known in taken}
+        return taken

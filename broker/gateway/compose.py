@@ -1,0 +1,474 @@
+"""Step 2 and 3 of a referral's life: from a worker's draft to what will be sealed.
+
+Everything that can be decided before a stream number is taken is decided here; `send.py` takes
+the number, seals, signs and stores, in one transaction. A composed message holds plaintext and
+lives in memory only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.gateway import threads
+from broker.gateway.agreements import Agreements, KnownAgreement
+from broker.gateway.attachments import StagedFile, stage
+from broker.gateway.content_check import check_outgoing
+from broker.gateway.core import Core
+from broker.gateway.drafts import MessageDraft
+from broker.gateway.store import grants as grant_store
+from broker.gateway.store.grants import GrantState
+from broker.rules.content import bases_for
+from keys.binding import blind_scope, uuid7
+from schemas.bodies.common import Body, Urgency
+from schemas.catalogue import check_message, message_type
+from schemas.directory import Compartment, Participant
+from schemas.envelope import AttachmentRef, ConsentTag, Lane
+from schemas.errors import (
+    ConsentMissing,
+    ConsentRecipient,
+    ConsentScope,
+    ConsentWithdrawn,
+    ExceptionRefused,
+    NoAgreement,
+    NotPermitted,
+    SchemaRefused,
+)
+from schemas.families.base import MessageType
+from schemas.machine import Effect
+from schemas.message import (
+    AttachmentKey,
+    CaseworkPart,
+    CompartmentPart,
+    ExceptionUse,
+    Message,
+    ScopeEntry,
+)
+from schemas.sections import section_content, validate_section
+from schemas.sections.index import SECTION_INDEX, compartment_of
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Composed:
+    """A message that may be sent, as far as this gateway can tell."""
+
+    id: UUID
+    row: MessageType
+    body: Body
+    message: Message
+    recipient: Participant
+    lane: Lane
+    urgency: Urgency
+    thread: UUID
+    step: threads.Step | None
+    in_reply_to: UUID | None
+    issued_at: datetime
+    expires_at: datetime
+    answer_by: datetime | None
+    agreement: UUID | None
+    consent: ConsentTag | None
+    grant: UUID | None
+    parts: dict[Compartment, bytes]
+    attachments: tuple[AttachmentRef, ...] = ()
+    files: tuple[StagedFile, ...] = ()
+    exception: ExceptionUse | None = None
+
+    def __repr__(self) -> str:
+        return f"<Composed {self.row.name}>"
+
+
+async def compose(
+    core: Core,
+    agreements: Agreements,
+    connection: AsyncConnection,
+    draft: MessageDraft,
+    *,
+    exception: ExceptionUse | None = None,
+) -> Composed:
+    """Turn a draft into a message, or say why it may not be sent.
+
+    1. The type exists, its body and sections fit it, and each section fits its model.
+    2. The thread's state allows it now.
+    3. The grant is ours (or the one under which we were asked) and covers each section.
+    4. The content rules allow every section for this recipient, purpose and moment.
+
+    Args:
+        connection: Reads grants and threads, and the vault; nothing is written.
+        exception: Approved by two workers, in place of consent.
+
+    Raises:
+        Refused: With the code of the first rule that refuses, and where.
+    """
+    now = core.now()
+    row = message_type(draft.type)
+    if row.needs_exception and exception is None:
+        raise ExceptionRefused("this type needs an exception of two workers")
+    if exception is not None and exception.code not in row.exceptions:
+        raise ExceptionRefused("this type does not travel under this exception")
+    recipient = core.partner(draft.to)
+    sections = {
+        name: section_content(validate_section(name, content))  # 1
+        for name, content in draft.sections.items()
+    }
+    business_id = draft.business_id or uuid4()
+    step, thread_id, recipient_case_ref = await _thread(
+        core, connection, draft, row, business_id=business_id
+    )
+    urgency = draft.urgency or _urgency(draft.body)
+    lane = row.lane_for(urgency)
+    found = agreements.for_partner(draft.to, row.name, lane)
+    if found is None and not row.passes_agreement:
+        raise NoAgreement(draft.to)
+    known = found[1] if found else None
+    grant = await _grant(core, connection, draft, row, has_content=bool(sections))
+    grant_key = await _grant_key(core, connection, grant)
+    if exception is not None and grant is None:
+        grant_key = None
+    staged = [
+        await stage(core, item, thread=thread_id, scope=_scope(grant_key, draft, item.section))
+        for item in draft.attachments
+    ]
+    files = tuple(item.key for item in staged)
+    scopes = _scope_entries(
+        core,
+        draft,
+        {*sections, *(file.section for file in files)},
+        grant,
+        grant_key,
+        known,
+        recipient,
+    )
+    message = Message(
+        type=row.name,
+        business_id=business_id,
+        case_ref=draft.case_ref,
+        recipient_case_ref=recipient_case_ref,
+        language=draft.language,
+        body=draft.body,
+        sections=sections,
+        scopes=scopes,
+        exception=exception,
+        attachments=files,
+        grant_key=grant_key,
+        derived_from=draft.derived_from,
+    )
+    body = check_message(message)
+    if row.opens or step is not None:
+        step = _with_body(step, row, body)  # 2
+    await check_outgoing(  # 3, 4
+        core, connection, message, row, recipient=recipient, grant=grant, agreement=known
+    )
+    in_reply_to = draft.in_reply_to
+    if in_reply_to is None and not row.opens:
+        in_reply_to = await threads.last_of_partner(connection, thread_id, draft.to)
+    return Composed(
+        id=uuid7(now),
+        row=row,
+        body=body,
+        message=message,
+        recipient=recipient,
+        lane=lane,
+        urgency=urgency,
+        thread=thread_id,
+        step=step,
+        in_reply_to=in_reply_to,
+        issued_at=now,
+        expires_at=now + core.settings.send.life,
+        answer_by=row.answer_by(now, urgency),
+        agreement=found[0] if found else None,
+        consent=_tag(grant, scopes),
+        grant=None if grant is None else grant.id,
+        parts=_parts(message, recipient, core),
+        attachments=tuple(item.ref for item in staged),
+        files=tuple(staged),
+        exception=exception,
+    )
+
+
+def compose_statement(
+    core: Core,
+    *,
+    type_name: str,
+    to: str,
+    case_ref: str,
+    body: Body,
+    agreement: UUID | None,
+    consent: ConsentTag | None,
+    grant: UUID | None,
+    grant_key: bytes | None = None,
+    thread: UUID | None = None,
+    in_reply_to: UUID | None = None,
+) -> Composed:
+    """A message of the consent family: what the gateway itself says about a grant.
+
+    It carries no section, so there is nothing for the content rules to decide; a withdrawal has
+    no precondition at all.
+
+    Raises:
+        RecipientUnknown: The recipient is not enrolled.
+    """
+    now = core.now()
+    row = message_type(type_name)
+    recipient = core.partner(to)
+    message = Message(
+        type=row.name,
+        business_id=uuid4(),
+        case_ref=case_ref,
+        body=body.to_dict(),
+        grant_key=grant_key,
+    )
+    return Composed(
+        id=uuid7(now),
+        row=row,
+        body=check_message(message),
+        message=message,
+        recipient=recipient,
+        lane=row.lane,
+        urgency=Urgency.NORMAL,
+        thread=thread or uuid4(),
+        step=None,
+        in_reply_to=in_reply_to,
+        issued_at=now,
+        expires_at=now + core.settings.send.life,
+        answer_by=row.answer_by(now),
+        agreement=agreement,
+        consent=consent,
+        grant=grant,
+        parts=_parts(message, recipient, core),
+    )
+
+
+def _parts(message: Message, recipient: Participant, core: Core) -> dict[Compartment, bytes]:
+    """Each section into the part of its compartment; the casework part always.
+
+    Raises:
+        SchemaRefused: The recipient has no key for a compartment that has content.
+    """
+    keys = recipient.sealing_keys(core.now(), core.settings.suite)
+    sections: dict[Compartment, dict[str, dict[str, Any]]] = {}
+    files: dict[Compartment, list[AttachmentKey]] = {}
+    for name, content in message.sections.items():
+        sections.setdefault(compartment_of(name), {})[name] = content
+    for file in message.attachments:
+        files.setdefault(compartment_of(file.section), []).append(file)
+    missing = {*sections, *files} - {*keys, Compartment.CASEWORK}
+    if missing:
+        raise SchemaRefused(
+            "the recipient has no key for a compartment", where=tuple(sorted(map(str, missing)))
+        )
+    parts = {
+        compartment: CompartmentPart(
+            sections=sections.get(compartment, {}), attachments=tuple(files.get(compartment, ()))
+        ).to_json()
+        for compartment in {*sections, *files} - {Compartment.CASEWORK}
+    }
+    parts[Compartment.CASEWORK] = CaseworkPart(
+        type=message.type,
+        business_id=message.business_id,
+        case_ref=message.case_ref,
+        recipient_case_ref=message.recipient_case_ref,
+        language=message.language,
+        body=message.body,
+        grant_key=message.grant_key,
+        scopes=message.scopes,
+        exception=message.exception,
+        sections=sections.get(Compartment.CASEWORK, {}),
+        attachments=tuple(files.get(Compartment.CASEWORK, ())),
+        derived_from=message.derived_from,
+    ).to_json()
+    return parts
+
+
+async def _thread(
+    core: Core,
+    connection: AsyncConnection,
+    draft: MessageDraft,
+    row: MessageType,
+    *,
+    business_id: UUID,
+) -> tuple[threads.Step | None, UUID, str | None]:
+    """The thread that the message belongs to or opens, before the message.
+
+    Raises:
+        NotPermitted: It opens a thread that exists, or continues none.
+        NotFound: No such thread.
+    """
+    recipient_case_ref = draft.recipient_case_ref
+    if row.opens:
+        thread_id = draft.thread or uuid4()
+        if await threads.load(connection, thread_id) is not None:
+            raise NotPermitted("this type begins a thread of its own")
+        if not threads.has_states(row):
+            return None, thread_id, recipient_case_ref
+        fresh = threads.new_thread(
+            row,
+            thread_id=thread_id,
+            partner=draft.to,
+            role=threads.SENDER,
+            case_ref=draft.case_ref,
+            business_id=business_id,
+        )
+        return threads.Step(fresh, Effect.MOVED), thread_id, recipient_case_ref
+    if draft.thread is None:
+        raise NotPermitted("this type continues a thread: say which")
+    if not threads.has_states(row):
+        return None, draft.thread, recipient_case_ref
+    before = await threads.require(connection, draft.thread)
+    if before.partner != draft.to:
+        raise NotPermitted("the thread is with another participant")
+    if before.role == threads.RECIPIENT and recipient_case_ref is None:
+        recipient_case_ref = before.case_ref
+    return threads.Step(before, Effect.MOVED), draft.thread, recipient_case_ref
+
+
+def _with_body(step: threads.Step | None, row: MessageType, body: Body) -> threads.Step | None:
+    return None if step is None else threads.take_step(step.thread, row, body, ours=True)
+
+
+def _urgency(body: dict[str, Any]) -> Urgency:
+    """A body that says how urgent it is decides the lane."""
+    try:
+        return Urgency(body.get("urgency", Urgency.NORMAL))
+    except ValueError:
+        return Urgency.NORMAL  # the body's own model refuses it in a moment
+
+
+async def _grant(
+    core: Core,
+    connection: AsyncConnection,
+    draft: MessageDraft,
+    row: MessageType,
+    *,
+    has_content: bool,
+) -> GrantState | None:
+    """The grant that the draft names, if it may be used for this.
+
+    Raises:
+        ConsentMissing, ConsentRecipient, ConsentWithdrawn: As they say.
+    """
+    needed = row.needs_consent or has_content or bool(draft.attachments)
+    if draft.grant is None:
+        if needed and not row.exceptions:
+            raise ConsentMissing("sections travel under a grant")
+        return None
+    found = (await grant_store.load_grants(connection, [draft.grant])).get(draft.grant)
+    if found is None:
+        raise ConsentMissing("no such grant here")
+    pair = (found.sender, found.recipient)
+    forth, back = (core.participant, draft.to), (draft.to, core.participant)
+    if pair != forth and not (pair == back and (not row.opens or row.passes_agreement)):
+        raise ConsentRecipient
+    if found.withdrawn and not row.passes_agreement:
+        raise ConsentWithdrawn
+    return found
+
+
+async def _grant_key(
+    core: Core, connection: AsyncConnection, grant: GrantState | None
+) -> bytes | None:
+    if grant is None or grant.secret is None:
+        return None
+    return await core.vault.read(connection, grant.secret)
+
+
+def _scope(grant_key: bytes | None, draft: MessageDraft, section: str) -> str | None:
+    if grant_key is None or draft.purpose is None:
+        return None
+    return blind_scope(grant_key, draft.purpose, section)
+
+
+def _scope_entries(
+    core: Core,
+    draft: MessageDraft,
+    carried: set[str],
+    grant: GrantState | None,
+    grant_key: bytes | None,
+    agreement: KnownAgreement | None,
+    recipient: Participant,
+) -> tuple[ScopeEntry, ...]:
+    """The table that opens the header's scopes: one line per section that travels.
+
+    Raises:
+        SchemaRefused: Sections without a purpose.
+        ConsentScope: The grant does not cover a section for this purpose.
+    """
+    if not carried:
+        return ()
+    purpose = draft.purpose
+    if purpose is None:
+        raise SchemaRefused(where=("purpose: missing",))
+    live = None if grant is None else grant.live()
+    entries = []
+    for section in [name for name in SECTION_INDEX if name in carried]:
+        scope = _scope(grant_key, draft, section)
+        if live is not None and scope not in live:
+            raise ConsentScope(where=(f"sections.{section}",))
+        processing, transfer = bases_for(
+            section,
+            core.self_entry(),
+            recipient,
+            None if agreement is None else agreement.content,
+            exception=grant is None,
+        )
+        entries.append(
+            ScopeEntry(
+                scope=scope,
+                section=section,
+                purpose=purpose,
+                processing_basis=processing,
+                transfer_basis=transfer,
+            )
+        )
+    return tuple(entries)
+
+
+def _tag(grant: GrantState | None, scopes: tuple[ScopeEntry, ...]) -> ConsentTag | None:
+    if grant is None:
+        return None
+    return ConsentTag(
+        grant=grant.id,
+        scopes=tuple(entry.scope for entry in scopes if entry.scope is not None),
+        until=grant.until,
+    )
+
+
+def preview(composed: Composed) -> dict[str, Any]:
+    """What would travel in the clear, and what would be sealed, for a worker's eyes."""
+    tag = composed.consent
+    return {
+        "clear": {
+            "id": str(composed.id),
+            "to": composed.recipient.id,
+            "lane": composed.lane.value,
+            "kind": composed.row.kind.value,
+            "thread": str(composed.thread),
+            "in_reply_to": None if composed.in_reply_to is None else str(composed.in_reply_to),
+            "issued_at": composed.issued_at.isoformat(),
+            "expires_at": composed.expires_at.isoformat(),
+            "answer_by": None if composed.answer_by is None else composed.answer_by.isoformat(),
+            "pauses_clock": composed.row.pauses_clock,
+            "agreement": None if composed.agreement is None else str(composed.agreement),
+            "consent": None
+            if tag is None
+            else {"grant": str(tag.grant), "scopes": list(tag.scopes), "until": str(tag.until)},
+            "attachments": [ref.to_dict() for ref in composed.attachments],
+        },
+        "sealed": {
+            compartment.value: _without_key(json.loads(part))
+            for compartment, part in composed.parts.items()
+        },
+    }
+
+
+def _without_key(part: dict[str, Any]) -> dict[str, Any]:
+    # The grant key links blinded scopes to a person; nobody needs to see it on a screen.
+    if part.get("grant_key"):
+        part["grant_key"] = "<sealed>"
+    for file in part.get("attachments", ()):
+        file["key"] = "<sealed>"
+    return part

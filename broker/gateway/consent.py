@@ -1,0 +1,342 @@
+"""Consent at the gateway: recording it, registering its grant, and knowing what became of it.
+
+What a grant allows is known from its signed statement, and whether it still does from the hub's
+feed of withdrawals, which holds every change to every grant of ours in order. The feed's `as_of`
+is therefore the age of all that we know, and nothing is unsealed under knowledge that is too old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.gateway.agreements import Agreements
+from broker.gateway.compose import Composed, compose_statement
+from broker.gateway.core import Core
+from broker.gateway.drafts import ConsentDraft
+from broker.gateway.own_log import Decision
+from broker.gateway.send import Sender
+from broker.gateway.store import grants as store
+from broker.gateway.store.alarms import raise_alarm
+from broker.gateway.store.grants import GrantState
+from broker.gateway.store.tables import grant as grant_table
+from broker.telemetry import logger
+from keys.binding import blind_scope, new_grant_key, record_digest, subject_of
+from keys.signing import sign_jws, verify_grant
+from schemas.audit import Event
+from schemas.bodies.consent import Record
+from schemas.consent import GRANT_TYP, ConsentRecord, ConsentStatus, GrantStatement
+from schemas.envelope import Lane
+from schemas.errors import (
+    BadSignature,
+    BrokerError,
+    ConsentRecipient,
+    ConsentScope,
+    ConsentStale,
+    ConsentWithdrawn,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+
+FEED = "grant-changes"
+
+
+def own_case(case_ref: str) -> str:
+    """The vault's name for a case of our own."""
+    return f"own:{case_ref}"
+
+
+def partner_case(sender: str, case_ref: str) -> str:
+    """The vault's name for a case that a partner sent us."""
+    return f"{sender}:{case_ref}"
+
+
+class Consents:
+    """Gives grants, and keeps what is known of all grants fresh."""
+
+    def __init__(self, core: Core, agreements: Agreements, sender: Sender) -> None:
+        self._core = core
+        self._agreements = agreements
+        self._sender = sender
+        self._fresh_at: datetime | None = None
+        self._lock = asyncio.Lock()
+
+    # --- giving -----------------------------------------------------------------------------
+
+    async def give(self, draft: ConsentDraft) -> UUID:
+        """Record a consent, tell the recipient sealed, and register the grant at the hub.
+
+        With the hub away the registration is repeated later; what travels under the grant waits.
+
+        Raises:
+            ConsentScope: It would pass on more than was given to us (`derived_from`).
+            Refused: The hub refuses the grant; nothing can travel under it.
+        """
+        core, now = self._core, self._core.now()
+        if draft.derived_from is not None:
+            await self._require_covered(draft)
+        grant_id, key = uuid4(), new_grant_key()
+        record = self._record(draft, now)
+        scopes = {
+            blind_scope(key, scope.purpose, scope.section): (str(scope.purpose), scope.section)
+            for scope in draft.scopes
+        }
+        statement = GrantStatement.model_validate(
+            {
+                "grant": grant_id,
+                "from": core.participant,
+                "to": draft.to,
+                "scopes": tuple(scopes),
+                "valid_from": now.date(),
+                "until": draft.valid_until,
+                "record_digest": record_digest(key, record),
+                "derived_from": draft.derived_from,
+                "issued_at": now,
+            }
+        )
+        raw = sign_jws(statement.to_json(), typ=GRANT_TYP, signer=core.signer)
+        announcement = self._announcement(draft, grant_id, key, record, raw)
+        async with core.database.begin() as connection:
+            case = own_case(draft.case_ref)
+            secret = await core.vault.store(connection, case, f"grant-key:{grant_id}", None, key)
+            kept = await core.vault.store(
+                connection, case, f"consent:{grant_id}", None, record.to_json()
+            )
+            await store.add_grant(
+                connection,
+                {
+                    "id": grant_id,
+                    "sender": core.participant,
+                    "recipient": draft.to,
+                    "case_ref": draft.case_ref,
+                    "statement": raw,
+                    "secret": secret,
+                    "record": kept,
+                    "valid_from": statement.valid_from,
+                    "until": statement.until,
+                    "derived_from": draft.derived_from,
+                    "state": "live",
+                    "registered_at": None,
+                    "attempts": 0,
+                    "next_attempt_at": now,
+                    "created_at": now,
+                    "withdrawn_at": None,
+                },
+                dict(scopes),
+            )
+            await self._sender.store(connection, announcement)
+            await core.log.add(
+                connection,
+                [Decision(Event.GRANT_REGISTERED, subject_of(raw), grant_id)],
+                now=now,
+            )
+        try:
+            await self._register(grant_id, raw)
+        except Unavailable as error:
+            logger().info("grant:waits", grant_id=str(grant_id), code=error.code)
+        core.wakes.outbox.set()
+        return grant_id
+
+    async def register_waiting(self) -> None:
+        """Register at the hub what could not be before."""
+        core = self._core
+        async with core.database.read() as connection:
+            rows = await store.unregistered(connection, now=core.now())
+        for row in rows:
+            try:
+                await self._register(row.id, row.statement)
+            except Refused:
+                continue  # recorded with an alarm; nothing travels under it
+
+    async def _register(self, grant_id: UUID, raw: bytes) -> None:
+        core = self._core
+        try:
+            await core.hub.register_grant(raw)
+        except Refused as error:
+            async with core.database.begin() as connection:
+                await connection.execute(
+                    update(grant_table).where(grant_table.c.id == grant_id).values(state="refused")
+                )
+                await raise_alarm(connection, "grant-refused", grant_id, now=core.now())
+            logger().error("grant:refused", grant_id=str(grant_id), code=error.code)
+            raise
+        async with core.database.begin() as connection:
+            await connection.execute(
+                update(grant_table)
+                .where(grant_table.c.id == grant_id)
+                .values(registered_at=core.now())
+            )
+
+    async def _require_covered(self, draft: ConsentDraft) -> None:
+        """What is passed on was received under a grant that lives, and is no more than it gave.
+
+        Raises:
+            NotFound, ConsentWithdrawn, ConsentScope: As they say.
+        """
+        core = self._core
+        async with core.database.read() as connection:
+            source = await store.require_grant(connection, _uuid(draft.derived_from))
+        if source.recipient != core.participant:
+            raise ConsentRecipient
+        if source.withdrawn:
+            raise ConsentWithdrawn
+        received = {names[1] for names in source.live().values() if names is not None}
+        beyond = {scope.section for scope in draft.scopes} - received
+        if beyond:
+            raise ConsentScope(where=tuple(f"scopes.{section}" for section in sorted(beyond)))
+
+    def _record(self, draft: ConsentDraft, now: datetime) -> ConsentRecord:
+        core = self._core
+        return ConsentRecord(
+            schema_version="https://w3id.org/dpv/schema/dpv-27560#record",
+            record_id=uuid4(),
+            pii_principal_id=draft.principal,
+            privacy_notice=draft.notice,
+            language=draft.language,
+            how=draft.how,
+            interpreter=draft.interpreter,
+            scopes=draft.scopes,
+            controller=core.participant,
+            recipient=draft.to,
+            jurisdiction=core.self_entry().country,
+            withdrawal_method=draft.withdrawal_method,
+            retention_until=draft.retention_until or draft.valid_until,
+            status=ConsentStatus.GIVEN,
+            given_at=now,
+            valid_until=draft.valid_until,
+            presumed_child=draft.presumed_child,
+            guardian=draft.guardian,
+            derived_from=draft.derived_from,
+        )
+
+    def _announcement(
+        self, draft: ConsentDraft, grant_id: UUID, key: bytes, record: ConsentRecord, raw: bytes
+    ) -> Composed:
+        found = self._agreements.for_partner(draft.to, "consent.record", Lane.ROUTINE)
+        from schemas.envelope import ConsentTag
+
+        return compose_statement(
+            self._core,
+            type_name="consent.record",
+            to=draft.to,
+            case_ref=draft.case_ref,
+            body=Record(record=record, statement=raw),
+            agreement=None if found is None else found[0],
+            consent=ConsentTag(grant=grant_id, scopes=(), until=draft.valid_until),
+            grant=grant_id,
+            grant_key=key,
+        )
+
+    # --- knowing ----------------------------------------------------------------------------
+
+    def is_fresh(self) -> bool:
+        """True if what we know of grants is young enough to unseal under."""
+        limit = self._core.settings.receive.consent_fresh
+        return self._fresh_at is not None and self._core.now() - self._fresh_at <= limit
+
+    async def follow(self) -> list[bytes]:
+        """Ask the hub for withdrawals since the last time; returns their envelopes, in order.
+
+        The caller receives them like any other and then calls `followed`.
+
+        Raises:
+            Unavailable: The hub does not answer.
+        """
+        async with self._core.database.read() as connection:
+            position, _ = await store.get_cursor(connection, FEED)
+        answer = await self._core.hub.grant_changes(position)
+        self._pending = (answer.cursor, answer.as_of)
+        return [change.envelope for change in answer.changes]
+
+    async def followed(self) -> None:
+        """What `follow` returned has been received and stored."""
+        position, as_of = self._pending
+        async with self._core.database.begin() as connection:
+            await store.set_cursor(connection, FEED, position, as_of)
+        # Our own clock, not the hub's: a hub that is wrong about the time must not make us stale.
+        self._fresh_at = self._core.now()
+
+    async def load_received(
+        self, connection: AsyncConnection, ids: set[UUID]
+    ) -> dict[UUID, GrantState]:
+        """Grants by id; those not known yet are fetched from the hub and verified here.
+
+        Raises:
+            ConsentStale: The hub cannot be asked about one that is not known.
+        """
+        found = await store.load_grants(connection, ids)
+        for missing in ids - found.keys():
+            try:
+                fetched = await self._fetch(missing)
+            except Unavailable as error:
+                raise ConsentStale(error.code) from error
+            if fetched is not None:
+                found[missing] = fetched
+        return found
+
+    async def _fetch(self, grant_id: UUID) -> GrantState | None:
+        core = self._core
+        try:
+            answer = await core.hub.grant(grant_id)
+            await self.keep_statement(grant_id, answer.statement)
+        except (NotFound, BadSignature) as error:
+            logger().warning("grant:not-verified", grant_id=str(grant_id), code=error.code)
+            return None
+        except BrokerError as error:
+            if isinstance(error, Unavailable):
+                raise
+            return None
+        async with core.database.begin() as connection:
+            if answer.status == "withdrawn":
+                return await store.take_back(connection, grant_id, (), now=core.now())
+            if answer.removed:
+                return await store.take_back(connection, grant_id, answer.removed, now=core.now())
+            return await store.require_grant(connection, grant_id)
+
+    async def keep_statement(self, grant_id: UUID, raw: bytes) -> None:
+        """Verify a grant statement ourselves and keep it.
+
+        Raises:
+            Refused, Suspect: It is not a statement of this grant, signed by its giver.
+        """
+        core, now = self._core, self._core.now()
+        content = verify_grant(raw, core.trusted(), now=now).content
+        if content.grant != grant_id:
+            raise BadSignature("the statement is of another grant")
+        async with core.database.begin() as connection:
+            await store.add_grant(
+                connection, received_values(content, raw, now), dict.fromkeys(content.scopes)
+            )
+
+
+def received_values(content: GrantStatement, raw: bytes, now: datetime) -> dict[str, object]:
+    """A row for a grant whose statement reached us before its record."""
+    return {
+        "id": content.grant,
+        "sender": content.from_,
+        "recipient": content.to,
+        "case_ref": None,
+        "statement": raw,
+        "secret": None,
+        "record": None,
+        "valid_from": content.valid_from,
+        "until": content.until,
+        "derived_from": content.derived_from,
+        "state": "live",
+        "registered_at": now,
+        "attempts": 0,
+        "next_attempt_at": now,
+        "created_at": now,
+        "withdrawn_at": None,
+    }
+
+
+def _uuid(value: UUID | None) -> UUID:
+    if value is None:
+        raise NotFound
+    return value

@@ -1,0 +1,108 @@
+"""Our own clock on others' duties: a hub does not testify against itself.
+
+A receipt that does not come within the time of its urgency, and an answer that is not given by its
+date, become alarms here, whatever the hub says or does not say. An alarm goes out by itself when
+the receipt or the answer comes after all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.gateway.core import Core
+from broker.gateway.store.alarms import raise_alarm
+from broker.gateway.store.tables import exception_request, inbox, outbox, seen
+from broker.telemetry import logger
+from schemas.errors import Unavailable
+
+UNRECEIPTED = ("queued", "sending", "submitted", "relayed", "undelivered")
+WAITING_FOR_ANSWER = ("delivered", "filed", "read")
+GROUP = 500
+
+
+class Deadlines:
+    """Looks again and again. One task."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.run_once()
+            except Unavailable as error:
+                logger().warning("deadlines:wait", code=error.code)
+            await asyncio.sleep(self._core.settings.deadlines.every.total_seconds())
+
+    async def run_once(self) -> int:
+        """Raise what is due; returns how many things are late now."""
+        now = self._core.now()
+        async with self._core.database.begin() as connection:
+            late = await self._receipts(connection, now)
+            late += await self._answers(connection, now)
+            late += await self._reviews(connection, now)
+            # Ids are kept until nothing with them can be valid any more.
+            await connection.execute(delete(seen).where(seen.c.forget_after < now))
+        return late
+
+    async def _receipts(self, connection: AsyncConnection, now: datetime) -> int:
+        return await self._raise(
+            connection,
+            select(outbox.c.id)
+            .where(outbox.c.receipt_by < now, outbox.c.state.in_(UNRECEIPTED))
+            .order_by(outbox.c.receipt_by)
+            .limit(GROUP),
+            "receipt-missing",
+            now,
+        )
+
+    async def _answers(self, connection: AsyncConnection, now: datetime) -> int:
+        answered = exists().where(
+            inbox.c.thread == outbox.c.thread, inbox.c.kind.in_(("answer", "safety"))
+        )
+        # A question from the other side stops the clock; our reply starts it again.
+        asked = exists().where(
+            inbox.c.thread == outbox.c.thread,
+            inbox.c.answer_by.is_not(None),
+            inbox.c.received_at > now - timedelta(hours=72),
+        )
+        return await self._raise(
+            connection,
+            select(outbox.c.id)
+            .where(
+                outbox.c.answer_by < now,
+                outbox.c.state.in_(WAITING_FOR_ANSWER),
+                ~answered,
+                ~asked,
+            )
+            .order_by(outbox.c.answer_by)
+            .limit(GROUP),
+            "answer-overdue",
+            now,
+        )
+
+    async def _reviews(self, connection: AsyncConnection, now: datetime) -> int:
+        return await self._raise(
+            connection,
+            select(exception_request.c.id)
+            .where(
+                exception_request.c.review_by < now,
+                exception_request.c.message.is_not(None),
+            )
+            .limit(GROUP),
+            "exception-review",
+            now,
+        )
+
+    async def _raise(
+        self, connection: AsyncConnection, query: Any, code: str, now: datetime
+    ) -> int:
+        found = list((await connection.execute(query)).scalars())
+        for about in found:
+            await raise_alarm(connection, code, about, now=now)
+        return len(found)

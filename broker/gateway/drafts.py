@@ -1,0 +1,95 @@
+"""What a worker hands in: a message, a consent, an exception, before anything was decided."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field, field_validator
+
+from schemas.base import Instant, ParticipantId, ProtectedModel, ShortText
+from schemas.bodies.common import Urgency
+from schemas.consent import GuardianDecision, Purpose, ScopeGrant
+from schemas.message import CaseRef, SectionId, TypeName
+
+
+class AttachmentDraft(ProtectedModel):
+    """A file to send: what `POST /v1/attachments` answered, or a path on this machine."""
+
+    path: str
+    name: ShortText
+    media_type: Annotated[str, Field(pattern=r"^[a-z]+/[a-z0-9.+-]{1,80}$")]
+    section: SectionId
+
+
+class MessageDraft(ProtectedModel):
+    """A message as a worker wrote it."""
+
+    type: TypeName
+    to: ParticipantId
+    case_ref: CaseRef
+    grant: UUID | None = None
+    purpose: Purpose | None = None
+    sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
+    body: dict[str, Any] = Field(default_factory=dict)
+    in_reply_to: UUID | None = None
+    thread: UUID | None = None
+    urgency: Urgency | None = None
+    attachments: tuple[AttachmentDraft, ...] = ()
+    derived_from: UUID | None = None
+    """Business id of the referral that this one passes on."""
+    recipient_case_ref: CaseRef | None = None
+    business_id: UUID | None = None
+    language: Annotated[str, Field(pattern=r"^[a-z]{3}$")] = "eng"
+    dry_run: bool = False
+
+    @field_validator("urgency", mode="before")
+    @classmethod
+    def _lane_words(cls, value: object) -> object:
+        # `routine` is the lane's word for what the form calls normal.
+        return "normal" if value == "routine" else value
+
+
+class ConsentDraft(ProtectedModel):
+    """A consent as a worker recorded it."""
+
+    to: ParticipantId
+    case_ref: CaseRef
+    scopes: Annotated[tuple[ScopeGrant, ...], Field(min_length=1, max_length=256)]
+    principal: Annotated[str, Field(min_length=1, max_length=64)]
+    """Pseudonym; never a name."""
+    valid_until: date
+    language: Annotated[str, Field(pattern=r"^[a-z]{3}$")]
+    notice: ShortText
+    how: Annotated[str, Field(pattern=r"^(read|read-out|pictogram|audio)$")] = "read-out"
+    interpreter: bool = False
+    presumed_child: bool = False
+    guardian: GuardianDecision | None = None
+    derived_from: UUID | None = None
+    """The grant under which the data was received."""
+    retention_until: date | None = None
+    withdrawal_method: ShortText = "tell any worker of either organisation"
+
+
+class WithdrawalDraft(ProtectedModel):
+    """Whole (no scopes) or in part. The person owes nobody a reason."""
+
+    scopes: tuple[ScopeGrant, ...] = ()
+    reason: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] | None = None
+
+
+class ExceptionDraft(ProtectedModel):
+    """A message that is to travel without consent, and why."""
+
+    message: MessageDraft
+    code: Annotated[
+        str,
+        Field(
+            pattern=r"^(vital_interest_life|child_best_interest|missing_child"
+            r"|legal_obligation|staff_safety|anonymous_statistics)$"
+        ),
+    ]
+    law: ShortText | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=20_000)]
+    review_by: Instant

@@ -1,0 +1,113 @@
+"""Exceptions to consent: a code, a reason, and two different workers with their own credentials.
+
+What one worker proposes lies in the vault until another approves it. The proposer's own token is
+refused, whoever holds it. The other side sees that it is an exception, and why.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+from sqlalchemy import insert, select, update
+
+from broker.gateway.agreements import Agreements
+from broker.gateway.compose import compose
+from broker.gateway.consent import own_case
+from broker.gateway.core import Core
+from broker.gateway.drafts import ExceptionDraft
+from broker.gateway.send import Sender, Stored
+from broker.gateway.store.tables import exception_request
+from schemas.catalogue import message_type
+from schemas.errors import ExceptionRefused, NotFound
+from schemas.message import ExceptionUse
+
+
+class Exceptions:
+    """Proposes and approves."""
+
+    def __init__(self, core: Core, agreements: Agreements, sender: Sender) -> None:
+        self._core = core
+        self._agreements = agreements
+        self._sender = sender
+
+    async def propose(self, draft: ExceptionDraft, *, worker: str) -> UUID:
+        """Keep a proposal for another worker to decide; nothing leaves.
+
+        Raises:
+            ExceptionRefused: The type does not know this exception, or the review lies behind us.
+        """
+        core, now = self._core, self._core.now()
+        if draft.code not in message_type(draft.message.type).exceptions:
+            raise ExceptionRefused(where=("exception.code",))
+        if draft.review_by <= now:
+            raise ExceptionRefused(where=("exception.review_by",))
+        exception = uuid4()
+        async with core.database.begin() as connection:
+            kept = await core.vault.store(
+                connection,
+                own_case(draft.message.case_ref),
+                f"exception:{exception}",
+                None,
+                draft.to_json(),
+            )
+            await connection.execute(
+                insert(exception_request).values(
+                    id=exception,
+                    draft=kept,
+                    case_ref=draft.message.case_ref,
+                    code=draft.code,
+                    requested_by=worker,
+                    approved_by=None,
+                    message=None,
+                    review_by=draft.review_by,
+                    created_at=now,
+                    decided_at=None,
+                )
+            )
+        return exception
+
+    async def approve(self, exception: UUID, *, worker: str) -> Stored:
+        """Send what another worker proposed.
+
+        Raises:
+            NotFound: No such proposal.
+            ExceptionRefused: The same worker, or it was decided already.
+        """
+        core, now = self._core, self._core.now()
+        async with core.database.read() as connection:
+            row = (
+                await connection.execute(
+                    select(exception_request).where(exception_request.c.id == exception)
+                )
+            ).first()
+            if row is None:
+                raise NotFound("no such proposal")
+            if row.requested_by == worker:
+                raise ExceptionRefused("the worker who proposes cannot approve")
+            if row.message is not None or row.draft is None:
+                raise ExceptionRefused("decided already")
+            draft = ExceptionDraft.from_json(await core.vault.read(connection, row.draft))
+            use = ExceptionUse(
+                code=draft.code,
+                law=draft.law,
+                reason=draft.reason,
+                decided_by=row.requested_by,
+                approved_by=worker,
+                decided_at=now,
+                review_by=draft.review_by,
+            )
+            composed = await compose(
+                core, self._agreements, connection, draft.message, exception=use
+            )
+        async with core.database.begin() as connection:
+            claimed = await connection.execute(
+                update(exception_request)
+                .where(exception_request.c.id == exception, exception_request.c.message.is_(None))
+                .values(approved_by=worker, message=composed.id, decided_at=now)
+            )
+            if claimed.rowcount == 0:
+                raise ExceptionRefused("decided already")
+            stored = await self._sender.store(connection, composed)
+        core.wakes.outbox.set()
+        core.log.wake()
+        return stored

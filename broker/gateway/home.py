@@ -1,0 +1,227 @@
+"""A gateway's home: the folder that holds all of one gateway, made once, by hand.
+
+gateway.toml  keys.json (encrypted)  passphrase (0600)  root.json  gateway.sqlite3
+directory/    workers/<name>.token (0600)   htcds/{out,in,rejected}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import update
+
+from broker.audit.checkpoint import make_log_key
+from broker.clock import Clock, SystemClock
+from broker.database import Database, upgrade
+from broker.gateway.settings import FILE, Settings, load_settings
+from broker.gateway.store.dialect import upsert
+from broker.gateway.store.tables import worker
+from keys.custody.file import STRONG, KdfCost, create_custody
+from keys.lifecycle import new_keys
+from schemas.base import ParticipantId, b64u
+from schemas.directory import Compartment, PublishedKey
+from schemas.errors import Conflict, NotFound, SchemaRefused
+
+LOG_SECRET = "log"  # noqa: S105 (the name under which custody keeps it)
+MIGRATIONS = Path(__file__).parent / "store" / "migrations"
+TOKEN_BYTES = 32
+FOLDERS = ("directory", "workers", "htcds", "htcds/out", "htcds/in", "htcds/rejected")
+_NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
+
+
+@dataclass(frozen=True, slots=True)
+class NewHome:
+    """What a new gateway hands to its country, which publishes it in the directory."""
+
+    home: Path
+    participant: ParticipantId
+    keys: tuple[PublishedKey, ...]
+    log_vkey: str
+    """Verifier key of the gateway's own log."""
+
+
+def init_home(
+    home: Path,
+    *,
+    participant: ParticipantId,
+    hub_url: str,
+    directory_url: str,
+    trusted_root: bytes,
+    hub_id: ParticipantId = "hub.main",
+    compartments: Sequence[Compartment] = (Compartment.CASEWORK,),
+    suites: Sequence[int] = (1,),
+    port: int = 8420,
+    metrics_port: int | None = None,
+    country: str | None = None,
+    database: str | None = None,
+    channel: str = "mailbox",
+    cost: KdfCost = STRONG,
+    clock: Clock | None = None,
+) -> NewHome:
+    """Make a gateway's home with new keys. Blocking: call it from a command, or in a thread.
+
+    Args:
+        trusted_root: The directory's root metadata, as it was handed over in person.
+        country: Country profile of the files adapter, as `it`.
+        database: SQLAlchemy URL; default: SQLite in the home.
+
+    Raises:
+        Conflict: There is a gateway in this folder. Nothing was changed.
+    """
+    if (home / FILE).exists():
+        raise Conflict("there is a gateway in this folder")
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in FOLDERS:
+        (home / folder).mkdir(exist_ok=True, mode=0o700)
+    now = (clock or SystemClock()).now()
+    private, published = new_keys(compartments=compartments, suites=suites, now=now)
+    log_key, log_vkey = make_log_key(f"{participant}/gateway-log")
+    passphrase = secrets.token_urlsafe(32)
+    _write_secret(home / "passphrase", passphrase)
+    create_custody(
+        f"file:{home / 'keys.json'}",
+        private.with_secret(LOG_SECRET, log_key.encode()),
+        passphrase.encode(),
+        cost=cost,
+    )
+    (home / "root.json").write_bytes(trusted_root)
+    _write_secret(
+        home / FILE,
+        _settings_text(
+            participant=participant,
+            suite=suites[0],
+            hub_url=hub_url,
+            hub_id=hub_id,
+            directory_url=directory_url,
+            port=port,
+            metrics_port=metrics_port,
+            country=country,
+            database=database,
+            channel=channel,
+        ),
+    )
+    settings = load_settings(home)
+    upgrade(settings.database_url, MIGRATIONS)
+    return NewHome(home, participant, published, log_vkey)
+
+
+def add_worker(home: Path, name: str, *, clock: Clock | None = None) -> Path:
+    """Give a worker a new token; one that the worker had before stops working.
+
+    Returns:
+        The token file, readable by its owner alone. The database keeps the token's hash.
+
+    Raises:
+        SchemaRefused: Not a name for a file: lower-case letters, digits, `.`, `_`, `-`.
+    """
+    if not _NAME.match(name):
+        raise SchemaRefused("a worker's name has lower-case letters, digits, dots and dashes")
+    settings = load_settings(home)
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    moment = (clock or SystemClock()).now()
+
+    async def store() -> None:
+        database = Database(settings.database_url)
+        try:
+            async with database.begin() as connection:
+                await upsert(
+                    connection,
+                    worker,
+                    {
+                        "name": name,
+                        "token_hash": token_hash(token),
+                        "created_at": moment,
+                        "removed_at": None,
+                    },
+                    key=("name",),
+                )
+        finally:
+            await database.close()
+
+    asyncio.run(store())
+    path = settings.home / "workers" / f"{name}.token"
+    _write_secret(path, token + "\n")
+    return path
+
+
+def remove_worker(home: Path, name: str, *, clock: Clock | None = None) -> None:
+    """End a worker's access at once.
+
+    Raises:
+        NotFound: No such worker.
+    """
+    settings = load_settings(home)
+    moment = (clock or SystemClock()).now()
+
+    async def store() -> bool:
+        database = Database(settings.database_url)
+        try:
+            async with database.begin() as connection:
+                result = await connection.execute(
+                    update(worker)
+                    .where(worker.c.name == name, worker.c.removed_at.is_(None))
+                    .values(removed_at=moment)
+                )
+                return result.rowcount == 1
+        finally:
+            await database.close()
+
+    if not asyncio.run(store()):
+        raise NotFound("no such worker")
+    (settings.home / "workers" / f"{name}.token").unlink(missing_ok=True)
+
+
+def token_hash(token: str) -> str:
+    """What the database knows of a token. 256 random bits need no slow hash."""
+    return b64u(hashlib.sha256(token.encode()).digest())
+
+
+def read_passphrase(settings: Settings) -> bytes:
+    """The passphrase of the key file."""
+    return settings.path(settings.keys.passphrase_file).read_bytes().strip()
+
+
+def _settings_text(
+    *,
+    participant: str,
+    suite: int,
+    hub_url: str,
+    hub_id: str,
+    directory_url: str,
+    port: int,
+    metrics_port: int | None,
+    country: str | None,
+    database: str | None,
+    channel: str,
+) -> str:
+    lines = [f'participant = "{participant}"', f"suite = {suite}"]
+    if database is not None:
+        lines.append(f'database = "{database}"')
+    if metrics_port is not None:
+        lines.append(f"metrics_port = {metrics_port}")
+    lines += ["", "[hub]", f'url = "{hub_url}"', f'id = "{hub_id}"']
+    lines += ["", "[directory]", f'url = "{directory_url}"']
+    lines += ["", "[api]", f"port = {port}"]
+    lines += ["", "[channel]", f'kind = "{channel}"']
+    lines += ["", "[adapter]", 'name = "files"', 'folder = "htcds"']
+    if country is not None:
+        lines.append(f'country = "{country}"')
+    return "\n".join(lines) + "\n"
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """Write a file that its owner alone can read, whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)

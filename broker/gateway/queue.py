@@ -1,0 +1,119 @@
+"""The RabbitMQ channel: for servers. The same envelopes, the same pipeline, acknowledged after commit.
+
+On connecting the urgent queue is consumed first; when it has been quiet for a moment the withdrawals
+since the last visit are asked for, and only then the routine queue is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from broker.amqp import Cluster, Consumer, Delivery, Pace, Verdict
+from broker.client import QueueChannel
+from broker.gateway.core import Core
+from broker.gateway.receive import Incoming, Outcome, Receiver
+from broker.telemetry import logger
+from schemas.envelope import Lane
+from schemas.errors import BrokerError, CustodyLocked, QueueUnavailable, Unavailable
+
+QUIET = timedelta(milliseconds=500)
+"""How long the urgent queue must bring nothing before it counts as drained."""
+LONGEST_DRAIN = timedelta(seconds=30)
+"""Under steady urgent traffic the routine lane opens all the same."""
+_VERDICTS = {
+    Outcome.DONE: Verdict.ACK,
+    Outcome.LATER: Verdict.RETRY,
+    Outcome.QUARANTINED: Verdict.QUARANTINE,
+}
+
+
+class Queue:
+    """Follows the participant's two queues."""
+
+    def __init__(self, core: Core, receiver: Receiver) -> None:
+        self._core = core
+        self._receiver = receiver
+        self._last = 0.0
+        self._consumers: list[Consumer] = []
+
+    @property
+    def connected(self) -> bool:
+        """True if the broker confirms that it counts us, on both queues."""
+        return len(self._consumers) == len(Lane) and all(
+            consumer.is_consuming() for consumer in self._consumers
+        )
+
+    async def run(self) -> None:
+        """Follow for ever. Connections are supervised by the consumers themselves."""
+        channel = await self._ask()
+        cluster = self._cluster(channel)
+        pace = Pace(batch=self._core.settings.channel.page)
+        urgent = Consumer(cluster, channel.queues[Lane.URGENT], self._handle, pace=pace)
+        routine = Consumer(cluster, channel.queues[Lane.ROUTINE], self._handle, pace=pace)
+        self._consumers = [urgent]
+        async with urgent:
+            await self._drained()
+            await self._withdrawals()
+            self._consumers.append(routine)
+            async with routine:
+                await self._every()
+
+    async def _ask(self) -> QueueChannel:
+        """Where our queues are; asked until the hub says, because nothing works without it."""
+        while True:
+            try:
+                channels = await self._core.hub.channels("amqp")
+                if channels.rabbitmq is not None:
+                    return channels.rabbitmq
+                raise QueueUnavailable("the hub offers no RabbitMQ")
+            except BrokerError as error:
+                logger().warning("queue:away", code=error.code)
+                await asyncio.sleep(2.0)
+
+    def _cluster(self, channel: QueueChannel) -> Cluster:
+        settings = self._core.settings
+        if settings.channel.password_file is None:
+            raise CustodyLocked("channel.password_file is not set")
+        ca = settings.channel.ca
+        return Cluster(
+            nodes=channel.hosts,
+            user=channel.user,
+            password=settings.path(settings.channel.password_file).read_text().strip(),
+            vhost=channel.vhost,
+            ca=None if ca is None else settings.path(ca),
+        )
+
+    async def _handle(self, deliveries: list[Delivery]) -> Sequence[Verdict]:
+        self._last = asyncio.get_running_loop().time()
+        items = [Incoming(delivery.type, delivery.body) for delivery in deliveries]
+        outcomes = await self._receiver.receive(items, "rabbitmq")
+        if all(outcome is Outcome.LATER for outcome in outcomes):
+            # Nothing is wrong with the messages: hold them without counting it as a delivery.
+            raise Unavailable("nothing could be received just now")
+        return [_VERDICTS[outcome] for outcome in outcomes]
+
+    async def _drained(self) -> None:
+        loop = asyncio.get_running_loop()
+        start = self._last = loop.time()
+        while loop.time() - self._last < QUIET.total_seconds():
+            if loop.time() - start > LONGEST_DRAIN.total_seconds():
+                return
+            await asyncio.sleep(0.05)
+
+    async def _withdrawals(self) -> None:
+        while True:
+            try:
+                await self._receiver.follow_withdrawals()
+            except Unavailable as error:
+                logger().warning("queue:withdrawals-wait", code=error.code)
+                await asyncio.sleep(1.0)
+            else:
+                return
+
+    async def _every(self) -> None:
+        pause = self._core.settings.receive.consent_fresh.total_seconds() / 2
+        while True:
+            await asyncio.sleep(pause)
+            await self._withdrawals()

@@ -1,0 +1,202 @@
+"""Step 3: number, seal, sign and store, all in one transaction, before the first attempt.
+
+The stream number is part of what is sealed and signed, so it is taken in the transaction that
+stores the bytes: a number is used exactly by what committed. Several messages share a
+transaction; each caller waits for its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.gateway import threads
+from broker.gateway.batch import Batcher
+from broker.gateway.compose import Composed
+from broker.gateway.core import Core
+from broker.gateway.own_log import Decision
+from broker.gateway.store import grants as grant_store
+from broker.gateway.store import outbox
+from keys.binding import subject_of
+from keys.sealing import EnvelopeDraft, seal_envelope
+from schemas.audit import Event
+from schemas.base import b64u
+from schemas.bodies.common import Urgency
+from schemas.envelope import NEVER_HELD_BACK, Kind, SealedEnvelope, Stream
+from schemas.errors import ConsentScope, ConsentWithdrawn
+
+GROUP = 64
+"""Messages in one transaction: sealing them takes about as long as the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message that is on disk, sealed and signed, and will reach a final state."""
+
+    id: UUID
+    thread: UUID
+    business_id: UUID
+    state: str
+
+
+class Sender:
+    """Puts composed messages into the outbox."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._batch: Batcher[Composed, Stored] = Batcher(self._store_group, limit=GROUP)
+
+    async def send(self, composed: Composed) -> Stored:
+        """Store one message; on return it is durable.
+
+        Raises:
+            ConsentWithdrawn, ConsentScope: The grant changed since the message was composed.
+            NotPermitted: The thread moved on since then.
+            StorageUnavailable: Not known to be stored; the worker may try again.
+        """
+        stored = await self._batch(composed)
+        self._core.wakes.outbox.set()
+        self._core.log.wake()
+        return stored
+
+    async def _store_group(self, group: Sequence[Composed]) -> list[Stored | Exception]:
+        async with self._core.database.begin() as connection:
+            return [await self.store(connection, composed) for composed in group]
+
+    async def store(self, connection: AsyncConnection, composed: Composed) -> Stored:
+        """Number, seal, sign and insert inside the caller's transaction."""
+        core, now = self._core, self._core.now()
+        await self._still_granted(connection, composed)
+        await self._move_thread(connection, composed)
+        number = await outbox.next_number(
+            connection, recipient=composed.recipient.id, lane=composed.lane
+        )
+        sealed = await asyncio.to_thread(self._seal, composed, number)
+        await outbox.add(connection, [self._row(composed, sealed, number)])
+        await outbox.add_attachments(
+            connection,
+            [
+                {
+                    "message": composed.id,
+                    "digest": item.ref.digest,
+                    "size": item.ref.bucket,
+                    "uploaded_at": None,
+                }
+                for item in composed.files
+            ],
+        )
+        decisions = [Decision(Event.MESSAGE_SENT, sealed.digest, composed.id)]
+        if composed.exception is not None:
+            decisions.append(Decision(Event.EXCEPTION_USED, sealed.digest, composed.id))
+        await core.log.add(connection, decisions, now=now)
+        return Stored(composed.id, composed.thread, composed.message.business_id, "queued")
+
+    def _seal(self, composed: Composed, number: int) -> SealedEnvelope:
+        core = self._core
+        draft = EnvelopeDraft(
+            suite=core.settings.suite,
+            id=composed.id,
+            from_=core.participant,
+            to=composed.recipient.id,
+            lane=composed.lane,
+            stream=Stream(incarnation=core.incarnation, number=number),
+            thread=composed.thread,
+            kind=composed.row.kind,
+            issued_at=composed.issued_at,
+            expires_at=composed.expires_at,
+            in_reply_to=composed.in_reply_to,
+            answer_by=composed.answer_by,
+            pauses_clock=composed.row.pauses_clock,
+            agreement=composed.agreement,
+            consent=composed.consent,
+            attachments=composed.attachments,
+        )
+        return seal_envelope(
+            draft,
+            composed.parts,
+            recipient=composed.recipient,
+            signer=core.signer,
+            now=core.now(),
+        )
+
+    def _row(self, composed: Composed, sealed: SealedEnvelope, number: int) -> dict[str, Any]:
+        now = self._core.now()
+        settings = self._core.settings
+        return {
+            "id": composed.id,
+            "business_id": composed.message.business_id,
+            "thread": composed.thread,
+            "in_reply_to": composed.in_reply_to,
+            "type": composed.row.name,
+            "kind": composed.row.kind.value,
+            "recipient": composed.recipient.id,
+            "lane": composed.lane.value,
+            "stream_number": number,
+            "grant": composed.grant,
+            "case_ref": composed.message.case_ref,
+            "urgency": composed.urgency.value,
+            "derived_from": composed.message.derived_from,
+            "envelope": sealed.raw,
+            "digest": b64u(sealed.digest),
+            "state": "queued",
+            "code": None,
+            "attempts": 0,
+            "next_attempt_at": now,
+            "created_at": now,
+            "expires_at": composed.expires_at,
+            "hard_stop_at": min(now + settings.send.hard_stop, composed.expires_at),
+            "receipt_by": now + self._receipt_within(composed),
+            "answer_by": composed.answer_by,
+            "submitted_at": None,
+        }
+
+    def _receipt_within(self, composed: Composed) -> timedelta:
+        deadlines = self._core.settings.deadlines
+        if composed.row.kind is Kind.WITHDRAWAL:
+            return deadlines.withdrawal
+        if composed.row.kind is Kind.SAFETY or composed.urgency is Urgency.EMERGENCY:
+            return deadlines.emergency
+        return deadlines.urgent if composed.urgency is Urgency.URGENT else deadlines.normal
+
+    async def _still_granted(self, connection: AsyncConnection, composed: Composed) -> None:
+        """Ask again, under a lock: a withdrawal between composing and storing wins (I-3)."""
+        tag = composed.consent
+        if tag is None or composed.row.kind in NEVER_HELD_BACK:
+            return
+        grant = await grant_store.require_grant(connection, tag.grant, lock=True)
+        if grant.withdrawn and not composed.row.passes_agreement:
+            raise ConsentWithdrawn
+        if set(tag.scopes) & grant.removed:
+            raise ConsentScope
+
+    async def _move_thread(self, connection: AsyncConnection, composed: Composed) -> None:
+        step = composed.step
+        if step is None:
+            return
+        current = await threads.load(connection, composed.thread, lock=True)
+        if current is not None:
+            # Taken again on the state of now: somebody else's message may have come in between.
+            step = threads.take_step(current, composed.row, composed.body, ours=True)
+        await threads.record(
+            connection,
+            step,
+            message=composed.id,
+            type_name=composed.row.name,
+            by=self._core.participant,
+            ourselves=self._core.participant,
+            now=self._core.now(),
+        )
+
+
+async def log_refusal(core: Core, draft: bytes) -> None:
+    """Record in our own log that the rules refused a draft. The subject is the draft's hash under
+    a random salt: only whoever keeps the draft can show what the leaf is about."""
+    async with core.database.begin() as connection:
+        decision = Decision(Event.CONSENT_DECIDED, subject_of(draft))
+        await core.log.add(connection, [decision], now=core.now())

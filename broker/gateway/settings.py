@@ -1,0 +1,205 @@
+"""Settings of one gateway: `gateway.toml` in its home, nothing else.
+
+Unknown keys are errors. Secrets are paths to files, never values. Paths are relative to the home.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from schemas.base import ParticipantId, paths_of
+from schemas.errors import Refused, SchemaRefused
+
+FILE = "gateway.toml"
+
+
+class _Settings(BaseSettings):
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """One source: what the file says. An environment that leaks in would be a second truth."""
+        return (init_settings,)
+
+
+class HubSettings(_Settings):
+    """Which hub, and who it is."""
+
+    url: str
+    """Base URL, as `https://hub.example`."""
+    id: ParticipantId = "hub.main"
+    """The hub's entry in the directory: only its evidence counts as the hub's."""
+    ca: Path | None = None
+    """Certificates to trust for the hub; default: the system's."""
+    timeout: timedelta = timedelta(seconds=10)
+    """Per request. Longer than the hub's group commit under load."""
+
+
+class DirectorySettings(_Settings):
+    """Where the trust directory comes from."""
+
+    url: str
+    """Base URL or folder with `metadata/` and `targets/`."""
+    root: Path = Path("root.json")
+    """The trusted root, installed by hand."""
+    cache: Path = Path("directory")
+    every: timedelta = timedelta(minutes=5)
+
+
+class KeySettings(_Settings):
+    """Where the private keys are."""
+
+    custody: str = "file:keys.json"
+    passphrase_file: Path = Path("passphrase")
+
+
+class ApiSettings(_Settings):
+    """The local REST API."""
+
+    host: str = "127.0.0.1"
+    """Beyond loopback only with TLS."""
+    port: int = Field(default=8420, ge=0, le=65535)
+    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    """Accepted `Host` names: stops a web page that points a name at this machine."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+
+class ChannelSettings(_Settings):
+    """How messages arrive."""
+
+    kind: Literal["mailbox", "rabbitmq"] = "mailbox"
+    password_file: Path | None = None
+    """RabbitMQ password of this participant."""
+    ca: Path | None = None
+    page: int = Field(default=100, ge=1, le=500)
+    """Deliveries taken at once, and messages in one transaction."""
+    wait: timedelta = timedelta(seconds=20)
+    """How long a mailbox request is held; at most 25 s."""
+
+
+class AdapterSettings(_Settings):
+    """Which case system."""
+
+    name: str = "files"
+    country: str | None = None
+    """Country profile of `adapters/countries/`."""
+    folder: Path = Path("htcds")
+
+
+class SendSettings(_Settings):
+    """The outbox."""
+
+    first_retry: timedelta = timedelta(seconds=1)
+    longest_retry: timedelta = timedelta(minutes=5)
+    hard_stop: timedelta = timedelta(days=3)
+    """After this long without the hub's word a message is `failed`, with an alarm; replayable."""
+    life: timedelta = timedelta(days=30)
+    """`expires_at` of what is sent; at most 90 days."""
+    parallel: int = Field(default=32, ge=1, le=256)
+
+
+class ReceiveSettings(_Settings):
+    """The inbox."""
+
+    consent_fresh: timedelta = timedelta(minutes=10)
+    """Nothing is unsealed under a grant whose status is older than this, safety excepted."""
+    filing_retry: timedelta = timedelta(seconds=2)
+    longest_filing_retry: timedelta = timedelta(minutes=10)
+
+
+class DeadlineSettings(_Settings):
+    """When a missing receipt becomes an alarm, by urgency. Longer than the retries above."""
+
+    emergency: timedelta = timedelta(minutes=15)
+    urgent: timedelta = timedelta(hours=4)
+    normal: timedelta = timedelta(hours=24)
+    withdrawal: timedelta = timedelta(hours=24)
+    every: timedelta = timedelta(seconds=30)
+
+
+class Settings(_Settings):
+    """The whole file."""
+
+    participant: ParticipantId
+    home: Path
+    """Where the file lies; everything relative is relative to it."""
+    suite: Literal[1, 2] = 1
+    hub: HubSettings
+    directory: DirectorySettings
+    keys: KeySettings = KeySettings()
+    database: str | None = None
+    """SQLAlchemy URL; default: `gateway.sqlite3` in the home."""
+    api: ApiSettings = ApiSettings()
+    metrics_port: int | None = None
+    """Prometheus metrics on loopback; none by default."""
+    channel: ChannelSettings = ChannelSettings()
+    adapter: AdapterSettings = AdapterSettings()
+    send: SendSettings = SendSettings()
+    receive: ReceiveSettings = ReceiveSettings()
+    deadlines: DeadlineSettings = DeadlineSettings()
+
+    def path(self, path: Path) -> Path:
+        """A path of the settings, absolute."""
+        return path if path.is_absolute() else self.home / path
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite+aiosqlite:///{self.home / 'gateway.sqlite3'}"
+
+
+def load_settings(path: Path) -> Settings:
+    """Read `gateway.toml`, or the one in a home folder.
+
+    Raises:
+        SchemaRefused: Names what is missing, unknown or wrong.
+        Refused: The file cannot be read, or would open the API to the network without TLS.
+    """
+    file = path / FILE if path.is_dir() else path
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise Refused(f"{FILE} cannot be read: {type(error).__name__}") from error
+    try:
+        settings = Settings(**{"home": file.parent.resolve(), **values})
+    except ValidationError as error:
+        raise SchemaRefused(where=paths_of(error)) from None
+    require_safe_address(settings.api)
+    return settings
+
+
+def require_safe_address(api: ApiSettings) -> None:
+    """Refuse to offer plaintext beyond this machine.
+
+    Raises:
+        Refused: Not loopback, and no TLS certificate and key.
+    """
+    if is_loopback(api.host) or (api.tls_certificate and api.tls_key):
+        return
+    raise Refused("the local API beyond loopback needs tls_certificate and tls_key")
+
+
+def is_loopback(host: str) -> bool:
+    """True for `localhost` and loopback addresses."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

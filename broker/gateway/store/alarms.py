@@ -1,0 +1,42 @@
+"""Alarms: what a person must look at. One row per thing and code, raised again if it recurs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.gateway.store.dialect import insert_for
+from broker.gateway.store.tables import alarm
+from broker.telemetry import logger
+
+
+async def raise_alarm(
+    connection: AsyncConnection, code: str, about: object, *, now: datetime
+) -> None:
+    """Raise an alarm inside the caller's transaction; an open one stays as it is."""
+    statement = insert_for(connection, alarm).values(
+        code=code, about=str(about)[:64], raised_at=now, cleared_at=None
+    )
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["code", "about"],
+            set_={"raised_at": now, "cleared_at": None},
+            where=alarm.c.cleared_at.is_not(None),
+        )
+    )
+    logger().error("alarm:raised", code=code)
+
+
+async def clear_alarms(
+    connection: AsyncConnection, about: object, *codes: str, now: datetime
+) -> None:
+    """What was missing has come."""
+    await connection.execute(
+        update(alarm)
+        .where(
+            alarm.c.about == str(about)[:64], alarm.c.code.in_(codes), alarm.c.cleared_at.is_(None)
+        )
+        .values(cleared_at=now)
+    )

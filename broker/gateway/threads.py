@@ -1,0 +1,308 @@
+"""Exchanges: which state a thread is in, and who is responsible for a case under transfer.
+
+The tables of `schemas.states` decide; here they meet the database. What we do ourselves must move
+the state. What the other side says may also be late: then it is kept and moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.gateway.store.dialect import AnyRow, upsert
+from broker.gateway.store.tables import thread, thread_event
+from schemas.base import ParticipantId
+from schemas.bodies.common import Body
+from schemas.errors import NotFound, NotPermitted
+from schemas.families.base import MessageType
+from schemas.machine import By, Effect, Machine, Outcome
+from schemas.states import MACHINES, add_signature, owner, step
+
+SENDER, RECIPIENT = "sender", "recipient"
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState:
+    """One exchange as it stands, or as it would begin."""
+
+    id: UUID
+    machine: str
+    state: str
+    partner: ParticipantId
+    role: str
+    """Ours: `sender` if we opened it."""
+    case_ref: str
+    business_id: UUID
+    signed: frozenset[By]
+
+    def by(self, *, ours: bool) -> By:
+        """Which party of the exchange speaks."""
+        return By.SENDER if (self.role == SENDER) == ours else By.RECIPIENT
+
+    def owner(self, ourselves: ParticipantId) -> ParticipantId | None:
+        """Who is responsible for the case; None where the exchange is not about that."""
+        if self.machine != "transfer":
+            return None
+        responsible = owner(self.state, self.signed)
+        return ourselves if responsible is self.by(ours=True) else self.partner
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A thread after one message."""
+
+    thread: ThreadState
+    effect: Effect
+
+
+def has_states(row: MessageType) -> bool:
+    """False for types whose state is kept elsewhere: consent belongs to its grant."""
+    return row.machine in MACHINES and row.family != "consent"
+
+
+def take_step(before: ThreadState, row: MessageType, body: Body, *, ours: bool) -> Step:
+    """Apply one message to a thread.
+
+    Raises:
+        NotPermitted: The table does not allow it; for our own message, not even late.
+    """
+    by = before.by(ours=ours)
+    if row.machine != before.machine or not row.direction.allows(by):
+        raise NotPermitted("not a message of this exchange, or not of this party")
+    event = row.event_of(body)
+    signed = before.signed
+    outcome: Outcome
+    if row.machine == "transfer" and event == "complete":
+        outcome, signed = add_signature(before.state, before.signed, by)
+    else:
+        outcome = step(_machine(row), before.state, event, by)
+    if outcome.effect is Effect.REFUSED or (ours and outcome.effect is not Effect.MOVED):
+        raise NotPermitted(f"{row.machine}: not possible in {before.state}")
+    after = ThreadState(
+        id=before.id,
+        machine=before.machine,
+        state=outcome.state,
+        partner=before.partner,
+        role=before.role,
+        case_ref=before.case_ref,
+        business_id=before.business_id,
+        signed=signed,
+    )
+    return Step(after, outcome.effect)
+
+
+def not_permitted() -> NotPermitted:
+    """The answer to a message of a thread that is not here, or is with somebody else."""
+    return NotPermitted("no such thread between us")
+
+
+def broker_event(before: ThreadState, event: str) -> ThreadState:
+    """Apply what the hub or our own clock says; what does not fit changes nothing."""
+    machine = MACHINES[before.machine]
+    outcome = step(machine, before.state, event, By.BROKER)
+    if outcome.effect is not Effect.MOVED:
+        return before
+    return ThreadState(
+        before.id,
+        before.machine,
+        outcome.state,
+        before.partner,
+        before.role,
+        before.case_ref,
+        before.business_id,
+        before.signed,
+    )
+
+
+def new_thread(
+    row: MessageType,
+    *,
+    thread_id: UUID,
+    partner: ParticipantId,
+    role: str,
+    case_ref: str,
+    business_id: UUID,
+) -> ThreadState:
+    """A thread before its first message."""
+    return ThreadState(
+        thread_id,
+        row.machine,
+        _machine(row).initial,
+        partner,
+        role,
+        case_ref,
+        business_id,
+        frozenset(),
+    )
+
+
+async def load(
+    connection: AsyncConnection, thread_id: UUID, *, lock: bool = False
+) -> ThreadState | None:
+    """A thread as it is stored."""
+    query = select(thread).where(thread.c.id == thread_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    return None if row is None else _from_row(row)
+
+
+async def require(connection: AsyncConnection, thread_id: UUID) -> ThreadState:
+    """A thread that must exist.
+
+    Raises:
+        NotFound: It does not.
+    """
+    found = await load(connection, thread_id)
+    if found is None:
+        raise NotFound("no such thread")
+    return found
+
+
+async def save(
+    connection: AsyncConnection,
+    state: ThreadState,
+    *,
+    ourselves: ParticipantId,
+    now: datetime,
+) -> None:
+    """Store a thread's state."""
+    await upsert(
+        connection,
+        thread,
+        {
+            "id": state.id,
+            "machine": state.machine,
+            "state": state.state,
+            "partner": state.partner,
+            "role": state.role,
+            "case_ref": state.case_ref,
+            "business_id": state.business_id,
+            "owner": state.owner(ourselves),
+            "signed_by_sender": By.SENDER in state.signed,
+            "signed_by_recipient": By.RECIPIENT in state.signed,
+            "updated_at": now,
+        },
+        key=("id",),
+    )
+
+
+async def record(
+    connection: AsyncConnection,
+    taken: Step,
+    *,
+    message: UUID,
+    type_name: str,
+    by: ParticipantId,
+    ourselves: ParticipantId,
+    now: datetime,
+) -> None:
+    """Store a thread's state and the message that led to it."""
+    await save(connection, taken.thread, ourselves=ourselves, now=now)
+    position = await connection.scalar(
+        select(func.count()).where(thread_event.c.thread == taken.thread.id)
+    )
+    await connection.execute(
+        insert(thread_event).values(
+            thread=taken.thread.id,
+            message=message,
+            position=position or 0,
+            type=type_name,
+            by=by,
+            at=now,
+            state=taken.thread.state,
+            late=taken.effect is Effect.RECORDED,
+        )
+    )
+
+
+async def delivered(connection: AsyncConnection, thread_id: UUID, *, now: datetime) -> None:
+    """The opening message of a thread of ours reached the other side."""
+    await _broker_moves(connection, thread_id, "delivered", now=now)
+
+
+async def ended_by_hub(
+    connection: AsyncConnection,
+    thread_id: UUID,
+    event: str,
+    *,
+    now: datetime,
+) -> None:
+    """The opening message will not arrive: `expire`, `undeliverable` or `withdraw`."""
+    await _broker_moves(connection, thread_id, event, now=now)
+
+
+async def withdraw_case_threads(
+    connection: AsyncConnection,
+    thread_ids: Sequence[UUID],
+    *,
+    now: datetime,
+) -> None:
+    """The person withdrew: every exchange under the grant that has not ended, ends."""
+    for thread_id in thread_ids:
+        await _broker_moves(connection, thread_id, "withdraw", now=now)
+
+
+async def last_of_partner(
+    connection: AsyncConnection, thread_id: UUID, partner: ParticipantId
+) -> UUID | None:
+    """The newest message of the other side: what we answer if the worker does not say."""
+    found: UUID | None = await connection.scalar(
+        select(thread_event.c.message)
+        .where(thread_event.c.thread == thread_id, thread_event.c.by == partner)
+        .order_by(thread_event.c.position.desc())
+        .limit(1)
+    )
+    return found
+
+
+async def history(connection: AsyncConnection, thread_id: UUID) -> Sequence[AnyRow]:
+    """What was said, in the order in which we learned it."""
+    rows = await connection.execute(
+        select(thread_event)
+        .where(thread_event.c.thread == thread_id)
+        .order_by(thread_event.c.position)
+    )
+    return rows.all()
+
+
+async def _broker_moves(
+    connection: AsyncConnection,
+    thread_id: UUID,
+    event: str,
+    *,
+    now: datetime,
+) -> None:
+    before = await load(connection, thread_id, lock=True)
+    if before is None:
+        return
+    after = broker_event(before, event)
+    if after is not before:
+        await connection.execute(
+            update(thread).where(thread.c.id == thread_id).values(state=after.state, updated_at=now)
+        )
+
+
+def _machine(row: MessageType) -> Machine:
+    return MACHINES[row.machine]
+
+
+def _from_row(row: AnyRow) -> ThreadState:
+    signed = set()
+    if row.signed_by_sender:
+        signed.add(By.SENDER)
+    if row.signed_by_recipient:
+        signed.add(By.RECIPIENT)
+    return ThreadState(
+        row.id,
+        row.machine,
+        row.state,
+        row.partner,
+        row.role,
+        row.case_ref,
+        row.business_id,
+        frozenset(signed),
+    )
