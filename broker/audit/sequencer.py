@@ -44,6 +44,10 @@ IDLE = timedelta(hours=1)
 """A log that has nothing to say signs its head again, so that silence can be told from suppression."""
 
 
+PAUSE = timedelta(milliseconds=250)
+"""At least this between runs, however often it is woken: leaves of a busy moment share a checkpoint."""
+
+
 class Sequencer:
     """Runs in the hub and in the gateway, each over its own log."""
 
@@ -98,8 +102,7 @@ class Sequencer:
                 log.error("log:stopped", code=error.code)
             except Exception:
                 log.exception("log:failed")
-            # Leaves that arrive in quick succession share a checkpoint: hence a pause, then the wait.
-            await asyncio.sleep(min(0.05, interval.total_seconds()))
+            await asyncio.sleep(min(PAUSE, interval).total_seconds())
             try:
                 await asyncio.wait_for(self._wake.wait(), interval.total_seconds())
             except TimeoutError:
