@@ -5,12 +5,15 @@
 # service is left running, and nothing happens when the programs are there.
 set -eu
 
-have_postgresql() {
-    command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb >/dev/null 2>&1
+# Distributions keep some of these programs out of PATH.
+have() {
+    command -v "$1" >/dev/null && return
+    shift
+    for candidate in "$@"; do [ -x "$candidate" ] && return; done
+    return 1
 }
-have_rabbitmq() {
-    command -v rabbitmq-server >/dev/null || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || [ -x /usr/sbin/rabbitmq-server ]
-}
+have_postgresql() { have initdb /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb; }
+have_rabbitmq() { have rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server /usr/sbin/rabbitmq-server; }
 
 missing=
 have_postgresql || missing="$missing postgresql"
