@@ -56,7 +56,7 @@ TYPES: tuple[MessageType, ...] = (
     MessageType(
         name="referral.clarify.request",
         family="referral",
-        kind=Kind.PROGRESS,
+        kind=Kind.REQUEST,
         body=bodies.ClarifyRequest,
         direction=Direction.BACK,
         machine="referral",
@@ -68,7 +68,7 @@ TYPES: tuple[MessageType, ...] = (
     MessageType(
         name="referral.clarify.reply",
         family="referral",
-        kind=Kind.PROGRESS,
+        kind=Kind.ANSWER,
         body=bodies.ClarifyReply,
         direction=Direction.FORWARD,
         machine="referral",

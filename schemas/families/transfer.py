@@ -51,7 +51,7 @@ TYPES: tuple[MessageType, ...] = (
     MessageType(
         name="transfer.casefile",
         family="transfer",
-        kind=Kind.PROGRESS,
+        kind=Kind.REQUEST,
         body=bodies.Casefile,
         direction=Direction.FORWARD,
         machine="transfer",
@@ -66,7 +66,7 @@ TYPES: tuple[MessageType, ...] = (
     MessageType(
         name="transfer.casefile.ack",
         family="transfer",
-        kind=Kind.PROGRESS,
+        kind=Kind.ANSWER,
         body=bodies.CasefileAck,
         direction=Direction.BACK,
         machine="transfer",

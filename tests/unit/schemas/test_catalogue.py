@@ -204,6 +204,17 @@ def test_refusing_cancelling_and_taking_back_carry_no_sections_and_need_no_conse
         assert row.kind is not Kind.REQUEST, "the hub lets a request through only under a grant"
 
 
+@rows
+def test_what_the_hub_must_see_answered_is_a_request_and_its_answers_are_answers(
+    row: MessageType,
+) -> None:
+    if row.kind is Kind.REQUEST:
+        assert row.answer_within is not None
+        assert any(catalogue[reply].kind is Kind.ANSWER for reply in row.replies)
+    if row.pauses_clock:
+        assert row.kind is Kind.REQUEST, "its answer is what lets the clock run again"
+
+
 def test_only_an_open_question_pauses_the_clock() -> None:
     assert [row.name for row in catalogue.values() if row.pauses_clock] == [
         "referral.clarify.request"

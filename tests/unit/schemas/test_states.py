@@ -10,17 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.consent import VALID_STATUSES, ConsentStatus
-from schemas.envelope import Kind
 from schemas.errors import NotPermitted
 from schemas.evidence import PRECEDENCE, Fact, standing
 from schemas.machine import By, Effect, Machine, next_state, step
-from schemas.obligations import (
-    OBLIGATION,
-    ObligationEvent,
-    Owed,
-    moved_deadline,
-    obligation_event,
-)
+from schemas.obligations import OBLIGATION, ObligationEvent, Owed
 from schemas.states import (
     CONSENT,
     DELIVERY,
@@ -409,32 +402,11 @@ def test_an_open_question_cannot_be_overdue() -> None:
     assert outcome.effect is not Effect.MOVED
 
 
+def test_a_question_after_the_deadline_does_not_excuse_it() -> None:
+    outcome = step(OBLIGATION, Owed.OVERDUE, ObligationEvent.QUESTION, By.RECIPIENT)
+    assert (outcome.state, outcome.effect) == (Owed.OVERDUE, Effect.RECORDED)
+
+
 def test_a_withdrawal_ends_what_is_owed() -> None:
-    for state in OBLIGATION.states - OBLIGATION.terminal:
+    for state in OBLIGATION.states - OBLIGATION.terminal - {Owed.NONE}:
         assert step(OBLIGATION, state, ObligationEvent.WITHDRAW, By.SENDER).state == Owed.WITHDRAWN
-
-
-@pytest.mark.parametrize(
-    ("kind", "by", "pauses", "event"),
-    [
-        (Kind.REQUEST, By.SENDER, False, ObligationEvent.ASK),
-        (Kind.REQUEST, By.RECIPIENT, False, None),
-        (Kind.ANSWER, By.RECIPIENT, False, ObligationEvent.ANSWER),
-        (Kind.ANSWER, By.SENDER, False, None),
-        (Kind.PROGRESS, By.RECIPIENT, True, ObligationEvent.QUESTION),
-        (Kind.PROGRESS, By.RECIPIENT, False, ObligationEvent.PROGRESS),
-        (Kind.PROGRESS, By.SENDER, False, ObligationEvent.REPLY),
-        (Kind.WITHDRAWAL, By.RECIPIENT, False, ObligationEvent.WITHDRAW),
-        (Kind.NOTICE, By.SENDER, False, None),
-        (Kind.SAFETY, By.SENDER, False, None),
-    ],
-)
-def test_the_hub_reads_an_obligation_from_the_clear_header_alone(
-    kind: Kind, by: By, pauses: bool, event: ObligationEvent | None
-) -> None:
-    assert obligation_event(kind, by=by, pauses_clock=pauses) == event
-
-
-def test_a_deadline_moves_by_as_long_as_the_question_was_open() -> None:
-    assert moved_deadline(NOW, NOW - HOUR, NOW) == NOW + HOUR
-    assert moved_deadline(NOW, NOW, NOW - HOUR) == NOW
