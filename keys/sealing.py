@@ -28,9 +28,9 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519Pu
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
-from keys.binding import digest_of_header
+from keys.binding import digest_of_header, subject_of
 from keys.jwk import ECDH_ES_A256KW, HPKE_9_KE, SEALING_ALG, public_jwk, public_key
-from keys.signing import Signer, parse_envelope, sign_jws
+from keys.signing import Signer, make_jws
 from schemas.base import KeyId, ParticipantId, b64u
 from schemas.directory import Compartment, Participant, PublishedKey
 from schemas.envelope import (
@@ -132,9 +132,19 @@ def seal_envelope(
         {"to_key": key.kid, "jwe": seal_part(pad(content, size), key, aad=aad)}
         for key, content in ordered
     ]
-    # Compact and in ASCII; read back below by the strict parser and the model, as anyone would.
     payload = json.dumps({**header, "parts": sealed}, separators=(",", ":")).encode()
-    return parse_envelope(sign_jws(payload, typ=ENVELOPE_TYP, signer=signer))
+    content = Envelope.from_json(payload)  # what breaks a rule of the wire is never signed
+    jws = make_jws(payload, typ=ENVELOPE_TYP, signer=signer)
+    return SealedEnvelope(
+        raw=jws.raw,
+        signed_by=jws.kid,
+        alg=jws.alg,
+        payload=payload,
+        signature=jws.signature,
+        signing_input=jws.signing_input,
+        digest=subject_of(payload),
+        content=content,
+    )
 
 
 def seal_part(plaintext: bytes, key: PublishedKey, *, aad: str) -> dict[str, str]:
@@ -179,7 +189,7 @@ def clear_header(draft: EnvelopeDraft) -> dict[str, object]:
         "from" if name == "from_" else name: getattr(draft, name)
         for name in EnvelopeDraft.__dataclass_fields__
     }
-    # No validation here: `parse_envelope` validates what was really written.
+    # No validation here: what is really written is validated.
     return Envelope.model_construct(**values, parts=()).model_dump(
         mode="json", by_alias=True, exclude={"parts"}
     )

@@ -121,10 +121,21 @@ class ParsedJws:
 
 def sign_jws(payload: bytes, *, typ: str, signer: Signer) -> bytes:
     """Sign bytes as a flattened JWS. Store what this returns and send that, never sign again."""
+    return make_jws(payload, typ=typ, signer=signer).raw
+
+
+def make_jws(payload: bytes, *, typ: str, signer: Signer) -> ParsedJws:
+    """The same with its parts, as `parse_jws` would find them."""
     protected = _protected(typ, signer)
     body = b64u(payload).encode()
-    signature = b64u(signer.sign(protected + b"." + body)).encode()
-    return b'{"payload":"%b","protected":"%b","signature":"%b"}' % (body, protected, signature)
+    signing_input = protected + b"." + body
+    signature = signer.sign(signing_input)
+    raw = b'{"payload":"%b","protected":"%b","signature":"%b"}' % (
+        body,
+        protected,
+        b64u(signature).encode(),
+    )
+    return ParsedJws(raw, signer.kid, signer.alg, payload, signature, signing_input)
 
 
 def sign_agreement(agreement: Agreement, signer: Signer) -> bytes:
