@@ -19,7 +19,7 @@ from schemas.families.base import Direction, MessageType
 from schemas.message import Message
 from schemas.sections.index import SECTION_INDEX
 
-__all__ = ["Direction", "MessageType", "catalogue", "check_message", "message_type"]
+__all__ = ["Direction", "MessageType", "answered_by", "catalogue", "check_message", "message_type"]
 
 catalogue: Mapping[str, MessageType] = MappingProxyType(
     {row.name: row for family in (consent, referral, transfer, safety) for row in family.TYPES}
@@ -37,6 +37,11 @@ def message_type(name: str) -> MessageType:
         return catalogue[name]
     except KeyError:
         raise UnknownType() from None
+
+
+def answered_by(name: str) -> frozenset[str]:
+    """The types that a message of this type answers: what its `in_reply_to` should point at."""
+    return frozenset(row.name for row in catalogue.values() if name in row.replies)
 
 
 def check_message(message: Message) -> Body:

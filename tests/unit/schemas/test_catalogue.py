@@ -16,7 +16,14 @@ from schemas.bodies import consent as consent_bodies
 from schemas.bodies import referral as referral_bodies
 from schemas.bodies import transfer as transfer_bodies
 from schemas.bodies.common import Body, Service, Urgency
-from schemas.catalogue import Direction, MessageType, catalogue, check_message, message_type
+from schemas.catalogue import (
+    Direction,
+    MessageType,
+    answered_by,
+    catalogue,
+    check_message,
+    message_type,
+)
 from schemas.codes import BROKER, code_list
 from schemas.consent import Purpose
 from schemas.envelope import NEVER_HELD_BACK, Kind, Lane
@@ -173,6 +180,14 @@ def test_what_is_owed_an_answer_names_its_answers(row: MessageType) -> None:
     if row.answer_within is not None:
         assert row.replies
         assert row.answer_within.keys() == set(Urgency)
+
+
+@rows
+def test_what_is_said_back_to_the_opener_answers_something(row: MessageType) -> None:
+    if row.direction is Direction.BACK:
+        assert answered_by(row.name)
+    for name in answered_by(row.name):
+        assert catalogue[name].family == row.family
 
 
 @rows
