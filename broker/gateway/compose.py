@@ -26,7 +26,7 @@ from broker.gateway.store.grants import GrantState
 from broker.rules.content import bases_for
 from keys.binding import blind_scope, uuid7
 from schemas.bodies.common import Body, Urgency
-from schemas.catalogue import check_message, message_type
+from schemas.catalogue import answered_by, check_message, message_type
 from schemas.directory import Compartment, Participant
 from schemas.envelope import AttachmentRef, ConsentTag, Lane
 from schemas.errors import (
@@ -165,7 +165,9 @@ async def compose(
     )
     in_reply_to = draft.in_reply_to
     if in_reply_to is None and not row.opens:
-        in_reply_to = await threads.last_of_partner(connection, thread_id, draft.to)
+        in_reply_to = await threads.last_of_partner(
+            connection, thread_id, draft.to, answering=answered_by(row.name)
+        )
     return Composed(
         id=uuid7(now),
         row=row,

@@ -247,13 +247,21 @@ async def withdraw_case_threads(
 
 
 async def last_of_partner(
-    connection: AsyncConnection, thread_id: UUID, partner: ParticipantId
+    connection: AsyncConnection,
+    thread_id: UUID,
+    partner: ParticipantId,
+    *,
+    answering: frozenset[str] = frozenset(),
 ) -> UUID | None:
-    """The newest message of the other side: what we answer if the worker does not say."""
+    """What we answer if the worker does not say: the other side's newest message of a type that
+    is answered so, or else its newest of all. The hub settles what is owed by this reference."""
     found: UUID | None = await connection.scalar(
         select(thread_event.c.message)
         .where(thread_event.c.thread == thread_id, thread_event.c.by == partner)
-        .order_by(thread_event.c.position.desc())
+        .order_by(
+            case((thread_event.c.type.in_(answering), 0), else_=1),
+            thread_event.c.position.desc(),
+        )
         .limit(1)
     )
     return found
