@@ -28,6 +28,10 @@ from schemas.base import b64u
 from schemas.errors import Forbidden, FromTheFuture, NotFound, SchemaRefused
 
 SKEW = timedelta(minutes=10)
+"""How far a witness's clock may be ahead of ours."""
+
+RECENT = 1000
+"""Cosignatures among which the best head is looked for."""
 
 
 @dataclass(frozen=True)
@@ -215,18 +219,7 @@ async def _best_checkpoint(
     connection: AsyncConnection, tables: LogTables, index: int, witnesses: int
 ) -> tuple[int, str]:
     table = tables.checkpoint
-    size = None
-    if witnesses:
-        cosignature = tables.cosignature
-        votes = func.count(distinct(cosignature.c.name))
-        rows = await connection.execute(
-            select(cosignature.c.size, votes.label("votes"))
-            .where(cosignature.c.size > index)
-            .group_by(cosignature.c.size)
-            .order_by(cosignature.c.size.desc())
-        )
-        best = max(rows, key=lambda row: (min(row.votes, witnesses), row.size), default=None)
-        size = None if best is None else best.size
+    size = await _best_witnessed(connection, tables, index, witnesses) if witnesses else None
     query = select(table.c.size, table.c.note).order_by(table.c.id.desc()).limit(1)
     row = (
         await connection.execute(
@@ -234,6 +227,24 @@ async def _best_checkpoint(
         )
     ).one()
     return row.size, row.note + await _cosignatures(connection, tables, row.size)
+
+
+async def _best_witnessed(
+    connection: AsyncConnection, tables: LogTables, index: int, witnesses: int
+) -> int | None:
+    table = tables.cosignature
+    # Years of cosignatures follow an old leaf; the newest are as good as any.
+    newest = (
+        select(table.c.size, table.c.name)
+        .where(table.c.size > index)
+        .order_by(table.c.size.desc(), table.c.id.desc())
+        .limit(RECENT)
+        .subquery()
+    )
+    votes = func.count(distinct(newest.c.name)).label("votes")
+    rows = await connection.execute(select(newest.c.size, votes).group_by(newest.c.size))
+    best = max(rows, key=lambda row: (min(row.votes, witnesses), row.size), default=None)
+    return None if best is None else int(best.size)
 
 
 async def _cosignatures(connection: AsyncConnection, tables: LogTables, size: int) -> str:

@@ -76,7 +76,8 @@ def log_tables(metadata: MetaData) -> LogTables:
             Column("seq", BigInteger, primary_key=True, autoincrement=False),
             Column("body", LargeBinary, nullable=False),
             Column("leaf_hash", LargeBinary, nullable=False),
-            Index("ix_log_entry_leaf_hash", "leaf_hash"),
+            # With `seq`, or PostgreSQL may walk the primary key to find the first of a hash.
+            Index("ix_log_entry_leaf_hash", "leaf_hash", "seq"),
         ),
         tile=Table(
             "log_tile",
@@ -94,7 +95,7 @@ def log_tables(metadata: MetaData) -> LogTables:
             Column("root", LargeBinary, nullable=False),
             Column("issued_at", UtcDateTime, nullable=False),
             Column("note", Text, nullable=False),
-            Index("ix_log_checkpoint_size", "size"),
+            Index("ix_log_checkpoint_size", "size", "id"),
         ),
         cosignature=Table(
             "log_cosignature",
@@ -104,7 +105,7 @@ def log_tables(metadata: MetaData) -> LogTables:
             Column("name", String(200), nullable=False),
             Column("line", Text, nullable=False),
             Column("dated", UtcDateTime, nullable=False),
-            Index("ix_log_cosignature_size", "size"),
+            Index("ix_log_cosignature_size", "size", "id"),
         ),
         head=Table(
             "log_head",

@@ -418,3 +418,16 @@ async def test_a_process_killed_at_a_random_moment_leaves_a_log_that_goes_on(
     assert len(bodies) - len(committed) <= 2
     head = await head_of(log)
     assert head.root == tree_root([leaf_hash(body) for body in bodies])
+
+
+@pytest.mark.parametrize("size", [0, 65_536])
+async def test_a_leaf_that_no_bundle_could_hold_is_refused_with_its_decision(
+    log: StoredLog, size: int
+) -> None:
+    async def decide() -> None:
+        async with log.database.begin() as connection:
+            await add_leaves(connection, log.tables, [b"{}", bytes(size)])
+
+    with pytest.raises(ValueError, match="too large"):
+        await decide()
+    assert await pending(log) == 0
