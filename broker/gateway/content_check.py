@@ -65,6 +65,7 @@ def consent_of(grant: GrantState, record: ConsentRecord | None) -> GrantView:
         valid_until=grant.until,
         presumed_child=False,
         guardian=None,
+        record_here=False,
     )
 
 

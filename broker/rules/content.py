@@ -79,6 +79,9 @@ class GrantView:
     valid_until: date
     presumed_child: bool
     guardian: GuardianDecision | None
+    record_here: bool = True
+    """False at a recipient that has the signed statement but not the person's record yet (an
+    urgent message may overtake it). It may then be delivered; a worker sees it once it is here."""
 
     @classmethod
     def of(
@@ -290,6 +293,8 @@ def consent_covers_every_section(question: Question) -> Found:
 def child_has_two_voices(question: Question) -> Found:
     """Refuse for a (presumed) child unless the guardian and the child both agreed, on record."""
     if not question.is_child() or not question.needs_grant() or question.grant is None:
+        return
+    if question.moment is Moment.DELIVER and not question.grant.record_here:
         return
     decision = question.grant.guardian
     if decision is None or not (decision.guardian_agrees and decision.child_agrees):

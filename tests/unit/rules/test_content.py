@@ -366,6 +366,26 @@ def test_a_presumed_child_needs_the_guardians_and_the_childs_own_yes(
     assert refused(asked) == (() if allowed else ("child",))
 
 
+def test_an_urgent_message_may_overtake_the_record_and_waits_to_be_read_until_it_is_here() -> None:
+    sections = (*SECTIONS, "guardian_child")
+    grant = a_grant(
+        scopes=frozenset((Purpose.PROTECTION, section) for section in sections),
+        record_here=False,
+    )
+    asked = question(
+        message=a_message(
+            sections={section: {} for section in sections},
+            scopes=tuple(entry(section) for section in sections),
+        ),
+        grant=grant,
+        agreement=an_agreement(sections=("*",)),
+        presumed_child=True,
+    )
+    assert refused(replace(asked, moment=Moment.DELIVER)) == ()
+    assert refused(replace(asked, moment=Moment.OPEN)) == ("child",)
+    assert refused(replace(asked, moment=Moment.SEND)) == ("child",)
+
+
 def test_a_child_is_not_referred_without_saying_who_decides_beside_it() -> None:
     grant = a_grant(presumed_child=True, guardian=voices(True, True))
     decision = decide(question(grant=grant))
