@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NoReturn, Protocol, TypeVar
 
@@ -42,6 +42,7 @@ from schemas.directory import KeyStatus, KeyUse, Participant, PublishedKey, Trus
 from schemas.envelope import (
     ENVELOPE_TYP,
     MAX_ENVELOPE_BYTES,
+    MAX_SKEW_SECONDS,
     WIRE_VERSION,
     Envelope,
     SealedEnvelope,
@@ -50,6 +51,7 @@ from schemas.envelope import (
 from schemas.errors import (
     BadSignature,
     Conflict,
+    FromTheFuture,
     KeyRevoked,
     KeyUnknown,
     MalformedJson,
@@ -63,6 +65,7 @@ MAX_STATEMENT_BYTES = 256 * 1024
 """Of evidence, grant statements, agreements and suspensions. 256 facts take 80 KiB."""
 MAX_HEADER_BYTES = 512
 _SIGNATURE_BYTES = 64  # Ed25519 (RFC 8032), and r and s of ES256 (RFC 7518, 3.4)
+_SKEW = timedelta(seconds=MAX_SKEW_SECONDS)
 _HEADER = {"alg", "kid", "typ"}
 _Content = TypeVar("_Content")
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -271,12 +274,17 @@ def verify_evidence(raw: bytes, directory: TrustedDirectory, *, now: datetime) -
 def verify_grant(raw: bytes, directory: TrustedDirectory, *, now: datetime) -> VerifiedGrant:
     """Check that a grant statement was signed by its sender.
 
+    A statement outlives its key: it is read again when that has been replaced. So the key must have
+    been in force when the statement says that it was issued, and not be compromised today. Whoever
+    stole a key that had ended could write an older one, but could send nothing under it.
+
     Raises:
         KeyUnknown, KeyRevoked, BadSignature: See `verify_envelope`, steps 1, 2, 4, 5.
+        FromTheFuture: Issued later than ten minutes after `now`.
         TooLarge, MalformedJson, SchemaRefused: Not a grant statement.
     """
     jws, content = _statement(raw, GRANT_TYP, GrantStatement.from_json)
-    _verify(jws, content.from_, directory, now)
+    _verify_lasting(jws, content.from_, directory, content.issued_at, now)
     return VerifiedGrant(raw=raw, signed_by=jws.kid, content=content)
 
 
@@ -297,9 +305,12 @@ def verify_agreement(
 ) -> VerifiedAgreement:
     """Check that both parties signed, each once, and nobody else.
 
+    As with a grant, the keys must have been in force on `signed_on`.
+
     Raises:
         BadSignature: A party's signature is missing or wrong, or another's stands there.
         KeyUnknown, KeyRevoked: See `verify_envelope`.
+        FromTheFuture: Signed later than ten minutes after `now`.
         TooLarge, MalformedJson, SchemaRefused: Not an agreement, or one with oneself.
     """
     _, signatures = _parse_general(raw)
@@ -313,7 +324,7 @@ def verify_agreement(
             raise KeyUnknown
         if found[0].id not in missing:
             raise BadSignature("not a party, or twice")
-        _verify(jws, found[0].id, directory, now)
+        _verify_lasting(jws, found[0].id, directory, content.signed_on, now)
         missing.discard(found[0].id)
     if missing:
         raise BadSignature("a party has not signed")
@@ -406,6 +417,24 @@ def _verify(
 ) -> None:
     published = _signing_key(jws.kid, jws.alg, claimed, directory)
     _check_validity(published, now)
+    _check_signature(published, jws.signing_input, jws.signature)
+
+
+def _verify_lasting(
+    jws: ParsedJws,
+    claimed: ParticipantId,
+    directory: TrustedDirectory,
+    said_at: datetime,
+    now: datetime,
+) -> None:
+    """Judge the key by the moment that the statement names, and by what is known of it today."""
+    if said_at > now + _SKEW:
+        raise FromTheFuture
+    published = _signing_key(jws.kid, jws.alg, claimed, directory)
+    in_force = published.status in (KeyStatus.ACTIVE, KeyStatus.RETIRED)
+    # Two clocks may differ, and on the wire a moment has milliseconds only.
+    if not in_force or not published.not_before - _SKEW <= said_at < published.not_after + _SKEW:
+        raise KeyRevoked(f"key {published.kid}: not in force when this was signed")
     _check_signature(published, jws.signing_input, jws.signature)
 
 

@@ -42,6 +42,7 @@ from schemas.errors import (
     BadSignature,
     BrokerError,
     Conflict,
+    FromTheFuture,
     KeyRevoked,
     KeyUnknown,
     MalformedJson,
@@ -493,6 +494,37 @@ def test_an_agreement_stands_when_both_have_signed(
     found = verify_agreement(whole, directory, now=NOW)
     assert found.content == agreement()
     assert found.raw == whole
+
+
+def test_an_agreement_and_a_grant_outlive_the_keys_that_signed_them(
+    italy: Party, albania: Party, directory: TrustedDirectory
+) -> None:
+    whole = countersign(sign_agreement(agreement(), italy.signer()), albania.signer())
+    given = sign_jws(grant().to_json(), typ=GRANT_TYP, signer=italy.signer())
+    years_later = NOW + timedelta(days=1000)
+    retired = directory_of(italy.with_status(KeyStatus.RETIRED), albania)
+    for known in (directory, retired):
+        assert verify_agreement(whole, known, now=years_later)
+        assert verify_grant(given, known, now=years_later)
+    stolen = directory_of(italy.with_status(KeyStatus.COMPROMISED), albania)
+    with pytest.raises(KeyRevoked):
+        verify_agreement(whole, stolen, now=years_later)
+    with pytest.raises(KeyRevoked):
+        verify_grant(given, stolen, now=years_later)
+
+
+def test_a_statement_is_not_older_than_its_key_nor_from_the_future(
+    italy: Party, directory: TrustedDirectory
+) -> None:
+    def given(days: int) -> bytes:
+        statement = grant().model_copy(update={"issued_at": NOW + timedelta(days=days)})
+        return sign_jws(statement.to_json(), typ=GRANT_TYP, signer=italy.signer())
+
+    with pytest.raises(FromTheFuture):
+        verify_grant(given(1), directory, now=NOW)
+    for days in (-2, 365):
+        with pytest.raises(KeyRevoked):
+            verify_grant(given(days), directory, now=NOW + timedelta(days=1000))
 
 
 def test_an_agreement_is_not_signed_twice_by_one_nor_by_a_third(
