@@ -10,18 +10,17 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
-from broker.gateway.receipts import Owed, owe
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import erasure, grant, withdrawal
 from schemas.base import ParticipantId
-from schemas.evidence import Erasure, Fact, Store, StoreErasure
+from schemas.evidence import Erasure, Store, StoreErasure
 
 NEEDED = (Store.VAULT, Store.CASE_SYSTEM)
-"""Stores that must be attested before a whole copy counts as erased; backups never are, at once."""
+"""Stores that must be attested before a copy counts as erased."""
 
 
 async def note_erasures(
@@ -61,49 +60,51 @@ async def attested(
     at: datetime,
     message: UUID,
 ) -> None:
-    """Somebody attested an erasure under a grant: keep it, and tell whoever we had the data from."""
+    """Somebody attested an erasure under a grant: keep it, and see that it is passed on."""
+    before = await is_erased(connection, grant_id, by)
     await note_erasures(connection, grant_id, by, stores, at=at, message=message)
-    source = await connection.scalar(select(grant.c.derived_from).where(grant.c.id == grant_id))
-    if source is None or not await _all_onward_erased(connection, source):
+    row = (
+        await connection.execute(
+            select(grant.c.derived_from, grant.c.recipient).where(grant.c.id == grant_id)
+        )
+    ).first()
+    if row is None or row.derived_from is None or row.recipient != by or before:
         return
-    stated = StoreErasure(store=Store.ONWARD, outcome=Erasure.ERASED)
-    await note_erasures(connection, source, core.participant, [stated], at=at, message=message)
-    rows = await connection.execute(
-        select(withdrawal.c.message, withdrawal.c.by, withdrawal.c.digest).where(
-            withdrawal.c.grant == source,
-            withdrawal.c.by != core.participant,
-            withdrawal.c.digest != "",
+    if not await is_erased(connection, grant_id, by):
+        return
+    await connection.execute(
+        update(withdrawal)
+        .where(withdrawal.c.grant == row.derived_from, withdrawal.c.by != core.participant)
+        .values(onward_due=True)
+    )
+    core.wakes.withdrawals.set()
+
+
+async def is_erased(connection: AsyncConnection, grant_id: UUID, by: ParticipantId) -> bool:
+    """True once the stores that matter are attested; backups never are at once."""
+    done = await connection.execute(
+        select(erasure.c.store).where(
+            erasure.c.grant == grant_id,
+            erasure.c.by == by,
+            erasure.c.outcome == Erasure.ERASED.value,
         )
     )
-    await owe(
-        connection,
-        [
-            Owed(row.by, row.message, row.digest, Fact.ERASED, core.now(), None, (stated,))
-            for row in rows
-        ],
-    )
-    core.wakes.receipts.set()
+    return set(map(str, NEEDED)) <= set(done.scalars())
 
 
-async def _all_onward_erased(connection: AsyncConnection, source: UUID) -> bool:
-    """True once every recipient of a copy made under `source` attested the stores that matter."""
-    onward = (
+async def attestation_of(
+    connection: AsyncConnection, grant_id: UUID, by: ParticipantId
+) -> tuple[tuple[StoreErasure, ...], datetime | None]:
+    """What somebody attested, store by store, and when last."""
+    rows = (
         await connection.execute(
-            select(grant.c.id, grant.c.recipient).where(grant.c.derived_from == source)
+            select(erasure)
+            .where(erasure.c.grant == grant_id, erasure.c.by == by)
+            .order_by(erasure.c.store)
         )
     ).all()
-    for item in onward:
-        done = set(
-            (
-                await connection.execute(
-                    select(erasure.c.store).where(
-                        erasure.c.grant == item.id,
-                        erasure.c.by == item.recipient,
-                        erasure.c.outcome == Erasure.ERASED.value,
-                    )
-                )
-            ).scalars()
-        )
-        if not set(map(str, NEEDED)) <= done:
-            return False
-    return bool(onward)
+    stores = tuple(
+        StoreErasure(store=Store(row.store), outcome=Erasure(row.outcome), basis=row.basis)
+        for row in rows
+    )
+    return stores, max((row.at for row in rows), default=None)

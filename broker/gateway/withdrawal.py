@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.base import CaseRecord
@@ -24,7 +24,7 @@ from broker.gateway import threads
 from broker.gateway.agreements import Agreements
 from broker.gateway.compose import compose_statement
 from broker.gateway.core import Core, wait_for
-from broker.gateway.erasures import note_erasures
+from broker.gateway.erasures import attestation_of, is_erased, note_erasures
 from broker.gateway.own_log import Decision
 from broker.gateway.receipts import Owed, owe
 from broker.gateway.send import Sender
@@ -233,6 +233,7 @@ class Withdrawals:
                 digest=digest,
                 by=by,
                 scopes=json.dumps(list(scopes)),
+                onward_due=False,
                 state="stopped",
                 attempts=0,
                 next_attempt_at=now,
@@ -276,7 +277,11 @@ class Withdrawals:
                 await connection.execute(
                     select(withdrawal)
                     .where(
-                        withdrawal.c.state == "stopped", withdrawal.c.next_attempt_at <= core.now()
+                        or_(
+                            withdrawal.c.state == "stopped",
+                            withdrawal.c.onward_due,
+                        ),
+                        withdrawal.c.next_attempt_at <= core.now(),
                     )
                     .order_by(withdrawal.c.at)
                     .limit(16)
@@ -285,7 +290,10 @@ class Withdrawals:
         done = 0
         for row in rows:
             try:
-                await self._erase(row)
+                if row.state == "stopped":
+                    await self._erase(row)
+                else:
+                    await self._report_onward(row)
                 done += 1
             except BrokerError as error:
                 logger().warning("withdrawal:not-erased", code=error.code)
@@ -446,16 +454,55 @@ class Withdrawals:
     async def _onward(
         self, connection: AsyncConnection, grant: GrantState, told_at: datetime
     ) -> tuple[Onward, ...]:
-        rows = await connection.execute(
-            select(grant_table.c.recipient).where(
-                grant_table.c.derived_from == grant.id,
-                grant_table.c.sender == self._core.participant,
+        """Everyone we passed it on to, and what each has attested so far."""
+        rows = (
+            await connection.execute(
+                select(grant_table.c.id, grant_table.c.recipient).where(
+                    grant_table.c.derived_from == grant.id,
+                    grant_table.c.sender == self._core.participant,
+                )
             )
-        )
-        return tuple(
-            Onward(participant=recipient, told_at=told_at, outcome=Erasure.UNKNOWN)
-            for recipient in sorted(set(rows.scalars()))
-        )
+        ).all()
+        found = []
+        for row in rows:
+            stores, at = await attestation_of(connection, row.id, row.recipient)
+            erased = await is_erased(connection, row.id, row.recipient)
+            found.append(
+                Onward(
+                    participant=row.recipient,
+                    told_at=told_at,
+                    outcome=Erasure.ERASED if erased else Erasure.UNKNOWN,
+                    attested_at=at,
+                    stores=stores,
+                )
+            )
+        return tuple(found)
+
+    async def _report_onward(self, row: AnyRow) -> None:
+        """Somebody further on has attested since we answered: say so, once for each news."""
+        core, now = self._core, self._core.now()
+        async with core.database.begin() as connection:
+            await connection.execute(
+                update(withdrawal)
+                .where(withdrawal.c.message == row.message)
+                .values(onward_due=False)
+            )
+            grant = await grant_store.require_grant(connection, row.grant)
+            onward = await self._onward(connection, grant, row.at)
+            everyone = all(item.outcome is Erasure.ERASED for item in onward)
+            stated = StoreErasure(
+                store=Store.ONWARD, outcome=Erasure.ERASED if everyone else Erasure.UNKNOWN
+            )
+            await note_erasures(
+                connection, grant.id, core.participant, [stated], at=now, message=row.message
+            )
+            stores, _ = await attestation_of(connection, grant.id, core.participant)
+            if row.digest:
+                owed = Owed(row.by, row.message, row.digest, Fact.ERASED, now, None, (stated,))
+                await owe(connection, [owed])
+            await self._acknowledge(connection, row, grant, stores, onward)
+        core.wakes.receipts.set()
+        core.wakes.outbox.set()
 
     async def _acknowledge(
         self,

@@ -417,6 +417,7 @@ withdrawal = Table(
     Column("digest", Sha, nullable=False),
     Column("by", Participant, nullable=False),
     Column("scopes", Text, nullable=False),
+    Column("onward_due", Boolean, nullable=False),
     Column("state", String(12), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", UtcDateTime, nullable=False),
@@ -424,7 +425,8 @@ withdrawal = Table(
     CheckConstraint("state IN ('stopped','erased')", name="state"),
 )
 """A withdrawal to carry out here: the stop is in force at once, erasing is work that survives a
-crash, and nothing is attested before it is done."""
+crash, and nothing is attested before it is done. `onward_due`: somebody to whom we passed the data
+on has attested since, and whoever we had it from is still to be told."""
 Index(
     "ix_withdrawal_due",
     withdrawal.c.next_attempt_at,

@@ -1,0 +1,53 @@
+"""The API application: routes, guard, health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from broker.gateway.api import consents, messages, overview
+from broker.gateway.api.guard import Workers, install_host_check
+from broker.gateway.parts import Parts
+from broker.http import install_error_handlers
+from schemas.errors import BrokerError
+
+
+def create_api(parts: Parts, *, not_ready: Callable[[], tuple[str, ...]]) -> FastAPI:
+    """The local API of one gateway.
+
+    Args:
+        not_ready: What keeps the gateway from working, as codes; empty when it works.
+    """
+    app = FastAPI(title="Referral gateway", docs_url=None, redoc_url=None, openapi_url=None)
+    install_error_handlers(app)
+    install_host_check(app, parts.core.settings.api)
+    workers = Workers(parts.core.database)
+
+    async def guard(request: Request) -> None:
+        request.state.worker = await workers(request)
+
+    for module in (messages, consents, overview):
+        app.include_router(module.router(parts), dependencies=[Depends(guard)])
+
+    @app.get("/livez")
+    async def livez() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/startupz")
+    async def startupz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Red when it cannot record, decide or sign. A hub that is away does not make it red:
+        what is sent meanwhile waits on disk."""
+        codes = list(not_ready())
+        try:
+            await parts.core.database.ping()
+        except BrokerError as error:
+            codes.append(error.code)
+        return JSONResponse({"codes": codes}, status_code=503 if codes else 200)
+
+    return app

@@ -1,0 +1,161 @@
+"""`/v1/consents`, `/v1/erasures`, `/v1/exceptions`, `/v1/exclusions`: what a person said."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+from sqlalchemy import delete, select
+
+from broker.gateway.api import views
+from broker.gateway.api.guard import Worker
+from broker.gateway.api.messages import parse, stored_view
+from broker.gateway.drafts import ConsentDraft, ExceptionDraft, WithdrawalDraft
+from broker.gateway.parts import Parts
+from broker.gateway.store import grants as store
+from broker.gateway.store.dialect import upsert
+from broker.gateway.store.tables import erasure, exception_request, exclusion, withdrawal
+from schemas.base import ParticipantId, ProtectedModel
+
+
+class ExclusionRequest(ProtectedModel):
+    """Whom nothing about a case may reach."""
+
+    about: Annotated[str, Field(min_length=1, max_length=64)]
+    """A case number of ours, or the business id of a referral that we received."""
+    participant: ParticipantId
+
+
+def router(parts: Parts) -> APIRouter:
+    routes = APIRouter(prefix="/v1")
+    core = parts.core
+
+    @routes.post("/consents")
+    async def give(request: Request) -> dict[str, Any]:
+        """Record a consent; the recipient is told sealed, the hub sees blinded scopes."""
+        grant = await parts.consents.give(await parse(request, ConsentDraft))
+        return {"grant": str(grant)}
+
+    @routes.get("/consents")
+    async def consents() -> dict[str, Any]:
+        """Grants that we gave, and that were given to us."""
+        async with core.database.read() as connection:
+            found = await store.all_grants(connection)
+        return {"consents": [views.consent(state) for state in found]}
+
+    @routes.get("/consents/{grant}")
+    async def one(grant: UUID) -> dict[str, Any]:
+        async with core.database.read() as connection:
+            return views.consent(await store.require_grant(connection, grant))
+
+    @routes.post("/consents/{grant}/withdraw")
+    async def withdraw(request: Request, grant: UUID) -> dict[str, Any]:
+        """Withdraw or narrow. In force here before the answer, with the hub down too."""
+        draft = await parse(request, WithdrawalDraft)
+        ordered = await parts.withdrawals.order(grant, draft.scopes, reason=draft.reason)
+        return {"message": str(ordered.message), "thread": str(ordered.thread)}
+
+    @routes.get("/erasures/{grant}")
+    async def erasures(grant: UUID) -> dict[str, Any]:
+        """Who has attested the erasure of what, and who has not said so."""
+        async with core.database.read() as connection:
+            state = await store.require_grant(connection, grant)
+            rows = (
+                await connection.execute(
+                    select(erasure)
+                    .where(erasure.c.grant == grant)
+                    .order_by(erasure.c.by, erasure.c.store)
+                )
+            ).all()
+            pending = (
+                await connection.execute(
+                    select(withdrawal.c.message).where(
+                        withdrawal.c.grant == grant, withdrawal.c.state == "stopped"
+                    )
+                )
+            ).all()
+        by: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            by.setdefault(row.by, []).append(
+                {
+                    "store": row.store,
+                    "outcome": row.outcome,
+                    "basis": row.basis,
+                    "at": views.moment(row.at),
+                }
+            )
+        silent = {state.recipient} - by.keys() if state.state != "live" else set()
+        return {
+            "grant": str(grant),
+            "state": state.state,
+            "attestations": [
+                {"participant": participant, "stores": stores}
+                for participant, stores in sorted(by.items())
+            ],
+            "silent": sorted(silent),
+            "pending_here": [str(row.message) for row in pending],
+        }
+
+    @routes.post("/exceptions")
+    async def propose(request: Request, worker: Worker) -> dict[str, Any]:
+        """Propose to send without consent; another worker decides."""
+        draft = await parse(request, ExceptionDraft)
+        return {"id": str(await parts.exceptions.propose(draft, worker=worker))}
+
+    @routes.get("/exceptions")
+    async def proposals() -> dict[str, Any]:
+        """What was proposed, by whom, and what became of it. Not the reason: that is content."""
+        async with core.database.read() as connection:
+            rows = (
+                await connection.execute(
+                    select(exception_request).order_by(exception_request.c.created_at)
+                )
+            ).all()
+        return {
+            "exceptions": [
+                {
+                    "id": str(row.id),
+                    "code": row.code,
+                    "case_ref": row.case_ref,
+                    "requested_by": row.requested_by,
+                    "approved_by": row.approved_by,
+                    "message": None if row.message is None else str(row.message),
+                    "review_by": views.moment(row.review_by),
+                    "at": views.moment(row.created_at),
+                }
+                for row in rows
+            ]
+        }
+
+    @routes.post("/exceptions/{exception}/approve")
+    async def approve(exception: UUID, worker: Worker) -> dict[str, Any]:
+        """Approve what another worker proposed: it is sent."""
+        return stored_view(await parts.exceptions.approve(exception, worker=worker))
+
+    @routes.post("/exclusions")
+    async def exclude(request: Request) -> dict[str, Any]:
+        """Nothing about this case may reach this participant from here any more."""
+        wanted = await parse(request, ExclusionRequest)
+        async with core.database.begin() as connection:
+            await upsert(
+                connection,
+                exclusion,
+                {"about": wanted.about, "participant": wanted.participant, "at": core.now()},
+                key=("about", "participant"),
+            )
+        return {"about": wanted.about, "participant": wanted.participant}
+
+    @routes.delete("/exclusions/{about}/{participant}")
+    async def include(about: str, participant: str) -> dict[str, Any]:
+        """The person no longer excludes this participant."""
+        async with core.database.begin() as connection:
+            await connection.execute(
+                delete(exclusion).where(
+                    exclusion.c.about == about, exclusion.c.participant == participant
+                )
+            )
+        return {"about": about, "participant": participant}
+
+    return routes

@@ -1,0 +1,209 @@
+"""`/v1/drafts`, `/v1/messages`, `/v1/threads`: writing, sending, looking, opening."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import Field
+from sqlalchemy import select
+
+from adapters.base import CaseRecord, Source
+from broker.gateway import threads
+from broker.gateway.api import views
+from broker.gateway.compose import compose, preview
+from broker.gateway.drafts import MessageDraft
+from broker.gateway.opening import open_attachment, open_message
+from broker.gateway.parts import Parts
+from broker.gateway.send import Stored, log_refusal
+from broker.gateway.store.tables import fact, inbox, outbox
+from broker.http import limited_body
+from keys import strict_json
+from schemas.base import ProtectedModel
+from schemas.errors import NotFound, Refused, SchemaRefused
+
+BODY_LIMIT = 4 * 1024 * 1024
+MOST = 10_000
+Model = TypeVar("Model", bound=ProtectedModel)
+
+
+class DraftsRequest(ProtectedModel):
+    """Which file, or which text, to read through the adapter."""
+
+    adapter: str = "files"
+    file: str | None = None
+    text: Annotated[str, Field(max_length=BODY_LIMIT)] | None = None
+
+
+def router(parts: Parts) -> APIRouter:
+    routes = APIRouter(prefix="/v1")
+    core = parts.core
+
+    @routes.post("/drafts")
+    async def drafts(request: Request) -> dict[str, Any]:
+        """Cases from a national file, through the adapter; rows that cannot be one, with reasons."""
+        wanted = await parse(request, DraftsRequest)
+        if wanted.adapter != core.adapter.name:
+            raise NotFound("not the adapter of this gateway")
+        source: Source | None = None if wanted.file is None else Path(wanted.file)
+        if wanted.text is not None:
+            source = io.BytesIO(wanted.text.encode())
+
+        def read() -> dict[str, Any]:
+            cases, refused = [], []
+            for item in core.adapter.read_cases(source):
+                if isinstance(item, CaseRecord):
+                    sections = {name: dict(value) for name, value in item.sections.items()}
+                    cases.append(
+                        {
+                            "case_ref": item.case_ref,
+                            "sections": sections,
+                            "invented": item.invented,
+                            "not_carried": list(item.not_carried),
+                        }
+                    )
+                else:
+                    refused.append({"line": item.line, "reasons": list(item.reasons)})
+                if len(cases) + len(refused) > MOST:
+                    raise SchemaRefused("too many cases in one file for this request")
+            return {"cases": cases, "refused": refused}
+
+        return await asyncio.to_thread(read)
+
+    @routes.post("/messages")
+    async def send(request: Request) -> dict[str, Any]:
+        """Send one message. On the answer it is on this machine's disk, sealed and signed."""
+        draft = await parse(request, MessageDraft)
+        try:
+            async with core.database.read() as connection:
+                composed = await compose(core, parts.agreements, connection, draft)
+            if draft.dry_run:
+                return preview(composed)
+            return stored_view(await parts.sender.send(composed))
+        except Refused:
+            if not draft.dry_run:
+                await log_refusal(core, draft.to_json())
+            raise
+
+    @routes.get("/messages")
+    async def messages(
+        box: Literal["inbox", "outbox"] = "inbox",
+        state: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=MOST)] = 200,
+        after: Annotated[int, Query(ge=0)] = 0,
+    ) -> dict[str, Any]:
+        """Messages in the order in which they came; `after` takes the `next` of the last page."""
+        table, view = (outbox, views.sent) if box == "outbox" else (inbox, views.received)
+        query = select(table).where(table.c.position > after).order_by(table.c.position)
+        if state is not None:
+            query = query.where(table.c.state == state)
+        async with core.database.read() as connection:
+            rows = (await connection.execute(query.limit(limit))).all()
+        return {
+            "messages": [view(row) for row in rows],
+            "next": rows[-1].position if len(rows) == limit else None,
+        }
+
+    @routes.get("/messages/{message}")
+    async def message(message: UUID) -> dict[str, Any]:
+        """One message: its header and what was stated about it. Never its content."""
+        async with core.database.read() as connection:
+            row = (await connection.execute(select(outbox).where(outbox.c.id == message))).first()
+            if row is None:
+                arrived = (
+                    await connection.execute(select(inbox).where(inbox.c.id == message))
+                ).first()
+                if arrived is None:
+                    raise NotFound("no such message")
+                return {**views.received(arrived), "facts": []}
+            facts = (
+                await connection.execute(
+                    select(fact).where(fact.c.envelope == message).order_by(fact.c.at)
+                )
+            ).all()
+        return {
+            **views.sent(row),
+            "facts": [
+                {
+                    "fact": item.fact,
+                    "by": item.by,
+                    "code": item.code,
+                    "at": views.moment(item.at),
+                    "evidence": str(item.evidence),
+                }
+                for item in facts
+            ],
+        }
+
+    @routes.post("/messages/{message}/open")
+    async def opened(message: UUID) -> dict[str, Any]:
+        """Read a message: the sender is told that it was read."""
+        return await open_message(parts, message)
+
+    @routes.get("/messages/{message}/attachments/{digest}")
+    async def attachment(message: UUID, digest: str) -> Response:
+        """The bytes of one file, as they were before sealing."""
+        data = await open_attachment(parts, message, digest)
+        return Response(data, media_type="application/octet-stream")
+
+    @routes.post("/messages/{message}/replay")
+    async def replay(message: UUID) -> dict[str, Any]:
+        """Send a failed message again, with its original bytes."""
+        await parts.outbox.replay(message)
+        return {"id": str(message), "state": "queued"}
+
+    @routes.get("/threads/{thread}")
+    async def thread(thread: UUID) -> dict[str, Any]:
+        """An exchange: its state, who is responsible, and how it came there."""
+        async with core.database.read() as connection:
+            state = await threads.require(connection, thread)
+            events = await threads.history(connection, thread)
+        return {
+            "thread": str(thread),
+            "machine": state.machine,
+            "state": state.state,
+            "partner": state.partner,
+            "role": state.role,
+            "case_ref": state.case_ref,
+            "business_id": str(state.business_id),
+            "owner": state.owner(core.participant),
+            "signed": sorted(str(by) for by in state.signed),
+            "history": [
+                {
+                    "message": str(item.message),
+                    "type": item.type,
+                    "by": item.by,
+                    "at": views.moment(item.at),
+                    "state": item.state,
+                    "late": item.late,
+                }
+                for item in events
+            ],
+        }
+
+    return routes
+
+
+async def parse(request: Request, model: type[Model]) -> Model:
+    """A request's body through the strict parser; never repeated in an error.
+
+    Raises:
+        TooLarge, MalformedJson, SchemaRefused: As they say.
+    """
+    body = await limited_body(request, BODY_LIMIT)
+    strict_json.parse_object(body or b"{}", limit=BODY_LIMIT)
+    return model.from_json(body or b"{}")
+
+
+def stored_view(stored: Stored) -> dict[str, Any]:
+    return {
+        "id": str(stored.id),
+        "thread": str(stored.thread),
+        "business_id": str(stored.business_id),
+        "state": stored.state,
+    }

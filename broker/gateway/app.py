@@ -1,0 +1,301 @@
+"""The composition root of the gateway: the only place that reads settings and builds things.
+
+Nothing is sent or received before the hub has granted the lease on this participant's name: of two
+gateways started on one identity, the second stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from sqlalchemy import select
+
+from adapters.registry import open_adapter
+from broker.audit.note import NoteSigner
+from broker.client import DirectoryWatcher, HubClient
+from broker.clock import Clock, SystemClock
+from broker.database import Database, upgrade
+from broker.gateway.api.app import create_api
+from broker.gateway.core import Core
+from broker.gateway.home import LOG_SECRET, MIGRATIONS, read_passphrase
+from broker.gateway.mailbox import Mailbox
+from broker.gateway.metrics import GatewayMetrics
+from broker.gateway.own_log import OwnLog
+from broker.gateway.parts import Parts, join
+from broker.gateway.queue import Queue
+from broker.gateway.settings import Settings, require_safe_address
+from broker.gateway.store.dialect import insert_for
+from broker.gateway.store.tables import identity
+from broker.gateway.store.tables import vault as vault_tables
+from broker.gateway.vault import EpochKeys, Vault
+from broker.telemetry import configure_logging, logger, serve_metrics
+from keys.binding import new_incarnation
+from keys.custody.file import Custody, open_custody
+from keys.trust import DirectoryClient
+from schemas.errors import BrokerError, Refused, SecondIncarnation
+
+EPOCH_SECRET = "vault-epochs"  # noqa: S105 (the name under which custody keeps them)
+REFRESH_AGREEMENTS = timedelta(minutes=1)
+
+
+class Gateway:
+    """One running gateway."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.core = parts.core
+        self._leased = asyncio.Event()
+        channel = self.core.settings.channel.kind
+        self.channel: Mailbox | Queue = (
+            Mailbox(self.core, parts.receiver)
+            if channel == "mailbox"
+            else Queue(self.core, parts.receiver)
+        )
+
+    def not_ready(self) -> tuple[str, ...]:
+        """What keeps it from working, as codes."""
+        codes = []
+        try:
+            self.core.trusted()
+        except BrokerError as error:
+            codes.append(error.code)
+        if not self.core.log.sequencer.healthy(self.core.now()):
+            codes.append("log-unavailable")
+        return tuple(codes)
+
+    async def work(self) -> None:
+        """Run every loop until one of them says that this gateway must not go on.
+
+        Raises:
+            SecondIncarnation: Another live gateway speaks for this participant.
+        """
+        parts = self.parts
+        await parts.agreements.load()
+        async with asyncio.TaskGroup() as group:
+            for loop in (
+                self.core.directory.run,
+                self.core.log.run,
+                self._lease,
+                self._agreements,
+                parts.filing.run,
+                parts.withdrawals.run,
+                parts.deadlines.run,
+            ):
+                group.create_task(loop())
+            for loop in (
+                parts.outbox.run,
+                parts.receipts.run,
+                parts.attachments.run,
+                self._receive,
+            ):
+                group.create_task(self._once_leased(loop))
+
+    async def _once_leased(self, loop: Callable[[], Awaitable[None]]) -> None:
+        await self._leased.wait()
+        await loop()
+
+    async def _receive(self) -> None:
+        if isinstance(self.channel, Mailbox):
+            with contextlib.suppress(BrokerError):
+                # Tells the relay to leave our envelopes in the table. A hub without RabbitMQ
+                # does so anyway.
+                await self.core.hub.channels("mailbox")
+        await self.channel.run()
+
+    async def _lease(self) -> None:
+        """Take and renew the lease on our name."""
+        while True:
+            pause = 2.0
+            try:
+                lease = await self.core.hub.claim_incarnation(self.core.incarnation)
+                self._leased.set()
+                pause = max(lease.total_seconds() / 3, 0.2)
+            except SecondIncarnation:
+                raise
+            except BrokerError as error:
+                logger().warning("incarnation:not-leased", code=error.code)
+            await asyncio.sleep(pause)
+
+    async def _agreements(self) -> None:
+        while True:
+            pause = REFRESH_AGREEMENTS.total_seconds()
+            try:
+                await self.parts.agreements.refresh()
+            except BrokerError as error:
+                logger().warning("agreements:not-refreshed", code=error.code)
+                pause = 2.0
+            await asyncio.sleep(pause)
+
+
+async def build(settings: Settings, *, clock: Clock | None = None) -> Gateway:
+    """Open keys, database, directory and adapter of one gateway; nothing runs yet.
+
+    Raises:
+        StorageUnavailable: Another process has the database.
+        DirectoryRefused, Unavailable: No directory that verifies, fresh or kept.
+        CustodyLocked: The key file does not open.
+    """
+    clock = clock or SystemClock()
+    custody = await asyncio.to_thread(_open_keys, settings)
+    await asyncio.to_thread(upgrade, settings.database_url, MIGRATIONS)
+    database = Database(settings.database_url)
+    database.lock_file()
+    directory = DirectoryWatcher(
+        DirectoryClient(
+            settings.directory.url,
+            settings.path(settings.directory.cache),
+            settings.path(settings.directory.root).read_bytes(),
+        ),
+        clock=clock,
+        every=settings.directory.every,
+    )
+    trusted = await directory.start()
+    entry = trusted.participant(settings.participant)
+    if entry is None:
+        raise Refused(f"{settings.participant} is not in the directory")
+    signer = custody.signer_for(settings.suite, clock.now(), entry)
+    core = Core(
+        settings=settings,
+        database=database,
+        clock=clock,
+        directory=directory,
+        hub=HubClient(
+            settings.hub.url,
+            signer=signer,
+            clock=clock,
+            timeout=settings.hub.timeout,
+            ca=None if settings.hub.ca is None else settings.path(settings.hub.ca),
+        ),
+        signer=signer,
+        keyring=custody,
+        vault=Vault(database, vault_tables, _epoch_keys(custody)),
+        adapter=open_adapter(
+            settings.adapter.name, {"root": str(settings.path(settings.adapter.folder))}
+        ),
+        log=_own_log(database, custody, clock),
+        incarnation=await _incarnation(database, settings, clock),
+    )
+    await asyncio.to_thread(core.adapter.check)
+    return Gateway(join(core))
+
+
+def run(settings: Settings) -> None:
+    """Run a gateway until it is told to end (SIGTERM, SIGINT).
+
+    Raises:
+        SecondIncarnation: Another live gateway speaks for this participant.
+        BrokerError: It cannot start; the error says why in one sentence.
+    """
+    require_safe_address(settings.api)
+    configure_logging(f"gateway {settings.participant}")
+    try:
+        import uvloop
+
+        uvloop.run(serve(settings))
+    except ImportError:
+        asyncio.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    """Serve the API and run the loops; ends when either ends."""
+    gateway = await build(settings)
+    app = create_api(gateway.parts, not_ready=gateway.not_ready)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.api.host,
+            port=settings.api.port,
+            ssl_certfile=_text(settings, settings.api.tls_certificate),
+            ssl_keyfile=_text(settings, settings.api.tls_key),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+        )
+    )
+    if settings.metrics_port is not None:
+        registry = CollectorRegistry()
+        registry.register(GatewayMetrics(gateway.parts))
+        serve_metrics(registry, host="127.0.0.1", port=settings.metrics_port)
+    working = asyncio.create_task(gateway.work())
+    serving = asyncio.create_task(server.serve())
+    try:
+        await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            server.should_exit = True
+            await serving
+            _raise_reason(working)
+    finally:
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
+            await working
+        await gateway.core.hub.close()
+        await gateway.core.database.close()
+
+
+def _raise_reason(working: asyncio.Task[None]) -> None:
+    """The one error that ended the loops, out of its groups."""
+    error = working.exception()
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is not None:
+        raise error
+
+
+def _open_keys(settings: Settings) -> Custody:
+    uri = settings.keys.custody
+    if uri.startswith("file:"):
+        uri = f"file:{settings.path(Path(uri.removeprefix('file:')))}"
+    return open_custody(uri, read_passphrase(settings))
+
+
+def _own_log(database: Database, custody: Custody, clock: Clock) -> OwnLog:
+    signer = NoteSigner.from_text(custody.secret(LOG_SECRET).decode())
+    return OwnLog(database, origin=signer.name, signer=signer, clock=clock)
+
+
+def _epoch_keys(custody: Custody) -> EpochKeys:
+    """The vault's epoch keys, kept in custody beside the others."""
+    kept: dict[int, bytes] = {}
+    if custody.has_secret(EPOCH_SECRET):
+        stored = json.loads(custody.secret(EPOCH_SECRET))
+        kept = {int(epoch): base64.b64decode(key) for epoch, key in stored.items()}
+
+    def save(keys: Mapping[int, bytes]) -> None:
+        text = json.dumps({str(k): base64.b64encode(v).decode() for k, v in keys.items()})
+        custody.put_secret(EPOCH_SECRET, text.encode())
+
+    return EpochKeys(kept, save)
+
+
+async def _incarnation(database: Database, settings: Settings, clock: Clock) -> str:
+    """The random name of this database, made with its first start.
+
+    Raises:
+        Refused: The database is another participant's.
+    """
+    async with database.begin() as connection:
+        statement = insert_for(connection, identity).values(
+            participant=settings.participant,
+            incarnation=new_incarnation(),
+            created_at=clock.now(),
+        )
+        rows = (await connection.execute(select(identity))).all()
+        if not rows:
+            await connection.execute(statement)
+            rows = (await connection.execute(select(identity))).all()
+    if rows[0].participant != settings.participant:
+        raise Refused("this database belongs to another participant")
+    return str(rows[0].incarnation)
+
+
+def _text(settings: Settings, path: Path | None) -> str | None:
+    return None if path is None else str(settings.path(path))

@@ -1,0 +1,39 @@
+"""Metrics: how many of what in which state. Counted by the loops' own task, never per person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from broker.gateway.parts import Parts
+
+
+class GatewayMetrics(Collector):
+    """Reads the gateway's own state when asked. Served on a port of its own, on loopback."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        core = self._parts.core
+        yield _gauge(
+            "gateway_log_healthy",
+            "1 if the gateway's own log is written and signed in time",
+            core.log.sequencer.healthy(core.now()),
+        )
+        yield _gauge(
+            "gateway_hub_reachable",
+            "1 if the hub answered the outbox last",
+            self._parts.outbox.hub_reachable,
+        )
+        yield _gauge(
+            "gateway_consent_fresh",
+            "1 if what is known of grants is young enough to unseal under",
+            self._parts.consents.is_fresh(),
+        )
+
+
+def _gauge(name: str, text: str, value: bool) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=float(value))

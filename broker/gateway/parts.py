@@ -1,0 +1,63 @@
+"""The parts of one gateway, joined together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.gateway.agreements import Agreements
+from broker.gateway.attachments import Attachments
+from broker.gateway.consent import Consents
+from broker.gateway.core import Core
+from broker.gateway.deadlines import Deadlines
+from broker.gateway.evidence import EvidenceBook
+from broker.gateway.exceptions import Exceptions
+from broker.gateway.filing import Filing
+from broker.gateway.intake import Intake
+from broker.gateway.outbox import Outbox
+from broker.gateway.receipts import Receipts
+from broker.gateway.receive import Receiver
+from broker.gateway.send import Sender
+from broker.gateway.withdrawal import Withdrawals
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that works on one `Core`."""
+
+    core: Core
+    agreements: Agreements
+    sender: Sender
+    consents: Consents
+    withdrawals: Withdrawals
+    outbox: Outbox
+    receiver: Receiver
+    receipts: Receipts
+    filing: Filing
+    attachments: Attachments
+    deadlines: Deadlines
+    exceptions: Exceptions
+
+
+def join(core: Core) -> Parts:
+    """Build the parts in the order in which they need each other."""
+    agreements = Agreements(core)
+    sender = Sender(core)
+    book = EvidenceBook(core)
+    consents = Consents(core, agreements, sender)
+    withdrawals = Withdrawals(core, agreements, sender)
+    attachments = Attachments(core)
+    intake = Intake(core, withdrawals)
+    return Parts(
+        core=core,
+        agreements=agreements,
+        sender=sender,
+        consents=consents,
+        withdrawals=withdrawals,
+        outbox=Outbox(core, consents, book, attachments),
+        receiver=Receiver(core, agreements, consents, book, intake),
+        receipts=Receipts(core),
+        filing=Filing(core),
+        attachments=attachments,
+        deadlines=Deadlines(core),
+        exceptions=Exceptions(core, agreements, sender),
+    )
