@@ -407,6 +407,7 @@ class RoleSigner(TufSigner):
         """
         if signer.kid != published.kid:
             raise DirectoryRefused("not one key")
+        self.published = published
         self._signer = signer
         self._key = _key(published)
 

@@ -4,9 +4,10 @@ python-tuf follows the root, and refuses rollback, freeze, expiry and mix-and-ma
 can publish under its own path only. On top of that, an entry counts only if its id, its path and its
 country say the same, and if each key's id is that key's thumbprint.
 
-A country that publishes nonsense, or lets its role run out, harms itself alone: its entries are left
-out and named in `DirectoryClient.excluded`. What concerns everybody refuses the whole, and whoever
-holds the previous `TrustedDirectory` keeps it until `expires_at`.
+A country that signs nonsense, or lets its role run out, harms itself alone: its entries are left out
+and named in `DirectoryClient.excluded`. Anything else, also a single file that was changed on its way,
+refuses the whole, so that nobody between can make a participant vanish; whoever holds the previous
+`TrustedDirectory` keeps it until `expires_at`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
 from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater
 
@@ -146,16 +152,15 @@ class DirectoryClient:
         )
 
     def _country(self, updater: Updater, country: str) -> list[Participant]:
-        try:
-            if not COUNTRY.fullmatch(country):
-                raise DirectoryRefused("not a country")
-            updater.get_targetinfo(f"{country}/")  # no such target, but its role is loaded for it
-            role: Metadata[Targets] = Metadata.from_file(str(self._metadata / f"{country}.json"))
-        except DownloadError:
-            raise
-        except (RepositoryError, OSError, DirectoryRefused) as error:
-            self.excluded[country] = type(error).__name__
+        if not COUNTRY.fullmatch(country):
+            self.excluded[country] = "not a country"
             return []
+        try:
+            updater.get_targetinfo(f"{country}/")  # no such target, but its role is loaded for it
+        except ExpiredMetadataError:
+            self.excluded[country] = "expired"
+            return []
+        role: Metadata[Targets] = Metadata.from_file(str(self._metadata / f"{country}.json"))
         return self._entries(updater, country, role.signed.targets)
 
     def _entries(self, updater: Updater, country: str, paths: Iterable[str]) -> list[Participant]:
@@ -163,10 +168,6 @@ class DirectoryClient:
         for path in sorted(paths):
             try:
                 found.append(self._entry(updater, country, path))
-            except DownloadError:
-                raise
-            except RepositoryError as error:
-                self.excluded[path] = type(error).__name__
             except BrokerError as error:
                 self.excluded[path] = error.describe()
         return found
