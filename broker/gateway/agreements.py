@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import delete
@@ -17,7 +18,9 @@ from keys.signing import verify_agreement
 from schemas.agreement import Agreement
 from schemas.base import ParticipantId
 from schemas.envelope import Lane
-from schemas.errors import BrokerError
+from schemas.errors import BrokerError, Unavailable
+
+LOOK_AGAIN = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Agreements:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._known: dict[UUID, KnownAgreement] = {}
+        self._asked_at: datetime | None = None
 
     def get(self, agreement_id: UUID | None) -> KnownAgreement | None:
         return None if agreement_id is None else self._known.get(agreement_id)
@@ -73,6 +77,27 @@ class Agreements:
         ]
         chosen = max(in_force or found, key=lambda item: (item[0], item[1]), default=None)
         return None if chosen is None else (chosen[1], chosen[2])
+
+    async def look_for(self, partner: ParticipantId) -> None:
+        """If nothing in force is known with a partner, ask the hub now, at most every other second.
+
+        An agreement that was registered a moment ago is then found; with the hub away, what we
+        knew stands.
+        """
+        now = self._core.now()
+        known = any(
+            partner in item.content.parties
+            and not item.suspended
+            and item.content.valid_from <= now.date() <= item.content.valid_until
+            for item in self._known.values()
+        )
+        if known or (self._asked_at is not None and now - self._asked_at < LOOK_AGAIN):
+            return
+        self._asked_at = now
+        try:
+            await self.refresh()
+        except Unavailable as error:
+            logger().info("agreements:not-refreshed", code=error.code)
 
     async def load(self) -> None:
         """Take what is stored, as at start with the hub away."""

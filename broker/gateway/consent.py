@@ -78,6 +78,7 @@ class Consents:
             Refused: The hub refuses the grant; nothing can travel under it.
         """
         core, now = self._core, self._core.now()
+        await self._agreements.look_for(draft.to)
         if draft.derived_from is not None:
             await self._require_covered(draft)
         grant_id, key = uuid4(), new_grant_key()

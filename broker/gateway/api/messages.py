@@ -79,6 +79,7 @@ def router(parts: Parts) -> APIRouter:
     async def send(request: Request) -> dict[str, Any]:
         """Send one message. On the answer it is on this machine's disk, sealed and signed."""
         draft = await parse(request, MessageDraft)
+        await parts.agreements.look_for(draft.to)
         try:
             async with core.database.read() as connection:
                 composed = await compose(core, parts.agreements, connection, draft)
