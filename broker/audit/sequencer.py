@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
@@ -103,10 +104,10 @@ class Sequencer:
             except Exception:
                 log.exception("log:failed")
             await asyncio.sleep(min(PAUSE, interval).total_seconds())
-            try:
-                await asyncio.wait_for(self._wake.wait(), interval.total_seconds())
-            except TimeoutError:
-                continue
+            # Not `wait_for`, which in Python 3.11 can swallow the cancellation that ends us.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval.total_seconds()):
+                    await self._wake.wait()
 
     async def run_once(self, limit: int = BATCH) -> int:
         """Move up to `limit` pending leaves into the log and sign its head.

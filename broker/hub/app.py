@@ -60,9 +60,7 @@ def create_app(settings: HubSettings, *, role: Role = "all", clock: Clock | None
             yield
         finally:
             hub.ready.clear()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
             await hub.database.close()
             logger().info("hub:stopped")
 
@@ -86,6 +84,15 @@ def create_app(settings: HubSettings, *, role: Role = "all", clock: Clock | None
         app.include_router(log.router(hub, callers))
         app.include_router(directory.router(hub))
     return app
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: `asyncio.wait_for` of Python 3.11 can swallow a cancellation."""
+    alive = set(tasks)
+    while alive:
+        for task in alive:
+            task.cancel()
+        _, alive = await asyncio.wait(alive, timeout=0.5)
 
 
 async def _start(hub: Hub, intake: Intake) -> None:

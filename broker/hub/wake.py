@@ -34,7 +34,8 @@ class Ticket:
     async def wait(self, seconds: float) -> None:
         """Return when something may be there, or in time."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
 
 
 class Wake:

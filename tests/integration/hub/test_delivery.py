@@ -1,0 +1,390 @@
+"""Handing over and what comes back: mailbox, evidence, isolation."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import select
+
+from broker.clock import TurnedClock
+from broker.hub import deadlines
+from broker.hub.store.tables import DELIVERY, EVIDENCE
+from schemas.directory import KeyStatus
+from schemas.envelope import Kind, Lane
+from schemas.evidence import Fact
+from tests.support.hub import Client, Served, World
+
+
+async def test_what_was_not_acknowledged_comes_again_with_the_same_id_and_bytes(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    await it.send("al.nrm", agreement=agreement, grant=grant)
+
+    first = await al.mailbox()
+    meanwhile = await al.mailbox()
+    clock.turn(timedelta(seconds=61))
+    await served.hub.sequencer.run_once()
+    again = await al.mailbox()
+
+    assert meanwhile == []
+    assert first == again
+
+
+async def test_ten_consumers_of_one_mailbox_never_get_the_same_item(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    for _ in range(30):
+        await it.send("al.nrm", agreement=agreement, grant=grant)
+
+    pages = await asyncio.gather(*(al.mailbox(limit=5) for _ in range(10)))
+
+    seen = [item["delivery"] for page in pages for item in page]
+    assert len(seen) == len(set(seen)) == 30
+
+
+async def test_waiting_ends_as_soon_as_something_is_there(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    started = time.monotonic()
+    waiting = asyncio.create_task(al.mailbox(wait=20))
+    await asyncio.sleep(0.2)
+
+    await it.send("al.nrm", agreement=agreement, grant=grant)
+
+    assert len(await waiting) == 1
+    assert time.monotonic() - started < 5
+
+
+async def test_an_empty_mailbox_answers_in_time(served: Served) -> None:
+    _, al, _ = await served.pair()
+
+    assert await al.mailbox(wait=0.3) == []
+
+
+async def test_evidence_reaches_the_sender_with_its_exact_bytes(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+    raw = al.evidence("it.nrm", [(Fact.DELIVERED, sealed)])
+
+    assert (await al.state_evidence(raw)).status_code == 202
+    assert (await al.state_evidence(raw)).status_code == 202
+
+    assert [item["jws"] for item in await it.mailbox()] == [raw.decode()]
+    state = (await it.get(f"/envelopes/{sealed.content.id}")).json()
+    assert state["state"] == "delivered"
+    assert [fact["fact"] for fact in state["facts"]] == ["submitted", "delivered"]
+
+
+async def test_one_evidence_may_speak_of_many_envelopes(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sent = [await it.send("al.nrm", agreement=agreement, grant=grant) for _ in range(10)]
+
+    answer = await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, one) for one in sent]))
+
+    assert answer.status_code == 202
+    assert await al.mailbox() == []
+    for one in sent:
+        assert (await it.get(f"/envelopes/{one.content.id}")).json()["state"] == "delivered"
+
+
+async def test_a_forged_rejection_changes_nothing(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    shelter = served.client("al.shelter")
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+
+    by_other = await shelter.state_evidence(shelter.evidence("it.nrm", [(Fact.REFUSED, sealed)]))
+    in_their_name = await shelter.state_evidence(
+        shelter.evidence("it.nrm", [(Fact.REFUSED, sealed)], by="al.nrm")
+    )
+    as_the_hub = await al.state_evidence(al.evidence("it.nrm", [(Fact.STOPPED, sealed)]))
+
+    assert by_other.json()["code"] == "forbidden"
+    assert in_their_name.json()["code"] == "suspect"
+    assert as_the_hub.json()["code"] == "forbidden"
+    assert (await it.get(f"/envelopes/{sealed.content.id}")).json()["state"] == "submitted"
+    assert await it.mailbox() == []
+
+
+async def test_evidence_about_other_bytes_or_nothing_known_is_refused(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+    facts = {sealed.content.id: (Fact.DELIVERED, b"\0" * 32)}
+
+    other_bytes = await al.state_evidence(al.evidence("it.nrm", facts))
+    unknown = await al.state_evidence(
+        al.evidence("it.nrm", {uuid4(): (Fact.DELIVERED, b"\0" * 32)})
+    )
+
+    assert other_bytes.json()["code"] == "id-conflict"
+    assert unknown.json()["code"] == "not-found"
+
+
+async def test_an_evidence_id_with_other_bytes_is_refused(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+    name = uuid4()
+    first = al.evidence("it.nrm", [(Fact.DELIVERED, sealed)], id=name)
+    second = al.evidence("it.nrm", [(Fact.FILED, sealed)], id=name)
+
+    assert (await al.state_evidence(first)).status_code == 202
+    assert (await al.state_evidence(second)).json()["code"] == "id-conflict"
+
+
+@pytest.mark.parametrize("order", [(Fact.DELIVERED, Fact.FILED), (Fact.FILED, Fact.DELIVERED)])
+async def test_the_stronger_fact_stands_in_whatever_order_they_come(
+    served: Served, order: tuple[Fact, Fact]
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+
+    for fact in order:
+        await al.state_evidence(al.evidence("it.nrm", [(fact, sealed)]))
+
+    assert (await it.get(f"/envelopes/{sealed.content.id}")).json()["state"] == "filed"
+
+
+async def test_silence_becomes_signed_evidence_and_a_late_receipt_still_wins(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant, lane=Lane.URGENT)
+    assert len(await al.mailbox(Lane.URGENT)) == 1
+
+    clock.turn(timedelta(minutes=31))
+    await served.hub.sequencer.run_once()
+    await deadlines.run_once(served.hub)
+    [told] = [f for item in await it.mailbox(Lane.URGENT) for f in it.facts(item["jws"])]
+    undelivered = (await it.get(f"/envelopes/{sealed.content.id}")).json()["state"]
+    await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, sealed)]))
+    delivered = (await it.get(f"/envelopes/{sealed.content.id}")).json()["state"]
+
+    assert told.fact is Fact.UNDELIVERED
+    assert (undelivered, delivered) == ("undelivered", "delivered")
+    assert await deadlines.run_once(served.hub) == 0
+
+
+async def test_a_receipt_before_the_deadline_leaves_no_negative_evidence(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant, lane=Lane.URGENT)
+    await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, sealed)]))
+
+    clock.turn(timedelta(minutes=31))
+    await served.hub.sequencer.run_once()
+    await deadlines.run_once(served.hub)
+
+    facts = [f.fact for item in await it.mailbox(Lane.URGENT) for f in it.facts(item["jws"])]
+    assert facts == [Fact.DELIVERED]
+
+
+async def test_an_expired_envelope_is_never_handed_over_and_both_sides_are_told(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send(
+        "al.nrm",
+        agreement=agreement,
+        grant=grant,
+        expires_at=clock.now() + timedelta(hours=1),
+    )
+
+    clock.turn(timedelta(hours=2))
+    await served.hub.sequencer.run_once()
+    first = await al.mailbox()
+    to_recipient = [*first, *await al.mailbox()]
+
+    assert sealed.raw.decode() not in [item["jws"] for item in to_recipient]
+    facts = [f.fact for item in to_recipient for f in al.facts(item["jws"])]
+    assert facts == [Fact.TOMBSTONE]
+    assert [f.fact for item in await it.mailbox() for f in it.facts(item["jws"])] == [Fact.EXPIRED]
+
+
+async def test_an_answer_that_does_not_come_is_overdue_for_both(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send(
+        "al.nrm",
+        agreement=agreement,
+        grant=grant,
+        answer_by=clock.now() + timedelta(hours=1),
+    )
+    await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, sealed)]))
+
+    clock.turn(timedelta(hours=1, seconds=1))
+    await served.hub.sequencer.run_once()
+    await deadlines.run_once(served.hub)
+    await deadlines.run_once(served.hub)
+
+    to_asker = [f.fact for item in await it.mailbox() for f in it.facts(item["jws"])]
+    to_ower = [f.fact for item in await al.mailbox() for f in al.facts(item["jws"])]
+    assert to_asker == [Fact.DELIVERED, Fact.OVERDUE]
+    assert to_ower == [Fact.OVERDUE]
+    assert (await it.get(f"/envelopes/{sealed.content.id}")).json()["state"] == "delivered"
+
+
+async def test_the_clock_of_a_request_stands_still_while_its_question_is_open(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    asked = await it.send(
+        "al.nrm",
+        agreement=agreement,
+        grant=grant,
+        answer_by=clock.now() + timedelta(hours=1),
+    )
+    question = await al.send(
+        "it.nrm",
+        agreement=agreement,
+        grant=grant,
+        thread=asked.content.thread,
+        in_reply_to=asked.content.id,
+        pauses_clock=True,
+    )
+
+    clock.turn(timedelta(hours=5))
+    await served.hub.sequencer.run_once()
+    paused = await deadlines.run_once(served.hub)
+    await it.send(
+        "al.nrm",
+        agreement=agreement,
+        grant=grant,
+        thread=asked.content.thread,
+        in_reply_to=question.content.id,
+        kind=Kind.ANSWER,
+    )
+    clock.turn(timedelta(minutes=59))
+    await served.hub.sequencer.run_once()
+    running = await deadlines.run_once(served.hub)
+    clock.turn(timedelta(minutes=2))
+    await served.hub.sequencer.run_once()
+    over = await deadlines.run_once(served.hub)
+
+    assert (paused, running, over) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("what", ["agreement", "sender", "signing key", "sealing key"])
+async def test_what_ended_since_acceptance_stops_it_at_hand_over(
+    served: Served, world: World, what: str
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+
+    if what == "agreement":
+        await al.http.post("/suspensions", content=al.suspension(agreement))
+    elif what == "sender":
+        world.change("it.nrm", suspended=True)
+    elif what == "signing key":
+        world.publish(world.parties["it.nrm"].with_status(KeyStatus.COMPROMISED))
+    else:
+        party = world.parties["al.nrm"]
+        [part] = sealed.content.parts
+        world.publish(party.with_key(part.to_key, status=KeyStatus.COMPROMISED))
+    await served.hub.refresh_directory()
+
+    handed_over = [*await al.mailbox(), *await al.mailbox()]
+
+    assert [item["kind"] for item in handed_over] == ["evidence"]
+    async with served.hub.database.read() as connection:
+        kinds = (await connection.execute(select(DELIVERY.c.item))).scalars().all()
+    assert "envelope" not in kinds
+
+
+async def test_both_lanes_are_separate(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    routine = await it.send("al.nrm", agreement=agreement, grant=grant)
+    urgent = await it.send("al.nrm", agreement=agreement, grant=grant, lane=Lane.URGENT)
+
+    assert [i["jws"] for i in await al.mailbox(Lane.URGENT)] == [urgent.raw.decode()]
+    assert [i["jws"] for i in await al.mailbox()] == [routine.raw.decode()]
+
+
+async def test_every_object_is_shown_to_its_parties_alone(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    shelter = served.client("al.shelter")
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+    async with served.hub.database.read() as connection:
+        evidence = (await connection.execute(select(EVIDENCE.c.id))).scalars().first()
+    paths = [
+        f"/envelopes/{sealed.content.id}",
+        f"/grants/{grant.id}",
+        f"/streams?from=it.nrm&to=al.nrm&lane={Lane.ROUTINE}",
+        f"/log/proof?envelope={sealed.content.id}",
+        f"/log/proof?evidence={evidence}",
+        f"/attachments/{'A' * 43}",
+    ]
+
+    for path in paths:
+        assert (await shelter.get(path)).status_code == 404, path
+    assert (await shelter.get("/agreements")).json() == {"agreements": []}
+    assert await shelter.mailbox() == []
+    items = await al.mailbox()
+    await shelter.acknowledge(items)
+    async with served.hub.database.read() as connection:
+        assert (await connection.execute(select(DELIVERY.c.id))).first() is not None
+
+
+async def test_without_a_signature_nothing_but_public_files_is_answered(served: Served) -> None:
+    paths = [
+        "/mailbox?lane=routine",
+        "/agreements",
+        "/channels",
+        "/grants/changes",
+        f"/grants/{uuid4()}",
+        f"/envelopes/{uuid4()}",
+        "/streams?from=it.nrm&lane=routine",
+        "/log/entries",
+        f"/log/proof?envelope={uuid4()}",
+        "/log/tile/entries/000",
+        f"/attachments/{'A' * 43}",
+    ]
+
+    for path in paths:
+        answer = await served.http.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), path
+
+
+async def test_a_signed_request_counts_once_and_for_its_own_url(served: Served) -> None:
+    al = served.client("al.nrm")
+    headers = al.signed("GET", "/agreements")
+
+    first = await served.http.get("/agreements", headers=headers)
+    replayed = await served.http.get("/agreements", headers=headers)
+    elsewhere = await served.http.get("/channels", headers=al.signed("GET", "/agreements"))
+
+    assert [a.status_code for a in (first, replayed, elsewhere)] == [200, 401, 401]
+
+
+async def test_streams_tell_each_side_the_highest_number(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    for _ in range(3):
+        await it.send("al.nrm", agreement=agreement, grant=grant)
+
+    mine: Client = al
+    seen = (await mine.get("/streams", **{"from": "it.nrm", "lane": "routine"})).json()
+    nothing = (await mine.get("/streams", **{"from": "al.shelter", "lane": "routine"})).json()
+
+    assert seen == {"incarnation": it.incarnation, "highest": 3}
+    assert nothing == {"incarnation": None, "highest": 0}
