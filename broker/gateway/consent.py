@@ -26,7 +26,7 @@ from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import grant as grant_table
 from broker.telemetry import logger
 from keys.binding import blind_scope, new_grant_key, record_digest, subject_of
-from keys.signing import sign_jws, verify_grant
+from keys.signing import parse_envelope, sign_jws, verify_grant
 from schemas.audit import Event
 from schemas.bodies.consent import Record
 from schemas.consent import GRANT_TYP, ConsentRecord, ConsentStatus, GrantStatement
@@ -252,7 +252,14 @@ class Consents:
             position, _ = await store.get_cursor(connection, FEED)
         answer = await self._core.hub.grant_changes(position)
         self._pending = (answer.cursor, answer.as_of)
-        return [change.envelope for change in answer.changes]
+        # What we withdrew ourselves was in force here before it left.
+        return [change.envelope for change in answer.changes if not self._is_ours(change.envelope)]
+
+    def _is_ours(self, raw: bytes) -> bool:
+        try:
+            return parse_envelope(raw).content.from_ == self._core.participant
+        except BrokerError:
+            return False  # the receiver looks at it, and quarantines it
 
     async def followed(self) -> None:
         """What `follow` returned has been received and stored."""
