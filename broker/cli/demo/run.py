@@ -82,6 +82,9 @@ def lay_out(folder: Path, services: Services | None) -> Network:
         folder,
         hub_database=services.hub_database if services else None,
         amqp=services.amqp if services else None,
+        # What a killed hub had just handed out comes again when its lease ends: a minute in
+        # production, which is longer than this story may take.
+        hub_extra=("[limits]", "lease_seconds = 3"),
     )
 
 

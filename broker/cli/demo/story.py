@@ -149,7 +149,7 @@ def refer(api: LocalApi, referral: Referral, *, to: str, **more: Any) -> None:
             "grant": referral.grant,
             "purpose": "protection",
             "sections": referral.case.sections,
-            "body": {"services": ["protection", "shelter"], "urgency": "normal"},
+            "body": {"services": ["safe_house", "psychosocial"], "urgency": "normal"},
             **more,
         },
     )
@@ -345,7 +345,7 @@ def withdraw_early_and_tamper(world: World) -> None:
         await_state(world.italy, referral.message, {"submitted", "relayed"}, "the hub to have it")
     withdrawal = world.italy.post(f"/v1/consents/{early.grant}/withdraw")["message"]
     await_state(world.italy, withdrawal, {"submitted", "relayed"}, "the hub to have the withdrawal")
-    world.hub.end()
+    world.hub.kill()
     tamper.alter_at_rest(world.network.hub.settings_file, altered.message)
     world.altered = altered.message
     world.restart_hub()

@@ -78,8 +78,8 @@ class World:
         self.narrator.tell(line)
 
     def restart_hub(self, *arguments: str) -> None:
-        """End the hub if it runs, start it again, wait until it works."""
-        self.hub.end()
+        """Kill the hub if it runs, start it again, wait until it works."""
+        self.hub.kill()
         self.hub.start(*arguments)
         self.hub.wait_ready()
 
