@@ -17,7 +17,7 @@ from broker.telemetry import logger
 from schemas.envelope import Lane
 from schemas.errors import BrokerError, Unavailable
 
-LONGEST_PAUSE = 10.0
+LONGEST_PAUSE = 5.0
 """Seconds between attempts while the hub is away."""
 
 

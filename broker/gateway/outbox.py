@@ -216,7 +216,7 @@ class Outbox:
 
     def _pause(self) -> timedelta:
         """Back-off of the whole hub; short at first, for a restart, and capped."""
-        seconds = min(0.25 * 2 ** min(self._hub_failures, 10), 30.0)
+        seconds = min(0.25 * 2 ** min(self._hub_failures, 10), 5.0)
         return timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _retry(self, work: Any) -> int:

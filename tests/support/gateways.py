@@ -1,0 +1,202 @@
+"""A hub and gateways in one process and one event loop, with real keys, databases and HTTP.
+
+Nothing runs by itself: a test turns each wheel (`deliver`) and so decides where to crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx2
+from fastapi import FastAPI
+
+from broker.cli.network import Network, create_network
+from broker.clock import TurnedClock
+from broker.gateway.app import Gateway, build
+from broker.gateway.compose import compose
+from broker.gateway.drafts import ConsentDraft, MessageDraft
+from broker.gateway.mailbox import Mailbox
+from broker.gateway.send import Stored
+from broker.gateway.settings import load_settings
+from broker.hub.app import create_app
+from broker.hub.settings import load_settings as load_hub_settings
+from schemas.consent import Purpose, ScopeGrant
+from schemas.errors import HubUnreachable
+
+CASE: dict[str, dict[str, Any]] = {
+    "case_admin": {"status": "Active", "case_owner": "Invented worker"},
+}
+
+
+class Line(httpx2.AsyncBaseTransport):
+    """The way to the hub; a test can cut it, and see what went over it."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._inner = httpx2.ASGITransport(app)
+        self.cut = False
+        self.lose_answers = False
+        self.requests: list[httpx2.Request] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self.cut:
+            raise httpx2.ConnectError("the line is cut")
+        self.requests.append(request)
+        answer = await self._inner.handle_async_request(request)
+        if self.lose_answers:
+            await answer.aread()
+            raise httpx2.ReadError("the answer was lost")
+        return answer
+
+
+@dataclass
+class Side:
+    """One gateway of a world."""
+
+    gateway: Gateway
+    line: Line
+
+    @property
+    def parts(self) -> Any:
+        return self.gateway.parts
+
+    async def consent(
+        self,
+        to: str,
+        case_ref: str = "CASE-1",
+        sections: tuple[str, ...] = ("case_admin",),
+        purpose: Purpose = Purpose.PROTECTION,
+        **more: Any,
+    ) -> UUID:
+        until = (datetime.now(UTC) + timedelta(days=30)).date()
+        grant: UUID = await self.parts.consents.give(
+            ConsentDraft(
+                to=to,
+                case_ref=case_ref,
+                scopes=tuple(ScopeGrant(purpose=purpose, section=name) for name in sections),
+                principal="pseudonym-1",
+                valid_until=until,
+                language="sqi",
+                notice="invented-1",
+                **more,
+            )
+        )
+        return grant
+
+    async def send(self, **fields: Any) -> Stored:
+        draft = MessageDraft.model_validate(fields)
+        core = self.gateway.core
+        async with core.database.read() as connection:
+            composed = await compose(core, self.parts.agreements, connection, draft)
+        stored: Stored = await self.parts.sender.send(composed)
+        return stored
+
+    async def refer(self, to: str, grant: UUID, **more: Any) -> Stored:
+        return await self.send(
+            type="referral.request",
+            to=to,
+            case_ref="CASE-1",
+            grant=grant,
+            purpose=Purpose.PROTECTION,
+            sections=more.pop("sections", CASE),
+            body={"services": ["safe_house"]},
+            **more,
+        )
+
+    async def push(self) -> None:
+        """Hand everything that is due to the hub."""
+        while await self.parts.outbox.run_once():
+            pass
+        while await self.parts.receipts.pack() + await self.parts.receipts.deliver():
+            pass
+
+    async def pull(self) -> None:
+        """Take everything that waits, file it, carry out withdrawals."""
+        channel = self.gateway.channel
+        assert isinstance(channel, Mailbox)
+        await channel.visit()
+        while await self.parts.filing.run_once():
+            pass
+        while await self.parts.withdrawals.run_once():
+            pass
+
+
+@dataclass
+class World:
+    """A hub and its gateways."""
+
+    path: Path
+    network: Network
+    hub: FastAPI
+    sides: dict[str, Side] = field(default_factory=dict)
+
+    def __getitem__(self, participant: str) -> Side:
+        return self.sides[participant]
+
+    async def open(self, participant: str, clock: TurnedClock | None = None) -> Side:
+        """Start (again) one gateway on its home, as after a crash."""
+        old = self.sides.pop(participant, None)
+        if old is not None:
+            await close(old)
+        settings = load_settings(self.network.participants[participant].home)
+        # The hub serves no socket here, so the directory is read from its folder.
+        folder = settings.directory.model_copy(update={"url": str(self.path / "directory")})
+        settings = settings.model_copy(update={"directory": folder})
+        gateway = await build(settings, clock=clock)
+        line = Line(self.hub)
+        await gateway.core.hub.close()
+        gateway.core.hub._http = httpx2.AsyncClient(transport=line)
+        side = Side(gateway, line)
+        self.sides[participant] = side
+        with contextlib.suppress(HubUnreachable):
+            await side.parts.agreements.refresh()
+        return side
+
+    async def settle(self, rounds: int = 3) -> None:
+        """Turn all wheels until everything has arrived and is receipted."""
+        for _ in range(rounds):
+            for side in self.sides.values():
+                await side.push()
+            await asyncio.sleep(0)
+            for side in self.sides.values():
+                await side.pull()
+
+
+async def close(side: Side) -> None:
+    await side.gateway.core.hub.close()
+    await side.gateway.core.database.close()
+
+
+@contextlib.asynccontextmanager
+async def world(path: Path, *members: str) -> AsyncIterator[World]:
+    """A network whose hub runs and whose gateways are open, with agreements between all."""
+    network = await asyncio.to_thread(create_network, path)
+    settings = load_hub_settings(network.hub.settings_file)
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        made = World(path, network, app)
+        try:
+            for one, other in (("it.nrm", "al.nrm"), ("al.nrm", "al.shelter")):
+                await _register(made, one, other)
+            for member in members or ("it.nrm", "al.nrm"):
+                await made.open(member)
+            yield made
+        finally:
+            for side in made.sides.values():
+                await close(side)
+
+
+async def _register(made: World, one: str, other: str) -> None:
+    raw = await asyncio.to_thread(made.network.signed_agreement, one, other)
+    line = httpx2.AsyncClient(transport=httpx2.ASGITransport(made.hub), base_url=made.network.url)
+    async with line:
+        answer = await line.post(
+            "/agreements", content=raw, headers={"content-type": "application/jose+json"}
+        )
+        assert answer.status_code == 201, answer.text
