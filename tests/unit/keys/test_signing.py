@@ -36,7 +36,7 @@ from keys.signing import (
 from schemas.agreement import SUSPENSION_TYP, Agreement, Suspension, TransferBasis
 from schemas.base import b64u, unb64u
 from schemas.consent import GRANT_TYP, GrantStatement, Purpose
-from schemas.directory import KeyStatus, TrustedDirectory
+from schemas.directory import KeyStatus, KeyUse, TrustedDirectory
 from schemas.envelope import ENVELOPE_TYP, MAX_ENVELOPE_BYTES, Lane
 from schemas.errors import (
     BadSignature,
@@ -56,6 +56,7 @@ from tests.support.jose import header_of, jws, payload_of
 from tests.support.parties import NOW, Party, directory_of, make_draft
 
 LIMIT = 10_000
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +300,12 @@ def test_a_sealing_key_cannot_sign(
         verify(jws({**payload_of(envelope), "suite": 2}, signer), directory)
 
 
+def test_a_log_key_signs_no_envelope(envelope: bytes, italy: Party, albania: Party) -> None:
+    log = italy.with_key(italy.signing_key().kid, use=KeyUse.LOG)
+    with pytest.raises(BadSignature):
+        verify(envelope, directory_of(log, albania))
+
+
 def test_the_directory_and_not_the_message_chooses_the_algorithm(
     envelope: bytes, italy: Party, directory: TrustedDirectory
 ) -> None:
@@ -370,7 +377,7 @@ def test_a_part_to_a_key_that_was_rotated_out_is_the_recipients_business(
 
 
 @pytest.mark.parametrize(
-    "pair", [(0, 1), (1, 0), (0, 0), (2**256 - 1, 1), (signing._P256_ORDER, 1)], ids=str
+    "pair", [(0, 1), (1, 0), (0, 0), (2**256 - 1, 1), (P256_ORDER, 1)], ids=str
 )
 def test_an_ecdsa_signature_outside_its_range_is_suspect(
     pair: tuple[int, int], italy: Party
@@ -560,6 +567,30 @@ def test_what_one_party_signed_the_other_cannot_change(
     }
     with pytest.raises(BadSignature):
         verify_agreement(json.dumps(forged).encode(), directory, now=NOW)
+
+
+def test_a_member_twice_in_an_agreement_is_refused(
+    italy: Party, albania: Party, directory: TrustedDirectory
+) -> None:
+    twice = agreement().to_json()[:-1] + b',"title":"Another title"}'
+
+    class Twice:
+        parties = ("it.nrm", "al.nrm")
+
+        def to_json(self) -> bytes:
+            return twice
+
+    half = sign_agreement(Twice(), italy.signer())  # type: ignore[arg-type]
+    document = json.loads(half)
+    body = document["payload"].encode()
+    second = json.loads(b"[" + signing._signature_object(body, albania.signer()) + b"]")
+    whole = {**document, "signatures": [*document["signatures"], *second]}
+    for check in (
+        lambda: countersign(half, albania.signer()),
+        lambda: verify_agreement(json.dumps(whole).encode(), directory, now=NOW),
+    ):
+        with pytest.raises(MalformedJson):
+            check()
 
 
 def test_an_agreement_with_oneself_is_refused(

@@ -13,8 +13,15 @@ from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from keys.ceremony import ONLINE_LIFE, Repository, RoleSigner
 from keys.custody import Custody, create_custody
-from keys.trust import insecure_directory
-from schemas.directory import Function, KeyUse, OrganisationKind, Participant, PublishedKey
+from keys.trust import MAX_ENTRY_BYTES, insecure_directory
+from schemas.directory import (
+    Compartment,
+    Function,
+    KeyUse,
+    OrganisationKind,
+    Participant,
+    PublishedKey,
+)
 from schemas.errors import Conflict, DirectoryRefused, HubUnreachable, NotFound, SchemaRefused
 from tests.support.ceremony import QUICK, World, delegate, make_role, make_world
 from tests.support.parties import NOW, Party, make_party
@@ -199,6 +206,15 @@ def test_an_entry_counts_only_where_it_belongs(world: World, entry: Participant)
     assert list(reader.excluded) == ["it/evil.json"]
 
 
+def test_an_entry_that_is_too_large_is_not_even_fetched(world: World) -> None:
+    smuggle(world, "it", "it/evil.json", b" " * (MAX_ENTRY_BYTES + 1))
+    for file in (world.repository.path / "targets" / "it").glob("*.evil.json"):
+        file.unlink()
+    reader = world.reader()
+    assert set(reader.refresh(NOW).participants) == {"it.nrm", "al.nrm"}
+    assert reader.excluded == {"it/evil.json": "directory: out of scope or too large"}
+
+
 def test_nonsense_harms_only_who_publishes_it(world: World) -> None:
     smuggle(world, "it", "it/evil.json", b'{"id":"it.evil","id":"al.evil"}')
     reader = world.reader()
@@ -331,10 +347,11 @@ def test_a_role_signs_with_one_key_of_its_own(tmp_path: Path, italy: Party) -> N
         lambda key: {"alg": "ES256"},
         lambda key: {"suite": 2},
         lambda key: {"use": KeyUse.SEAL},
+        lambda key: {"compartment": Compartment.CASEWORK},
         lambda key: {"jwk": {**key.jwk, "d": "AAAA"}},
         lambda key: {"jwk": {**key.jwk, "x": "AAAA"}},
     ],
-    ids=["kid", "alg", "suite", "use", "private member", "short key"],
+    ids=["kid", "alg", "suite", "use", "compartment", "private member", "short key"],
 )
 def test_a_key_must_be_what_it_says(
     italy: Party, change: Callable[[PublishedKey], dict[str, object]]

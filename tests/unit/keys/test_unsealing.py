@@ -14,7 +14,7 @@ from jwcrypto.jwe import JWE
 from jwcrypto.jwk import JWK
 from pydantic import BaseModel
 
-from keys import jwk
+from keys import jwk, sealing
 from keys.binding import digest_of_header
 from keys.sealing import pad, seal_envelope, seal_part
 from keys.signing import parse_envelope, verify_envelope
@@ -387,6 +387,33 @@ def test_a_member_of_another_length_or_form_does_not_open(
     payload["parts"][0]["jwe"][member] = value
     with pytest.raises(CannotOpen):
         open_(payload, italy, albania)
+
+
+def test_ciphertext_and_tag_are_divided_in_one_place(italy: Party, albania: Party) -> None:
+    payload = payload_of(seal(italy, albania))
+    jwe = payload["parts"][0]["jwe"]
+    whole = unb64u(jwe["ciphertext"]) + unb64u(jwe["tag"])
+    for place in (-17, -15):
+        jwe["ciphertext"], jwe["tag"] = b64u(whole[:place]), b64u(whole[place:])
+        with pytest.raises(CannotOpen):
+            open_(payload, italy, albania)
+
+
+def test_a_nonce_has_96_bits(italy: Party, albania: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "IV_BYTES", 16)
+    payload = payload_of(seal(italy, albania))
+    with pytest.raises(CannotOpen):
+        open_(payload, italy, albania)
+
+
+def test_a_part_names_the_key_that_the_envelope_names(italy: Party, albania: Party) -> None:
+    payload = payload_of(seal(italy, albania))
+    header = {name: value for name, value in payload.items() if name != "parts"}
+    key = albania.sealing_key()
+    misnamed = key.model_copy(update={"kid": "A" * 43})
+    part = seal_part(pad(b"{}", 4096), misnamed, aad=b64u(digest_of_header(header, [key.kid])))
+    with pytest.raises(CannotOpen):
+        open_({**header, "parts": [{"to_key": key.kid, "jwe": part}]}, italy, albania)
 
 
 # --- Padding -----------------------------------------------------------------------------------
