@@ -20,6 +20,7 @@ import click
 
 from schemas.errors import (
     BrokerError,
+    CustodyLocked,
     DirectoryRefused,
     KeyRevoked,
     KeyUnknown,
@@ -80,7 +81,7 @@ def exit_code(error: BrokerError) -> Exit:
         return Exit.NOT_FOUND
     if isinstance(error, Suspect | DirectoryRefused | KeyUnknown | KeyRevoked):
         return Exit.VERIFICATION
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable) and not isinstance(error, CustodyLocked):
         return Exit.UNREACHABLE
     return Exit.FAILED
 

@@ -97,6 +97,7 @@ def test_no_command_takes_a_secret_as_an_option_or_from_the_environment(
         (errors.DirectoryRefused(), Exit.VERIFICATION),
         (errors.HubUnreachable(), Exit.UNREACHABLE),
         (errors.StorageUnavailable(), Exit.UNREACHABLE),
+        (errors.CustodyLocked(), Exit.FAILED),
         (errors.SchemaRefused(), Exit.FAILED),
         (errors.Conflict(), Exit.FAILED),
     ],

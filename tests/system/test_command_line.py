@@ -1,0 +1,391 @@
+"""The commands as people type them, against processes that really run.
+
+One network for the module: a hub, two countries and a shelter on loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.cli.demo.processes import Child
+from broker.cli.failures import Exit
+from broker.cli.network import Network, create_network, sample_cases
+
+GATEWAYS = ("it.nrm", "al.nrm")
+CASE = "IT-DEMO-0001"
+SECTIONS = ("case_admin", "identity_core", "demographics_language")
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass
+class Running:
+    """A network whose processes run."""
+
+    network: Network
+    hub: Child
+    gateways: dict[str, Child]
+
+    def home(self, participant: str) -> Path:
+        return self.network.participants[participant].home
+
+    def run(self, participant: str, *arguments: str, worker: str = "first") -> Ended:
+        """One command of a worker, with `--json`."""
+        options = ("--home", str(self.home(participant)), "--worker", worker, "--json")
+        return run(*arguments, *options)
+
+    def eventually(self, participant: str, *arguments: str, until: Any) -> Ended:
+        deadline = time.monotonic() + 20
+        while True:
+            ended = self.run(participant, *arguments)
+            if ended.code == 0 and until(ended):
+                return ended
+            assert time.monotonic() < deadline, ended
+            time.sleep(0.1)
+
+
+def run(*arguments: str, stdin: str = "") -> Ended:
+    done = subprocess.run(
+        [sys.executable, "-m", "broker.cli", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    path = tmp_path_factory.mktemp("network")
+    network = create_network(path)
+    hub = Child(
+        "hub",
+        ["hub", "run", "--settings", str(network.hub.settings_file)],
+        ready_url=f"{network.url}/readyz",
+        log=path / "hub.log",
+    )
+    gateways = {
+        name: Child(
+            name,
+            ["gateway", "run", "--home", str(network.participants[name].home)],
+            ready_url=f"http://127.0.0.1:{network.participants[name].port}/readyz",
+            log=path / f"{name}.log",
+        )
+        for name in GATEWAYS
+    }
+    try:
+        hub.start()
+        hub.wait_ready()
+        for child in gateways.values():
+            child.start()
+        for child in gateways.values():
+            child.wait_ready()
+        network.register_agreement("it.nrm", "al.nrm")
+        yield Running(network, hub, gateways)
+    finally:
+        for child in (*gateways.values(), hub):
+            child.end()
+
+
+@pytest.fixture(scope="module")
+def grant(running: Running) -> str:
+    """A consent over three sections of one invented person."""
+    ended = running.run(
+        "it.nrm",
+        *("consent", "record", "--to", "al.nrm", "--case", CASE, "--principal", "p-1"),
+        *("--scope", "protection:" + ",".join(SECTIONS), "--until", "2030-01-01"),
+        *("--language", "sqi", "--notice", "n-1"),
+    )
+    assert ended.code == 0, ended.err
+    return str(ended.json["grant"])
+
+
+def referral(grant: str, *more: str, sections: tuple[str, ...] = SECTIONS) -> list[str]:
+    return [
+        *("send", "--to", "al.nrm", "--type", "referral.request", "--case", CASE),
+        *("--from-file", str(sample_cases()), "--purpose", "protection", "--grant", grant),
+        *("--set", 'services=["safe_house"]', *more),
+        *(word for section in sections for word in ("--section", section)),
+    ]
+
+
+def test_a_dry_run_says_what_is_clear_and_what_is_sealed_and_sends_nothing(
+    running: Running, grant: str
+) -> None:
+    ended = running.run("it.nrm", *referral(grant, "--dry-run"))
+    assert ended.code == Exit.OK, ended.err
+    clear, sealed = ended.json["clear"], ended.json["sealed"]
+    assert clear["to"] == "al.nrm"
+    assert "referral.request" not in json.dumps(clear)
+    assert "Invented-Arta" not in json.dumps(clear)
+    assert sealed["casework"]["type"] == "referral.request"
+    assert set(sealed["casework"]["sections"]) == set(SECTIONS)
+    sent = running.run("it.nrm", "inbox", "--sent").lines
+    assert "referral.request" not in {message["type"] for message in sent}
+
+
+def test_a_referral_goes_there_and_its_answer_comes_back(
+    running: Running, grant: str, tmp_path: Path
+) -> None:
+    sent = running.run("it.nrm", *referral(grant))
+    assert sent.code == Exit.OK, sent.err
+    message = sent.json["id"]
+    arrived = running.eventually("al.nrm", "show", message, until=lambda ended: True)
+    assert arrived.json["type"] == "referral.request"
+    opened = running.run("al.nrm", "show", message, "--open")
+    assert opened.json["sections"]["identity_core"]["first_name"] == "Invented-Arta"
+    question = tmp_path / "question.txt"
+    question.write_text("Which language?")
+    asked = running.run("al.nrm", "answer", "ask", message, "--question", str(question))
+    assert asked.code == Exit.OK, asked.err
+    reply = tmp_path / "answer.txt"
+    reply.write_text("Albanian.")
+    question_id = asked.json["id"]
+    running.eventually("it.nrm", "show", question_id, until=lambda ended: True)
+    told = running.run("it.nrm", "answer", "reply", question_id, "--answer", str(reply))
+    assert told.code == Exit.OK, told.err
+    running.eventually("al.nrm", "show", told.json["id"], until=lambda ended: True)
+    assert running.run("al.nrm", "answer", "accept", message).code == Exit.OK
+    thread = sent.json["thread"]
+    running.eventually(
+        "it.nrm", "show", thread, "--thread", until=lambda ended: ended.json["state"] == "accepted"
+    )
+
+
+def test_a_section_outside_consent_ends_with_5_and_its_code(running: Running, grant: str) -> None:
+    ended = running.run("it.nrm", *referral(grant, sections=(*SECTIONS, "nationality_documents")))
+    assert ended.code == Exit.POLICY
+    assert ended.out == ""
+    error = json.loads(ended.err)["error"]
+    assert error["code"] == "consent-scope"
+    assert error["where"] == ["sections.nationality_documents"]
+
+
+def test_without_a_grant_it_ends_with_5(running: Running, grant: str) -> None:
+    arguments = referral(grant)
+    at = arguments.index("--grant")
+    ended = running.run("it.nrm", *arguments[:at], *arguments[at + 2 :])
+    assert ended.code == Exit.POLICY
+    assert json.loads(ended.err)["error"]["code"] == "consent-missing"
+
+
+def test_a_message_that_is_not_there_ends_with_4(running: Running) -> None:
+    ended = running.run("it.nrm", "show", "01a20153-d6ae-7e8b-bb88-75a6cda47299")
+    assert ended.code == Exit.NOT_FOUND
+
+
+def test_a_participant_that_nobody_knows_ends_with_4(running: Running, grant: str) -> None:
+    arguments = ["xx.nobody" if word == "al.nrm" else word for word in referral(grant)]
+    assert running.run("it.nrm", *arguments).code == Exit.NOT_FOUND
+
+
+def test_an_exception_needs_two_workers(running: Running, tmp_path: Path) -> None:
+    reason = tmp_path / "reason.txt"
+    reason.write_text("Invented danger.")
+    proposed = running.run(
+        "it.nrm",
+        *("safety", "propose", "--to", "al.nrm", "--case", CASE, "--reason", str(reason)),
+        *("--code", "vital_interest_life", "--review-by", "2030-01-01T00:00:00Z"),
+        *("--set", "danger=threat_to_life", "--set", "facts=Invented", "--set", "action=protect"),
+        *("--set", "emergency_contact=duty officer, invented"),
+    )
+    assert proposed.code == Exit.OK, proposed.err
+    exception = proposed.json["id"]
+    same = running.run("it.nrm", "safety", "approve", exception, worker="first")
+    assert same.code == Exit.POLICY
+    assert json.loads(same.err)["error"]["code"] == "exception"
+    other = running.run("it.nrm", "safety", "approve", exception, worker="second")
+    assert other.code == Exit.OK, other.err
+    alert = other.json["id"]
+    running.eventually("al.nrm", "show", alert, until=lambda ended: True)
+    assert running.run("al.nrm", "answer", "alert", alert).code == Exit.OK
+
+
+def test_a_delivery_is_proven_offline(running: Running, grant: str, tmp_path: Path) -> None:
+    message = running.run("it.nrm", *referral(grant)).json["id"]
+    running.eventually(
+        "it.nrm", "show", message, until=lambda ended: ended.json["state"] in ("filed", "read")
+    )
+    proof, keys, vkey = (str(tmp_path / name) for name in ("proof", "keys", "vkey"))
+    running.eventually("it.nrm", "log", "proof", message, "--out", proof, until=lambda ended: True)
+    auditor = str(running.home("it.auditor"))
+    assert run("directory", "keys", "--home", auditor, "--out", keys).code == Exit.OK
+    Path(vkey).write_text(run("log", "vkey", "--home", auditor).out)
+    verify = ("log", "verify", proof, "--vkey", vkey, "--keys", keys)
+    proven = run(*verify, "--envelope", message, "--fact", "delivered")
+    assert proven.code == Exit.OK, proven.out
+    assert "al.nrm states: delivered" in proven.out
+    # The same proof says nothing about another message, or another fact.
+    assert run(*verify, "--envelope", grant).code == Exit.VERIFICATION
+    assert run(*verify, "--fact", "read").code == Exit.VERIFICATION
+
+
+def test_only_an_auditor_downloads_the_log(running: Running, tmp_path: Path) -> None:
+    export = ("log", "export", "--json", "--out")
+    refused = run(*export, str(tmp_path / "a"), "--home", str(running.home("it.nrm")))
+    assert refused.code == Exit.FAILED
+    assert json.loads(refused.err)["error"]["code"] == "forbidden"
+    allowed = run(*export, str(tmp_path / "b"), "--home", str(running.home("it.auditor")))
+    assert allowed.code == Exit.OK, allowed.err
+    assert allowed.json["log_size"] > 0
+
+
+def test_doctor_finds_nothing_wrong_and_then_what_is(running: Running) -> None:
+    home = running.home("it.nrm")
+    well = run("doctor", "--home", str(home), "--json")
+    assert well.code == Exit.OK, well.out
+    assert all(check["ok"] for check in well.lines)
+    tokens = list((home / "workers").glob("*.token"))
+    for token in tokens:
+        token.rename(token.with_suffix(".away"))
+    try:
+        ill = run("doctor", "--home", str(home), "--json")
+    finally:
+        for token in tokens:
+            token.with_suffix(".away").rename(token)
+    assert ill.code == Exit.PARTLY
+    assert [check["check"] for check in ill.lines if not check["ok"]] == ["workers"]
+
+
+def test_a_suspended_agreement_stops_what_is_sent_and_both_resume_it(
+    running: Running, grant: str
+) -> None:
+    home = str(running.home("it.nrm"))
+    (listed,) = run("agreement", "list", "--home", home, "--json").lines
+    assert run("agreement", "suspend", listed["id"], "--home", home).code == Exit.OK
+    (listed,) = run("agreement", "list", "--home", home, "--json").lines
+    assert listed["suspended"] is True
+    assert run("agreement", "resume", listed["id"], "--home", home).code == Exit.OK
+    (listed,) = run("agreement", "list", "--home", home, "--json").lines
+    assert listed["suspended"] is False
+
+
+def test_a_withdrawal_needs_no_hub_and_nothing_travels_after_it(
+    running: Running, grant: str
+) -> None:
+    running.hub.kill()
+    try:
+        withdrawn = running.run("it.nrm", "withdraw", grant)
+        assert withdrawn.code == Exit.OK, withdrawn.err
+        after = running.run("it.nrm", *referral(grant))
+        assert after.code == Exit.POLICY
+        assert json.loads(after.err)["error"]["code"] == "consent-withdrawn"
+    finally:
+        running.hub.start()
+        running.hub.wait_ready()
+    running.eventually(
+        "it.nrm",
+        *("consent", "show", grant, "--erasures"),
+        until=lambda ended: any(
+            one["participant"] == "al.nrm" for one in ended.json["attestations"]
+        ),
+    )
+
+
+def test_a_gateway_that_does_not_run_ends_with_6(running: Running) -> None:
+    running.gateways["it.nrm"].end()
+    ended = running.run("it.nrm", "inbox")
+    assert ended.code == Exit.UNREACHABLE
+    assert ended.out == ""
+
+
+def test_everything_can_be_set_up_by_hand(tmp_path: Path) -> None:
+    """Directory, hub and gateway from nothing, as an operator does it."""
+    secret = tmp_path / "passphrase"
+    secret.write_text("a long passphrase for tests\n")
+    secret.chmod(0o600)
+    words = ("--passphrase-file", str(secret))
+    roles = {}
+    for role in ("root-1", "root-2", "targets", "online", "it"):
+        roles[role] = str(tmp_path / f"{role}.json")
+        assert run("directory", "key", roles[role], *words).code == Exit.OK
+    repository = ("--repository", str(tmp_path / "directory"))
+    online = ("--online-key", roles["online"], *words)
+    made = run(
+        *("directory", "init", *repository, "--root-key", roles["root-1"]),
+        *("--root-key", roles["root-2"], "--targets-key", roles["targets"], *online),
+    )
+    assert made.code == Exit.OK, made.err
+    root = str(tmp_path / "directory" / "root.json")
+    country = run(
+        *("directory", "country", *repository, "--cc", "it", "--country-key", roles["it"]),
+        *("--targets-key", roles["targets"], *online),
+    )
+    assert country.code == Exit.OK, country.err
+    hub = run(
+        *("hub", "init", str(tmp_path / "hub"), "--url", "http://127.0.0.1:8080"),
+        *("--name", "A hub", "--country", "CH", "--root", root),
+        *("--directory", str(tmp_path / "directory")),
+    )
+    assert hub.code == Exit.OK, hub.err
+    entry = str(tmp_path / "hub" / "entry.json")
+    published = run(
+        *("directory", "hub", entry, *repository, "--targets-key", roles["targets"], *online)
+    )
+    assert published.code == Exit.OK, published.err
+    home = tmp_path / "it.nrm"
+    gateway = run(
+        *("gateway", "init", str(home), "--participant", "it.nrm", "--root", root),
+        *("--hub", "http://127.0.0.1:8080", "--directory", str(tmp_path / "directory")),
+    )
+    assert gateway.code == Exit.OK, gateway.err
+    mine = str(tmp_path / "entry.json")
+    described = run(
+        *("directory", "entry", str(home / "public.json"), "--name", "NRM", "--kind", "state"),
+        *("--function", "nrm", "--out", mine),
+    )
+    assert described.code == Exit.OK, described.err
+    out = run("directory", "publish", mine, *repository, "--country-key", roles["it"], *online)
+    assert out.code == Exit.OK, out.err
+    shown = run("directory", "show", "--home", str(home), "--json")
+    assert {one["id"] for one in shown.lines} == {"hub.main", "it.nrm"}
+    added = run("gateway", "worker", "add", "ana", "--home", str(home), "--json")
+    assert Path(added.json["token_file"]).is_file()
+    # Another country's key publishes nothing here.
+    wrong = run(
+        "directory", "publish", mine, *repository, "--country-key", roles["root-1"], *online
+    )
+    assert wrong.code == Exit.VERIFICATION
+
+
+def test_keys_are_shown_to_who_has_the_passphrase(tmp_path: Path) -> None:
+    keys = str(tmp_path / "keys.json")
+    words = ("--passphrase-file", "-")
+    made = run("keys", "new", keys, "--compartment", "casework", *words, stdin="long enough 123\n")
+    assert made.code == Exit.OK, made.err
+    shown = run("keys", "show", keys, *words, "--json", stdin="long enough 123\n")
+    assert [line["use"] for line in shown.lines] == ["sign", "seal"]
+    assert '"d"' not in shown.out
+    assert '"priv"' not in shown.out
+    refused = run("keys", "show", keys, *words, stdin="another passphrase\n")
+    assert refused.code == Exit.FAILED
+    assert "custody-locked" in refused.err
+    assert run("keys", "new", str(tmp_path / "b"), *words, stdin="short\n").code == Exit.USAGE
