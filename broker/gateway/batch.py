@@ -53,6 +53,11 @@ class Batcher(Generic[Item, Result]):
                     except Exception as alone:
                         _settle(future, alone)
                 continue
+            except BaseException:
+                # We are being stopped: whether it was stored is not known, so say neither.
+                for _, future in [*taken, *self._waiting]:
+                    future.cancel()
+                raise
             for (_, future), result in zip(taken, results, strict=True):
                 _settle(future, result)
 

@@ -35,6 +35,10 @@ CASE: dict[str, dict[str, Any]] = {
 }
 
 
+LEASE = 0.3
+"""Seconds until a delivery comes again that was taken by somebody who died."""
+
+
 class Line(httpx2.AsyncBaseTransport):
     """The way to the hub; a test can cut it, and see what went over it."""
 
@@ -176,7 +180,9 @@ async def close(side: Side) -> None:
 @contextlib.asynccontextmanager
 async def world(path: Path, *members: str) -> AsyncIterator[World]:
     """A network whose hub runs and whose gateways are open, with agreements between all."""
-    network = await asyncio.to_thread(create_network, path)
+    network = await asyncio.to_thread(
+        create_network, path, hub_extra=("[limits]", f"lease_seconds = {LEASE}")
+    )
     settings = load_hub_settings(network.hub.settings_file)
     app = create_app(settings)
     async with app.router.lifespan_context(app):
