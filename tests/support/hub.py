@@ -187,6 +187,25 @@ class World:
         found.by_kid.update({key.kid: (self._hub_entry, key) for key in self._hub_entry.keys})
         return found
 
+    def agreement(self, one: str, other: str, **changes: object) -> tuple[UUID, bytes]:
+        """An agreement signed by both, not registered yet."""
+        today = self.clock.now().date()
+        content = Agreement(
+            id=uuid4(),
+            title="Invented agreement",
+            parties=(one, other),
+            valid_from=today - timedelta(days=1),
+            valid_until=today + timedelta(days=365),
+            lanes=(Lane.URGENT, Lane.ROUTINE),
+            types=("referral.*",),
+            sections=(SECTION,),
+            purposes=(Purpose.PROTECTION,),
+            transfer=(TransferBasis(sender=one, basis="eu-gdpr:A49-1-d"),),
+            signed_on=self.clock.now(),
+        ).model_copy(update=changes)
+        first = sign_agreement(content, self.parties[one].signer())
+        return content.id, countersign(first, self.parties[other].signer())
+
     # --- a running hub ------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -221,29 +240,10 @@ class Served:
         self, one: str = "it.nrm", other: str = "al.nrm", **changes: object
     ) -> tuple[Client, Client, UUID]:
         """Two participants with an agreement in force."""
-        agreement = self.world_agreement(one, other, **changes)
+        agreement = self.world.agreement(one, other, **changes)
         answer = await self.http.post("/agreements", content=agreement[1])
         assert answer.status_code == 201, answer.text
         return self.client(one), self.client(other), agreement[0]
-
-    def world_agreement(self, one: str, other: str, **changes: object) -> tuple[UUID, bytes]:
-        """An agreement signed by both, not registered yet."""
-        today = self.world.clock.now().date()
-        content = Agreement(
-            id=uuid4(),
-            title="Invented agreement",
-            parties=(one, other),
-            valid_from=today - timedelta(days=1),
-            valid_until=today + timedelta(days=365),
-            lanes=(Lane.URGENT, Lane.ROUTINE),
-            types=("referral.*",),
-            sections=(SECTION,),
-            purposes=(Purpose.PROTECTION,),
-            transfer=(TransferBasis(sender=one, basis="eu-gdpr:A49-1-d"),),
-            signed_on=self.world.clock.now(),
-        ).model_copy(update=changes)
-        first = sign_agreement(content, self.world.parties[one].signer())
-        return content.id, countersign(first, self.world.parties[other].signer())
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ async def test_an_agreement_that_has_ended_carries_nothing(
     it, _, _ = await served.pair()
     grant = await it.grant("al.nrm")
     today = clock.now().date()
-    ended, raw = served.world_agreement(
+    ended, raw = served.world.agreement(
         "it.nrm", "al.nrm", valid_from=today - timedelta(days=9), valid_until=today - timedelta(1)
     )
     assert (await served.http.post("/agreements", content=raw)).status_code == 201

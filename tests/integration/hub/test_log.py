@@ -1,0 +1,212 @@
+"""The log as others see it, health, retention."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select, text
+
+from broker.audit.policy import Policy
+from broker.audit.verify import TrustedKey, verify_proof
+from broker.clock import TurnedClock
+from broker.hub import deadlines, retention
+from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT
+from keys.trust import DirectoryClient
+from schemas.base import unb64u
+from schemas.evidence import Fact
+from tests.support.hub import Served, World
+
+
+async def count(served: Served, table: Any) -> int:
+    async with served.hub.database.read() as connection:
+        return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
+
+
+async def test_a_party_gets_a_proof_of_its_delivery_and_of_its_acceptance(
+    served: Served, world: World
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+    raw = al.evidence("it.nrm", [(Fact.DELIVERED, sealed)])
+    await al.state_evidence(raw)
+    state = (await it.get(f"/envelopes/{sealed.content.id}")).json()
+    delivered = next(fact for fact in state["facts"] if fact["fact"] == "delivered")
+    await served.hub.sequencer.run_once()
+
+    of_acceptance = await it.get("/log/proof", envelope=sealed.content.id)
+    of_delivery = await it.get("/log/proof", evidence=delivered["evidence"])
+
+    assert of_delivery.json()["evidence"] == raw.decode()
+    for answer in (of_acceptance, of_delivery):
+        assert answer.status_code == 200
+        verdict = verify_proof(
+            json.dumps(answer.json()).encode(),
+            Policy.of_logs(world.vkey),
+            trusted_keys={
+                key.kid: TrustedKey(owner.id, key.alg, key.jwk)
+                for owner, key in world.directory().by_kid.values()
+            },
+        )
+        assert verdict.proven, verdict.checks
+
+
+async def test_only_an_auditor_reads_the_entries(served: Served) -> None:
+    it, _, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    await it.send("al.nrm", agreement=agreement, grant=grant)
+    await served.hub.sequencer.run_once()
+    auditor = served.client("it.rapporteur")
+
+    refused = await it.get("/log/entries")
+    answer = (await auditor.get("/log/entries")).json()
+    rest = (await auditor.get("/log/entries", after=answer["next"])).json()
+
+    assert refused.status_code == 403
+    events = [json.loads(unb64u(entry))["event"] for entry in answer["entries"]]
+    assert {"agreement:registered", "grant:registered", "envelope:submitted"} <= set(events)
+    assert (answer["next"], rest["entries"]) == (answer["size"], [])
+
+
+async def test_anyone_may_read_checkpoint_tiles_and_directory(
+    served: Served, world: World, tmp_path: Path
+) -> None:
+    await served.hub.sequencer.run_once()
+    checkpoint = await served.http.get("/log/checkpoint")
+    size = int(checkpoint.text.splitlines()[1])
+    tile = await served.http.get(f"/log/tile/0/000.p/{size}")
+    timestamp = await served.http.get("/directory/metadata/timestamp.json")
+    outside = await served.http.get("/directory/targets/..%2F..%2Fpassphrase")
+
+    assert checkpoint.text.startswith("hub.test/log\n")
+    assert len(tile.content) == 32 * size
+    assert timestamp.status_code == 200
+    assert outside.status_code == 404
+    again = DirectoryClient(world.folder / "repository", tmp_path / "c", world.repository.root)
+    assert "it.nrm" in again.refresh(world.clock.now()).participants
+
+
+async def test_readiness_is_red_while_the_log_is_old_and_green_again_by_itself(
+    served: Served, clock: TurnedClock
+) -> None:
+    sequencer = served.hub.sequencer
+    signers, sequencer._signers = sequencer._signers, ()
+    clock.turn(timedelta(seconds=61))
+
+    red = await served.http.get("/readyz")
+    sequencer._signers = signers
+    for _ in range(100):
+        green = await served.http.get("/readyz")
+        if green.status_code == 200:
+            break
+        await asyncio.sleep(0.05)
+
+    assert (red.status_code, red.json()["codes"]) == (503, ["log-unavailable"])
+    assert green.status_code == 200
+
+
+async def test_readiness_is_red_when_the_hub_cannot_sign(
+    served: Served, clock: TurnedClock
+) -> None:
+    clock.turn(timedelta(days=366))
+
+    answer = await served.http.get("/readyz")
+
+    assert answer.status_code == 503
+    assert "custody-locked" in answer.json()["codes"]
+
+
+async def test_health_answers_head_as_well(served: Served) -> None:
+    for path in ("/livez", "/readyz", "/startupz"):
+        assert (await served.http.head(path)).status_code == 200
+
+
+async def test_retention_forgets_what_is_final_and_only_that(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    done = await it.send("al.nrm", agreement=agreement, grant=grant)
+    open_one = await it.send(
+        "al.nrm",
+        agreement=agreement,
+        grant=grant,
+        expires_at=clock.now() + timedelta(days=60),
+    )
+    await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, done)]))
+
+    clock.turn(timedelta(days=8))
+    await served.hub.sequencer.run_once()
+    while await deadlines.run_once(served.hub):
+        pass
+    forgotten = await retention.run_once(served.hub)
+
+    assert forgotten == 1
+    assert (await it.get(f"/envelopes/{done.content.id}")).status_code == 404
+    assert (await it.get(f"/envelopes/{open_one.content.id}")).json()["state"] == "undelivered"
+    assert open_one.raw.decode() in [item["jws"] for item in await al.mailbox()]
+    assert await count(served, EVIDENCE) > 2
+    used = await it.submit(
+        it.seal(it.draft("al.nrm", agreement=agreement, grant=grant, stream=done.content.stream))
+    )
+    assert used.json()["code"] == "stream-number"
+
+
+async def test_after_everything_is_final_and_old_the_tables_are_as_small_as_before(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    for _ in range(20):
+        await it.send("al.nrm", agreement=agreement, grant=grant)
+    sent = [await it.send("al.nrm", agreement=agreement, grant=grant) for _ in range(5)]
+    await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, one) for one in sent]))
+
+    clock.turn(timedelta(days=100))
+    await served.hub.sequencer.run_once()
+    while await deadlines.run_once(served.hub):
+        pass
+    await retention.run_once(served.hub)
+
+    assert await count(served, ENVELOPE) == 0
+    assert await count(served, FACT) == 0
+
+
+async def test_the_migrations_make_exactly_the_tables_of_the_code(served: Served) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from sqlalchemy import Connection
+
+    from broker.hub.store.tables import METADATA
+
+    def compare(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(
+            connection, opts={"compare_server_default": False, "compare_type": False}
+        )
+        return list(compare_metadata(context, METADATA))
+
+    async with served.hub.database.engine.connect() as connection:
+        differences = await connection.run_sync(compare)
+
+    assert [one for one in differences if "alembic_version" not in str(one)] == []
+
+
+async def test_nothing_of_a_message_but_its_header_is_in_the_database(served: Served) -> None:
+    canary = "Zzyzx-Canary-Person"
+    it, _, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = it.seal(
+        it.draft("al.nrm", agreement=agreement, grant=grant),
+        json.dumps({"name": canary}).encode(),
+    )
+    await it.submit(sealed)
+
+    async with served.hub.database.read() as connection:
+        for name in ("envelope", "evidence", "leaf_pending", "log_entry", "delivery"):
+            rows = (await connection.execute(text(f"SELECT * FROM {name}"))).all()  # noqa: S608
+            assert canary not in repr(rows)
+            assert canary.encode() not in repr(rows).encode()

@@ -1,0 +1,255 @@
+"""The relay on real RabbitMQ: windows, confirms, withdrawal in between, users of participants."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AuthenticationError, ProbableAuthenticationError
+from aiormq.exceptions import ChannelAccessRefused
+
+from broker.amqp import Cluster, Consumer, Delivery, Verdict
+from broker.clock import SystemClock
+from broker.hub.channels import Names
+from broker.hub.settings import AmqpNode, AmqpSettings
+from schemas.envelope import Lane
+from schemas.evidence import Fact
+from tests.support.hub import Client, Served, World
+from tests.support.services import RabbitMQ
+
+NAMES = ("it.nrm", "al.nrm")
+WINDOW = 5
+
+
+def amqp_settings(folder: Path, rabbitmq: RabbitMQ) -> AmqpSettings:
+    parts = urlsplit(rabbitmq.url)
+    (folder / "amqp-password").write_text(str(parts.password))
+    (folder / "amqp-secret").write_bytes(secrets.token_bytes(32))
+    return AmqpSettings(
+        nodes=(AmqpNode(host=str(parts.hostname), port=parts.port or 5672),),
+        vhost=unquote(parts.path[1:]) or "/",
+        user=str(parts.username),
+        password_file=folder / "amqp-password",
+        secret_file=folder / "amqp-secret",
+        management_url=rabbitmq.management_url,
+        window=WINDOW,
+    )
+
+
+@pytest.fixture
+def amqp(tmp_path: Path, rabbitmq: RabbitMQ) -> AmqpSettings:
+    return amqp_settings(tmp_path, rabbitmq)
+
+
+@pytest.fixture
+async def served(tmp_path: Path, database_url: str, amqp: AmqpSettings) -> AsyncIterator[Served]:
+    world = World(tmp_path, SystemClock(), database=database_url, names=NAMES)
+    async with world.serving(amqp=amqp) as served:
+        yield served
+
+
+class Inbox:
+    """Consumes one queue as its participant; keeps what came."""
+
+    def __init__(self, channels: dict[str, object], amqp: AmqpSettings, who: str) -> None:
+        self.got: list[Delivery] = []
+        self.arrived = asyncio.Event()
+        reader = Names.of(amqp).reader(who)
+        assert channels["user"] == reader.name
+        hosts, queues = channels["hosts"], channels["queues"]
+        assert isinstance(hosts, list)
+        assert isinstance(queues, dict)
+        self.consumer = Consumer(
+            Cluster(
+                nodes=tuple(hosts),
+                user=reader.name,
+                password=reader.password,
+                vhost=str(channels["vhost"]),
+            ),
+            queues[Lane.ROUTINE.value],
+            self._handle,
+        )
+
+    async def _handle(self, batch: list[Delivery]) -> list[Verdict]:
+        self.got += batch
+        self.arrived.set()
+        return [Verdict.ACK] * len(batch)
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.got) < count:
+                self.arrived.clear()
+                await self.arrived.wait()
+
+
+async def channels_of(client: Client) -> dict[str, object]:
+    answer = await client.get("/channels")
+    assert answer.status_code == 200, answer.text
+    found = answer.json()["rabbitmq"]
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_an_envelope_reaches_its_queue_byte_for_byte_with_no_header_of_ours(
+    served: Served, amqp: AmqpSettings
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    inbox = Inbox(await channels_of(al), amqp, "al.nrm")
+    async with inbox.consumer:
+        sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+        await inbox.until(1)
+
+    [delivery] = inbox.got
+    assert (delivery.body, delivery.type) == (sealed.raw, "envelope")
+
+
+async def test_queue_and_user_names_say_nothing(served: Served) -> None:
+    al = served.client("al.nrm")
+
+    text = str(await channels_of(al))
+
+    assert "al" not in text.replace("localhost", "").lower().split()
+    assert "nrm" not in text
+    assert "routine" not in text.replace("'routine':", "")
+
+
+async def test_only_a_window_is_in_rabbitmq_and_receipts_let_the_rest_follow(
+    served: Served, amqp: AmqpSettings
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    inbox = Inbox(await channels_of(al), amqp, "al.nrm")
+    sent = [await it.send("al.nrm", agreement=agreement, grant=grant) for _ in range(WINDOW + 4)]
+    async with inbox.consumer:
+        await inbox.until(WINDOW)
+        await asyncio.sleep(0.5)
+        in_the_window = len(inbox.got)
+
+        receipt = al.evidence("it.nrm", [(Fact.DELIVERED, one) for one in sent[:WINDOW]])
+        assert (await al.state_evidence(receipt)).status_code == 202
+        await inbox.until(len(sent))
+
+    assert in_the_window == WINDOW
+    assert [one.body for one in inbox.got] == [one.raw for one in sent]
+
+
+async def test_a_withdrawal_stops_what_is_behind_the_window(
+    served: Served, amqp: AmqpSettings
+) -> None:
+    it, al, agreement = await served.pair()
+    other = await it.grant("al.nrm")
+    grant = await it.grant("al.nrm")
+    inbox = Inbox(await channels_of(al), amqp, "al.nrm")
+    first = [await it.send("al.nrm", agreement=agreement, grant=other) for _ in range(WINDOW)]
+    async with inbox.consumer:
+        await inbox.until(WINDOW)
+        behind = await it.send("al.nrm", agreement=agreement, grant=grant)
+
+        assert (await it.submit(it.withdrawal(grant, "al.nrm"))).status_code == 201
+        await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, one) for one in first]))
+        await inbox.until(WINDOW + 1)
+        await asyncio.sleep(0.5)
+
+    bodies = [one.body for one in inbox.got]
+    assert behind.raw not in bodies
+    facts = [f.fact for one in inbox.got[WINDOW:] for f in al.facts(one.body)]
+    assert facts == [Fact.TOMBSTONE]
+
+
+async def test_without_a_receipt_it_is_published_again_with_the_same_id_and_bytes(
+    tmp_path: Path, database_url: str, amqp: AmqpSettings
+) -> None:
+    world = World(tmp_path, SystemClock(), database=database_url, names=NAMES)
+    impatient = amqp.model_copy(update={"republish_after_seconds": 0.3})
+    async with world.serving(amqp=impatient) as served:
+        it, al, agreement = await served.pair()
+        grant = await it.grant("al.nrm")
+        inbox = Inbox(await channels_of(al), amqp, "al.nrm")
+        async with inbox.consumer:
+            sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+            await inbox.until(2)
+            await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, sealed)]))
+            await asyncio.sleep(0.5)
+            settled = len(inbox.got)
+            await asyncio.sleep(1.5)
+
+    assert {(one.message_id, one.body) for one in inbox.got} == {
+        (inbox.got[0].message_id, sealed.raw)
+    }
+    assert len(inbox.got) <= settled + 1
+
+
+async def test_a_participant_can_read_its_own_queues_and_do_nothing_else(
+    served: Served, amqp: AmqpSettings
+) -> None:
+    own = await channels_of(served.client("it.nrm"))
+    foreign = await channels_of(served.client("al.nrm"))
+    connection = await _as_reader(amqp, "it.nrm", own)
+    async with connection:
+        mine = own["queues"]
+        others = foreign["queues"]
+        assert isinstance(mine, dict)
+        assert isinstance(others, dict)
+        readable = await (await connection.channel()).get_queue(mine["routine"], ensure=False)
+        assert await readable.get(fail=False) is None
+
+        closed = await (await connection.channel()).get_queue(others["routine"], ensure=False)
+        with pytest.raises(ChannelAccessRefused):
+            await closed.get(fail=False)
+        with pytest.raises(ChannelAccessRefused):
+            await (await connection.channel()).declare_queue("q.mine", durable=True)
+
+
+async def _as_reader(
+    amqp: AmqpSettings, who: str, channels: dict[str, object]
+) -> AbstractConnection:
+    reader = Names.of(amqp).reader(who)
+    node = amqp.nodes[0]
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await aio_pika.connect(
+                    host=node.host,
+                    port=node.port,
+                    login=reader.name,
+                    password=reader.password,
+                    virtualhost=str(channels["vhost"]),
+                )
+            except (ProbableAuthenticationError, AuthenticationError):
+                await asyncio.sleep(0.2)  # the hub is still creating the users
+
+
+async def test_while_rabbitmq_is_down_nothing_is_lost_and_readiness_tells_the_truth(
+    served: Served, amqp: AmqpSettings, rabbitmq: RabbitMQ
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    inbox = Inbox(await channels_of(al), amqp, "al.nrm")
+    async with inbox.consumer:
+        await asyncio.to_thread(rabbitmq.kill9)
+        sent = [await it.send("al.nrm", agreement=agreement, grant=grant) for _ in range(3)]
+        red = await _readiness(served, 503)
+        await asyncio.to_thread(rabbitmq.start)
+        await inbox.until(3)
+        green = await _readiness(served, 200)
+
+    assert {one.body for one in inbox.got} == {one.raw for one in sent}
+    assert red == ["queue-unavailable"]
+    assert green == []
+
+
+async def _readiness(served: Served, status: int) -> list[str]:
+    async with asyncio.timeout(60):
+        while True:
+            answer = await served.http.get("/readyz")
+            if answer.status_code == status:
+                codes: list[str] = answer.json()["codes"]
+                return codes
+            await asyncio.sleep(0.1)
