@@ -36,6 +36,7 @@ from broker.gateway.store.tables import (
     inbox_section,
     outbox,
     seen,
+    withdrawal,
 )
 from broker.gateway.unpack import Unpacked
 from broker.gateway.vault import NewItem
@@ -44,7 +45,7 @@ from keys.binding import blind_scope
 from schemas.audit import Event
 from schemas.base import b64u
 from schemas.bodies.consent import Record, Update, Withdraw, WithdrawAck
-from schemas.envelope import MAX_SKEW_SECONDS, NEVER_HELD_BACK, VerifiedEnvelope
+from schemas.envelope import MAX_SKEW_SECONDS, NEVER_HELD_BACK, Kind, VerifiedEnvelope
 from schemas.errors import (
     BadSignature,
     BrokerError,
@@ -432,14 +433,19 @@ class Intake:
     ) -> None:
         """Somebody answered our withdrawal: who has erased what, there and further on."""
         content = opened.envelope.content
-        asked = (
-            await connection.execute(
-                select(outbox.c.grant, outbox.c.recipient).where(
-                    outbox.c.id == content.in_reply_to, outbox.c.kind == "withdrawal"
-                )
+        grant_id = await connection.scalar(
+            select(outbox.c.grant).where(
+                outbox.c.id == content.in_reply_to,
+                outbox.c.kind == Kind.WITHDRAWAL.value,
+                outbox.c.recipient == content.from_,
             )
-        ).first()
-        if asked is None or asked.grant is None or asked.recipient != content.from_:
+        ) or await connection.scalar(
+            # Or of a withdrawal that the other side ordered itself, and now reports on.
+            select(withdrawal.c.grant).where(
+                withdrawal.c.message == content.in_reply_to, withdrawal.c.by == content.from_
+            )
+        )
+        if grant_id is None:
             return
         for by, stores in (
             (content.from_, body.stores),
@@ -448,7 +454,7 @@ class Intake:
             await attested(
                 self._core,
                 connection,
-                asked.grant,
+                grant_id,
                 by,
                 stores,
                 at=content.issued_at,

@@ -1,0 +1,232 @@
+"""Withdrawal wins: before sending, under way, after filing, further on, and with the hub away."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from broker.gateway.opening import open_message
+from broker.gateway.store import grants as grant_store
+from broker.gateway.store.tables import (
+    erasure,
+    inbox,
+    inbox_section,
+    outbox,
+    receipt,
+    withdrawal,
+)
+from broker.gateway.store.tables import vault as vault_tables
+from schemas.consent import Purpose, ScopeGrant
+from schemas.errors import CaseSystemUnavailable, ConsentScope, ConsentWithdrawn
+from tests.support.gateways import CASE, Side, World, world
+
+TWO_SECTIONS = {**CASE, "demographics_language": {"interpreter_needed": True}}
+
+
+@pytest.fixture
+async def three(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path / "network", "it.nrm", "al.nrm", "al.shelter") as made:
+        yield made
+
+
+async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
+    async with side.gateway.core.database.read() as connection:
+        return list((await connection.execute(select(wanted).where(*where))).scalars())
+
+
+def files(made: World, participant: str) -> list[Path]:
+    return sorted((made.network.participants[participant].home / "htcds" / "in").glob("*.csv"))
+
+
+async def test_what_is_queued_stops_at_once_with_the_hub_away(three: World) -> None:
+    italy = three["it.nrm"]
+    grant = await italy.consent("al.nrm")
+    message = (await italy.refer("al.nrm", grant)).id
+    italy.line.cut = True
+    await italy.parts.withdrawals.order(grant)
+
+    assert await column(italy, outbox.c.state, outbox.c.id == message) == ["stopped"]
+    with pytest.raises(ConsentWithdrawn):
+        await italy.refer("al.nrm", grant)
+    italy.line.cut = False
+    await three.settle()
+    assert await column(three["al.nrm"], inbox.c.type) != ["referral.request"]
+    assert files(three, "al.nrm") == []
+
+
+async def test_after_filing_vault_and_case_system_are_erased_and_attested(three: World) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm")
+    message = (await italy.refer("al.nrm", grant)).id
+    await three.settle()
+    assert len(files(three, "al.nrm")) == 1
+
+    await italy.parts.withdrawals.order(grant)
+    await three.settle()
+
+    assert files(three, "al.nrm") == []
+    under = vault_tables.item.c.grant_id == str(grant)
+    assert await column(albania, vault_tables.item.c.ref, under) == []
+    with pytest.raises(ConsentWithdrawn):
+        await open_message(albania.parts, message)
+    attested = await column(italy, erasure.c.store, erasure.c.by == "al.nrm")
+    assert {"vault", "case-system", "backups"} <= set(attested)
+    unknown = await column(
+        italy, erasure.c.store, erasure.c.by == "al.nrm", erasure.c.outcome == "unknown"
+    )
+    assert unknown == ["backups"]
+
+
+async def test_the_copy_that_was_passed_on_is_erased_too_and_the_first_sender_is_told(
+    three: World,
+) -> None:
+    italy, albania, shelter = (three[name] for name in ("it.nrm", "al.nrm", "al.shelter"))
+    grant = await italy.consent("al.nrm")
+    received = await italy.refer("al.nrm", grant)
+    await three.settle()
+    onward = await albania.consent("al.shelter", derived_from=grant)
+    await albania.refer("al.shelter", onward, derived_from=received.business_id)
+    await three.settle()
+    assert len(files(three, "al.shelter")) == 1
+
+    await italy.parts.withdrawals.order(grant)
+    await three.settle(5)
+
+    assert files(three, "al.shelter") == []
+    assert await column(shelter, inbox.c.state, inbox.c.type == "referral.request") == ["erased"]
+    told = await column(
+        italy, erasure.c.store, erasure.c.by == "al.shelter", erasure.c.outcome == "erased"
+    )
+    assert {"vault", "case-system"} <= set(told)
+
+
+async def test_passing_on_more_than_was_received_is_refused(three: World) -> None:
+    grant = await three["it.nrm"].consent("al.nrm")
+    await three["it.nrm"].refer("al.nrm", grant)
+    await three.settle()
+
+    with pytest.raises(ConsentScope):
+        await three["al.nrm"].consent(
+            "al.shelter", sections=("case_admin", "health_general"), derived_from=grant
+        )
+
+
+async def test_narrowing_destroys_exactly_the_section_that_was_taken_back(three: World) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm", sections=tuple(TWO_SECTIONS))
+    message = (await italy.refer("al.nrm", grant, sections=TWO_SECTIONS)).id
+    await three.settle()
+
+    taken = ScopeGrant(purpose=Purpose.PROTECTION, section="demographics_language")
+    await italy.parts.withdrawals.order(grant, [taken])
+    await three.settle()
+
+    opened = await open_message(albania.parts, message)
+    assert set(opened["sections"]) == {"case_admin"}
+    kept = await column(
+        albania,
+        inbox_section.c.section,
+        inbox_section.c.message == message,
+        inbox_section.c.content.is_not(None),
+    )
+    assert kept == ["case_admin"]
+    filed = albania.gateway.core.adapter.read(files(three, "al.nrm")[0].name)
+    assert filed is not None
+    assert "demographics_language" not in filed.sections
+    with pytest.raises(ConsentScope):
+        await italy.refer("al.nrm", grant, sections=TWO_SECTIONS)
+    await italy.refer("al.nrm", grant)
+
+
+async def test_the_recipient_may_withdraw_at_the_persons_word_too(three: World) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm")
+    await italy.refer("al.nrm", grant)
+    await three.settle()
+
+    await albania.parts.withdrawals.order(grant)
+    await three.settle()
+
+    assert files(three, "al.nrm") == []
+    async with italy.gateway.core.database.read() as connection:
+        assert (await grant_store.require_grant(connection, grant)).withdrawn
+    assert {"vault", "case-system"} <= set(
+        await column(italy, erasure.c.store, erasure.c.by == "al.nrm")
+    )
+
+
+async def test_nothing_is_attested_before_it_is_erased(three: World) -> None:
+    """The case system is down: the stop is in force, and no word of erasure exists."""
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm")
+    message = (await italy.refer("al.nrm", grant)).id
+    await three.settle()
+    adapter: Any = albania.gateway.core.adapter
+    erase = adapter.erase
+
+    def down(_reference: str) -> None:
+        raise CaseSystemUnavailable
+
+    adapter.erase = down
+    await italy.parts.withdrawals.order(grant)
+    await three.settle()
+
+    assert await column(albania, withdrawal.c.state) == ["stopped"]
+    assert await column(albania, receipt.c.fact, receipt.c.fact == "erased") == []
+    assert await column(italy, erasure.c.store, erasure.c.by == "al.nrm") == []
+    with pytest.raises(ConsentWithdrawn):
+        await open_message(albania.parts, message)
+    adapter.erase = erase
+    async with albania.gateway.core.database.begin() as connection:
+        await connection.execute(
+            withdrawal.update().values(next_attempt_at=albania.gateway.core.now())
+        )
+    await three.settle()
+    assert await column(albania, withdrawal.c.state) == ["erased"]
+    assert "case-system" in await column(italy, erasure.c.store, erasure.c.by == "al.nrm")
+
+
+async def test_dying_between_erasing_and_attesting_attests_after_the_restart(three: World) -> None:
+    class Killed(BaseException):
+        pass
+
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm")
+    await italy.refer("al.nrm", grant)
+    await three.settle()
+    await italy.parts.withdrawals.order(grant)
+    await italy.push()
+
+    async def dies(*_args: Any) -> None:
+        raise Killed
+
+    albania.parts.withdrawals._finish = dies
+    with contextlib.suppress(Killed):
+        await albania.pull()
+    assert files(three, "al.nrm") == []
+    assert await column(albania, withdrawal.c.state) == ["stopped"]
+    await three.open("al.nrm")
+    await three.settle()
+
+    assert "vault" in await column(italy, erasure.c.store, erasure.c.by == "al.nrm")
+
+
+async def test_a_withdrawal_that_overtakes_its_referral_keeps_it_out(three: World) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm")
+    message = (await italy.refer("al.nrm", grant)).id
+    await italy.push()
+    raw = (await column(italy, outbox.c.envelope, outbox.c.id == message))[0]
+    await italy.parts.withdrawals.order(grant)
+    await italy.push()
+    await albania.parts.receiver.follow_withdrawals()
+
+    await albania.parts.receiver.envelopes([raw], "test")
+
+    assert await column(albania, inbox.c.id, inbox.c.id == message) == []
+    assert files(three, "al.nrm") == []
