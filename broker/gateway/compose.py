@@ -25,10 +25,11 @@ from broker.gateway.store import grants as grant_store
 from broker.gateway.store.grants import GrantState
 from broker.rules.content import bases_for
 from keys.binding import blind_scope, uuid7
+from schemas.base import instant_text
 from schemas.bodies.common import Body, Urgency
 from schemas.catalogue import answered_by, check_message, message_type
 from schemas.directory import Compartment, Participant
-from schemas.envelope import AttachmentRef, ConsentTag, Lane
+from schemas.envelope import BUCKETS, WIRE_VERSION, AttachmentRef, ConsentTag, Lane
 from schemas.errors import (
     ConsentMissing,
     ConsentRecipient,
@@ -439,25 +440,37 @@ def _tag(grant: GrantState | None, scopes: tuple[ScopeEntry, ...]) -> ConsentTag
     )
 
 
-def preview(composed: Composed) -> dict[str, Any]:
-    """What would travel in the clear, and what would be sealed, for a worker's eyes."""
-    tag = composed.consent
+def preview(core: Core, composed: Composed) -> dict[str, Any]:
+    """What would travel in the clear, and what would be sealed, for a worker's eyes.
+
+    Of the sealed parts everybody sees how many there are and the bucket that each is padded to.
+    """
+    tag, suite = composed.consent, core.settings.suite
     return {
         "clear": {
+            "suite": suite,
+            "version": WIRE_VERSION,
             "id": str(composed.id),
+            "replaces": None,
+            "from": core.participant,
             "to": composed.recipient.id,
             "lane": composed.lane.value,
             "kind": composed.row.kind.value,
             "thread": str(composed.thread),
             "in_reply_to": None if composed.in_reply_to is None else str(composed.in_reply_to),
-            "issued_at": composed.issued_at.isoformat(),
-            "expires_at": composed.expires_at.isoformat(),
-            "answer_by": None if composed.answer_by is None else composed.answer_by.isoformat(),
+            "issued_at": instant_text(composed.issued_at),
+            "expires_at": instant_text(composed.expires_at),
+            "answer_by": None if composed.answer_by is None else instant_text(composed.answer_by),
             "pauses_clock": composed.row.pauses_clock,
             "agreement": None if composed.agreement is None else str(composed.agreement),
             "consent": None
             if tag is None
             else {"grant": str(tag.grant), "scopes": list(tag.scopes), "until": str(tag.until)},
+            "stream": {"incarnation": core.incarnation, "number": "taken when it is sent"},
+            "parts": [
+                {"to_key": key.kid, "padded_to": _bucket(len(composed.parts.get(name, b"{}")))}
+                for name, key in composed.recipient.sealing_keys(core.now(), suite).items()
+            ],
             "attachments": [ref.to_dict() for ref in composed.attachments],
         },
         "sealed": {
@@ -465,6 +478,11 @@ def preview(composed: Composed) -> dict[str, Any]:
             for compartment, part in composed.parts.items()
         },
     }
+
+
+def _bucket(size: int) -> int | None:
+    """The size that content is padded to; None if it is too large to travel."""
+    return next((bucket for bucket in BUCKETS if size <= bucket), None)
 
 
 def _without_key(part: dict[str, Any]) -> dict[str, Any]:

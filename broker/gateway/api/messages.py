@@ -84,7 +84,7 @@ def router(parts: Parts) -> APIRouter:
             async with core.database.read() as connection:
                 composed = await compose(core, parts.agreements, connection, draft)
             if draft.dry_run:
-                return preview(composed)
+                return preview(core, composed)
             return stored_view(await parts.sender.send(composed))
         except Refused:
             if not draft.dry_run:
