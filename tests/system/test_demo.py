@@ -70,10 +70,23 @@ def check(counts: dict[str, int]) -> None:
     assert counts["proofs_verified"] >= 1
 
 
-def assert_nothing_runs_in(folder: Path) -> None:
+def running_in(folder: Path) -> list[str]:
+    """Commands of processes that were started on this folder, with the spaces lost."""
+    found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            assert str(folder).encode() not in entry.read_bytes()
+            command = entry.read_bytes().decode(errors="replace")
+            if str(folder) in command:
+                found.append(command)
+    return found
+
+
+def cli(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "broker.cli", *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_counts_are_those_that_the_issue_names() -> None:
@@ -85,10 +98,27 @@ def test_the_story_comes_true(tmp_path: Path) -> None:
     check(counts)
     assert "killed" in told
     assert seconds < 60
-    assert_nothing_runs_in(tmp_path)
+    assert running_in(tmp_path) == []
+
+
+def test_kept_running_it_can_be_looked_at_and_ended(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    counts, told, _ = run_demo(folder, "--keep")
+    check(counts)
+    try:
+        assert str(folder) in told
+        home = ("--home", str(folder / "al.nrm"), "--worker", "first")
+        arrived = cli("inbox", *home, "--json")
+        assert len(arrived.splitlines()) >= counts["filed"] - counts["onward"]
+        assert len(running_in(tmp_path)) == 4
+    finally:
+        ended = json.loads(cli("demo", "--stop", str(folder), "--json"))
+    assert ended == {"al.nrm": True, "al.shelter": True, "it.nrm": True, "hub": True}
+    assert running_in(tmp_path) == []
 
 
 @pytest.mark.timeout(300)
 def test_the_story_comes_true_over_postgresql_and_rabbitmq(tmp_path: Path) -> None:
     counts, _, _ = run_demo(tmp_path / "demo", "--rabbitmq")
     check(counts)
+    assert running_in(tmp_path) == []

@@ -2,7 +2,7 @@
 
 Three sources: the outboxes and inboxes of the gateways, their quarantines, and the files in the
 folders of their case systems. A message is lost if its sender put it out and neither its
-recipient has it nor a signed reason says why not. A thing is duplicated if a recipient has it
+recipient has it nor a signed reason says why not, or if it came and never reached the case system. A thing is duplicated if a recipient has it
 more than once, as a message or as a file.
 """
 
@@ -24,6 +24,8 @@ ENDED_WITHOUT_DELIVERY = frozenset({"refused", "stopped", "expired"})
 ACCEPTED = frozenset(
     {"submitted", "relayed", "delivered", "filed", "read", "stopped", "undelivered", "expired"}
 )
+NOT_YET_FILED = frozenset({"delivered", "filing"})
+"""States of an inbox in which the case system still has to get it; `kept` needs no filing."""
 DELIVERED = frozenset({"delivered", "filed", "read", "failed"})
 
 
@@ -107,6 +109,8 @@ def _follow(message: Mapping[str, Any], recipient: Party, found: Recount) -> Non
             found.lost.append(message["id"])
         return
     found.delivered += state in DELIVERED
+    if arrived.get("state") in NOT_YET_FILED:
+        found.lost.append(message["id"])
     # The recipient's word that it was filed is worth what its folder shows.
     if arrived.get("filed_at") is not None:
         found.filed += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,8 @@ class Services:
 
 
 def run_demo(output: Output, *, folder: Path | None, keep: bool, rabbitmq: bool) -> int:
-    """Tell the story; give the exit code."""
+    """Tell the story; give the exit code. However it ends, what was started is ended."""
+    signal.signal(signal.SIGTERM, _end_in_order)
     with contextlib.ExitStack() as stack:
         if folder is None:
             made = tempfile.mkdtemp(prefix="referral-demo-")
@@ -205,6 +207,10 @@ def stop_demo(folder: Path) -> dict[str, bool]:
         ended[name] = end_by_id(pids[name], expected=("broker.cli", "services.py"))
     (folder / PIDS).unlink()
     return ended
+
+
+def _end_in_order(_number: int, _frame: object) -> None:
+    raise SystemExit(Exit.FAILED)
 
 
 def _remove(folder: Path) -> None:

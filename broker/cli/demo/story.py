@@ -14,7 +14,7 @@ from typing import Any
 
 from broker.cli.demo import audit, tamper
 from broker.cli.demo.processes import until
-from broker.cli.demo.recount import read_party, recount
+from broker.cli.demo.recount import NOT_YET_FILED, read_party, recount
 from broker.cli.demo.world import (
     ALBANIA,
     ITALY,
@@ -185,6 +185,7 @@ def read(world: World) -> None:
         content = world.albania.post(f"/v1/messages/{referral.message}/open")
         expect(content["sections"].keys() == referral.case.sections.keys(), "every section there")
         await_state(world.italy, referral.message, {"read"}, "the receipt that it was read")
+    world.tell("five opened; Italy has the receipts, and was told no more than that")
 
 
 def answer(world: World) -> None:
@@ -212,6 +213,7 @@ def answer(world: World) -> None:
         await_arrival(api, sent["id"], what)
     for role, state in (("accepted", "accepted"), ("declined", "declined"), ("asked", "received")):
         _await_thread(world.italy, world.referrals[role].thread, state)
+    world.tell("accepted one, declined one (no_capacity), and an open question was answered")
     world.counts.accepted = _types(world.italy, "referral.accept")
     world.counts.declined = _types(world.italy, "referral.decline")
     world.counts.questions = _types(world.italy, "referral.clarify.request")
@@ -246,6 +248,7 @@ def pass_on(world: World) -> None:
         refer(world.albania, onward, to=SHELTER, derived_from=received.business_id)
         await_state(world.albania, onward.message, {"filed", "read"}, "the shelter to file it")
         world.onward[role] = onward
+    world.tell("three sections each, under new grants that hang on Italy's")
     rows = messages(world.shelter, "inbox")
     world.counts.onward = sum(
         row["type"] == "referral.request" and row["derived_from"] is not None for row in rows
@@ -399,11 +402,14 @@ def count(world: World) -> None:
     """Count again from outboxes, inboxes and folders; the hub is not asked."""
 
     def settled() -> bool:
-        waiting = {"queued", "sending", "submitted", "relayed"}
+        under_way = {"queued", "sending", "submitted", "relayed"}
         return not any(
-            row["state"] in waiting and row["id"] != world.altered
+            any(
+                row["state"] in under_way and row["id"] != world.altered
+                for row in messages(api, "outbox")
+            )
+            or any(row["state"] in NOT_YET_FILED for row in messages(api, "inbox"))
             for api in world.workers.values()
-            for row in messages(api, "outbox")
         )
 
     until("every message to have an end", settled, seconds=WAIT_SECONDS)

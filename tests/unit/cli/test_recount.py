@@ -69,6 +69,16 @@ def test_a_receipt_for_a_file_that_is_not_there_is_a_loss() -> None:
     assert recount(books([sent(1)], [got(1)], files={})).lost == ["m1"]
 
 
+def test_a_message_that_came_and_was_never_filed_is_lost() -> None:
+    waiting = got(1, filed_at=None, state="filing")
+    assert recount(books([sent(1, "delivered")], [waiting], files={})).lost == ["m1"]
+
+
+def test_a_message_that_needs_no_filing_is_not_lost() -> None:
+    kept = got(1, filed_at=None, state="kept")
+    assert recount(books([sent(1, "delivered")], [kept], files={})).lost == []
+
+
 def test_an_erased_file_is_not_a_loss() -> None:
     assert recount(books([sent(1)], [got(1, erased_at="then")], files={})).lost == []
 
