@@ -141,7 +141,7 @@ async def _supervised(name: str, loop: Loop) -> None:
 
 
 def run(settings: HubSettings, role: Role = "all") -> None:
-    """Serve until SIGTERM or SIGINT. Returns when everything under way is finished."""
+    """Serve until SIGTERM or SIGINT; what is under way is finished before the process ends."""
     configure_logging("hub")
     app = create_app(settings, role=role)
     hub: Hub = app.state.hub

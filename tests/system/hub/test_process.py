@@ -1,0 +1,142 @@
+"""A hub as a real process on uvicorn, killed with -9 while it accepts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from broker.clock import SystemClock
+from schemas.evidence import Fact
+from tests.support import hub as support
+from tests.support.hub import Client, World
+
+NAMES = ("it.nrm", "al.nrm")
+SETTINGS = """
+hub = "hub.main"
+database = "{database}"
+port = {port}
+custody = "file:hub.json"
+passphrase_file = "passphrase"
+directory = "repository"
+directory_root = "root.json"
+state = "state"
+
+[limits]
+lease_seconds = 1.0
+
+[log]
+origin = "hub.test/log"
+"""
+START = "from broker.hub.app import run; from broker.hub.settings import load_settings; " + (
+    "import sys, pathlib; run(load_settings(pathlib.Path(sys.argv[1])))"
+)
+
+
+class Process:
+    """One hub process; started and killed by its own id."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.settings = folder / f"hub-{self.port}.toml"
+        self.settings.write_text(SETTINGS.format(database=database, port=self.port))
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", START, str(self.settings), stderr=asyncio.subprocess.DEVNULL
+        )
+        async with httpx2.AsyncClient() as http, asyncio.timeout(30):
+            while True:
+                try:
+                    if (await http.get(self.url + "/readyz")).status_code == 200:
+                        return
+                except httpx2.TransportError:
+                    pass
+                await asyncio.sleep(0.05)
+
+    async def end(self, how: signal.Signals = signal.SIGKILL) -> int:
+        assert self._process is not None
+        os.kill(self._process.pid, how)
+        async with asyncio.timeout(20):
+            return await self._process.wait()
+
+
+@pytest.fixture
+def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str) -> Process:
+    process = Process(tmp_path, database_url)
+    monkeypatch.setattr(support, "BASE", process.url)
+    return process
+
+
+async def test_killed_while_accepting_nothing_that_was_answered_is_lost_or_doubled(
+    base: Process, tmp_path: Path, database_url: str
+) -> None:
+    world = World(tmp_path, SystemClock(), database=database_url, names=NAMES)
+    await base.start()
+    async with httpx2.AsyncClient(base_url=base.url, timeout=10) as http:
+        it, al = (
+            Client(world.parties["it.nrm"], world, http),
+            Client(world.parties["al.nrm"], world, http),
+        )
+        agreement, raw = world.agreement("it.nrm", "al.nrm")
+        assert (await http.post("/agreements", content=raw)).status_code == 201
+        grant = await it.grant("al.nrm")
+        sent = [it.seal(it.draft("al.nrm", agreement=agreement, grant=grant)) for _ in range(200)]
+        answered: dict[int, bytes] = {}
+
+        async def submit(number: int) -> None:
+            try:
+                answer = await it.submit(sent[number])
+            except httpx2.TransportError:
+                return
+            if answer.is_success:
+                answered[number] = answer.content
+
+        submitting = asyncio.gather(*(submit(number) for number in range(len(sent))))
+        await asyncio.sleep(0.25)
+        await base.end()
+        await submitting
+        before = dict(answered)
+
+        await base.start()
+        for number in range(len(sent)):
+            await submit(number)
+        received: list[str] = []
+        while items := await al.mailbox(limit=100):
+            received += [item["jws"] for item in items]
+            await al.acknowledge(items)
+        receipts = al.evidence("it.nrm", [(Fact.DELIVERED, one) for one in sent])
+        status = (await al.state_evidence(receipts)).status_code
+
+        assert len(answered) == len(sent)
+        assert {number: answered[number] for number in before} == before
+        assert sorted(received) == sorted(one.raw.decode() for one in sent)
+        assert status == 202
+    # In order: uvicorn finishes what is under way and then ends by the same signal.
+    assert await base.end(signal.SIGTERM) == -signal.SIGTERM
+
+
+async def test_a_second_process_on_one_sqlite_file_does_not_start(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    World(tmp_path, SystemClock(), database=sqlite_url, names=NAMES)
+    first, second = Process(tmp_path, sqlite_url), Process(tmp_path, sqlite_url)
+    await first.start()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", START, str(second.settings), stderr=asyncio.subprocess.DEVNULL
+        )
+        async with asyncio.timeout(20):
+            assert await process.wait() != 0
+    finally:
+        await first.end()
