@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from broker.cli.demo.tamper import altered
+from broker.cli.hub_home import AmqpPlace, amqp_definitions
 from broker.cli.network import HUB, MEMBERS, Network, create_network
 from broker.clock import SystemClock
 from keys.binding import uuid7
@@ -63,6 +66,22 @@ def test_the_usual_agreement_is_signed_by_both(
     raw = network.signed_agreement("it.nrm", "al.nrm")
     verified = verify_agreement(raw, directory, now=SystemClock().now())
     assert verified.content.parties == ("it.nrm", "al.nrm")
+
+
+def test_queue_access_is_handed_out_in_files_and_definitions_hold_no_password(
+    tmp_path: Path,
+) -> None:
+    amqp = AmqpPlace(host="127.0.0.1", port=1, user="hub", password="a-secret-of-the-hub")
+    network = create_network(tmp_path / "network", amqp=amqp)
+    document, written = amqp_definitions(network.hub.settings_file, tmp_path / "access")
+    assert written == len(MEMBERS)
+    text = json.dumps(document)
+    for member in MEMBERS:
+        handed = (tmp_path / "access" / f"{member.id}.password").read_text()
+        assert handed == (network.participants[member.id].home / "amqp-password").read_text()
+        assert handed not in text
+        assert member.id not in text
+    assert "a-secret-of-the-hub" not in text
 
 
 def test_a_second_network_does_not_overwrite_the_first(network: Network) -> None:

@@ -158,7 +158,7 @@ def test_a_referral_goes_there_and_its_answer_comes_back(
     sent = running.run("it.nrm", *referral(grant))
     assert sent.code == Exit.OK, sent.err
     message = sent.json["id"]
-    arrived = running.eventually("al.nrm", "show", message, until=lambda ended: True)
+    arrived = running.eventually("al.nrm", "show", message, until=lambda _: True)
     assert arrived.json["type"] == "referral.request"
     opened = running.run("al.nrm", "show", message, "--open")
     assert opened.json["sections"]["identity_core"]["first_name"] == "Invented-Arta"
@@ -169,15 +169,73 @@ def test_a_referral_goes_there_and_its_answer_comes_back(
     reply = tmp_path / "answer.txt"
     reply.write_text("Albanian.")
     question_id = asked.json["id"]
-    running.eventually("it.nrm", "show", question_id, until=lambda ended: True)
+    running.eventually("it.nrm", "show", question_id, until=lambda _: True)
     told = running.run("it.nrm", "answer", "reply", question_id, "--answer", str(reply))
     assert told.code == Exit.OK, told.err
-    running.eventually("al.nrm", "show", told.json["id"], until=lambda ended: True)
+    running.eventually("al.nrm", "show", told.json["id"], until=lambda _: True)
     assert running.run("al.nrm", "answer", "accept", message).code == Exit.OK
     thread = sent.json["thread"]
     running.eventually(
         "it.nrm", "show", thread, "--thread", until=lambda ended: ended.json["state"] == "accepted"
     )
+
+
+def test_a_case_is_handed_over_by_commands_and_both_sign(running: Running, tmp_path: Path) -> None:
+    given = running.run(
+        "it.nrm",
+        *("consent", "record", "--to", "al.nrm", "--case", CASE, "--principal", "p-1"),
+        *("--scope", "case_transfer:case_admin,identity_core", "--until", "2030-01-01"),
+        *("--language", "sqi", "--notice", "n-1"),
+    )
+    sections = tmp_path / "sections.json"
+    sections.write_text('{"case_admin": {"status": "Active"}}')
+    consented = ("--grant", given.json["grant"], "--sections", str(sections))
+
+    def say(speaker: str, listener: str, *words: str) -> dict[str, Any]:
+        ended = running.run(speaker, "transfer", *words)
+        assert ended.code == Exit.OK, ended.err
+        running.eventually(listener, "show", ended.json["id"], until=lambda _: True)
+        return ended.json
+
+    def owner(participant: str) -> str:
+        return str(running.run(participant, "show", thread, "--thread").json["owner"])
+
+    it, al = "it.nrm", "al.nrm"
+    offer = say(*(it, al, "offer", "--to", al, "--case", CASE, "--date", "2026-12-01", *consented))
+    thread = offer["thread"]
+    accepted = say(al, it, "accept", offer["id"])
+    file = say(it, al, "casefile", accepted["id"], *consented)
+    complete = say(al, it, "ack", file["id"])
+    signed = say(it, al, "complete", complete["id"], "--met-on", "2026-11-20")
+    assert owner(it) == it
+    countersign = ("--met-on", "2026-11-20", "--countersign")
+    say(al, it, "complete", signed["id"], *countersign)
+    assert owner(it) == owner(al) == al
+    too_late = running.run(it, "transfer", "revoke", offer["id"], "--reason", "person_asked")
+    assert too_late.code == Exit.FAILED
+    assert json.loads(too_late.err)["error"]["code"] == "not-permitted"
+
+
+def test_a_referral_is_declined_with_a_reason(running: Running, grant: str) -> None:
+    sent = running.run("it.nrm", *referral(grant)).json
+    running.eventually("al.nrm", "show", sent["id"], until=lambda _: True)
+    without = running.run("al.nrm", "answer", "decline", sent["id"], "--reason", "nonsense")
+    assert without.code == Exit.FAILED
+    assert json.loads(without.err)["error"]["code"] == "schema"
+    declined = running.run("al.nrm", "answer", "decline", sent["id"], "--reason", "language")
+    assert declined.code == Exit.OK, declined.err
+    running.eventually(
+        *("it.nrm", "show", sent["thread"], "--thread"),
+        until=lambda ended: ended.json["state"] == "declined",
+    )
+
+
+def test_the_newest_checkpoint_is_there_for_everybody(running: Running) -> None:
+    ended = run("log", "checkpoint", "--hub", running.network.url, "--json")
+    assert ended.code == Exit.OK, ended.err
+    assert ended.json["note"].startswith(f"{ended.json['origin']}\n{ended.json['size']}\n")
+    away = run("log", "checkpoint", "--hub", "http://127.0.0.1:9", "--json")
+    assert away.code == Exit.UNREACHABLE
 
 
 def test_a_section_outside_consent_ends_with_5_and_its_code(running: Running, grant: str) -> None:
@@ -225,7 +283,7 @@ def test_an_exception_needs_two_workers(running: Running, tmp_path: Path) -> Non
     other = running.run("it.nrm", "safety", "approve", exception, worker="second")
     assert other.code == Exit.OK, other.err
     alert = other.json["id"]
-    running.eventually("al.nrm", "show", alert, until=lambda ended: True)
+    running.eventually("al.nrm", "show", alert, until=lambda _: True)
     assert running.run("al.nrm", "answer", "alert", alert).code == Exit.OK
 
 
@@ -235,7 +293,7 @@ def test_a_delivery_is_proven_offline(running: Running, grant: str, tmp_path: Pa
         "it.nrm", "show", message, until=lambda ended: ended.json["state"] in ("filed", "read")
     )
     proof, keys, vkey = (str(tmp_path / name) for name in ("proof", "keys", "vkey"))
-    running.eventually("it.nrm", "log", "proof", message, "--out", proof, until=lambda ended: True)
+    running.eventually("it.nrm", "log", "proof", message, "--out", proof, until=lambda _: True)
     auditor = str(running.home("it.auditor"))
     assert run("directory", "keys", "--home", auditor, "--out", keys).code == Exit.OK
     Path(vkey).write_text(run("log", "vkey", "--home", auditor).out)

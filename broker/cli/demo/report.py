@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -97,7 +98,8 @@ class Narrator:
         head = f"[{self._number:>2}/{self._steps}] {title}"
         if self._moving:
             bar = "━" * self._number + "─" * (self._steps - self._number)
-            click.echo(f"\x1b[2m{bar}\x1b[0m {head} …\r", err=True, nl=False)
+            room = shutil.get_terminal_size().columns - len(bar) - 3
+            click.echo(f"\x1b[2m{bar}\x1b[0m {head[:room]} …\r", err=True, nl=False)
         began = time.monotonic()
         try:
             yield
