@@ -147,7 +147,17 @@ async def build(settings: Settings, *, clock: Clock | None = None) -> Gateway:
     custody = await asyncio.to_thread(_open_keys, settings)
     await asyncio.to_thread(upgrade, settings.database_url, MIGRATIONS)
     database = Database(settings.database_url)
-    database.lock_file()
+    try:
+        database.lock_file()
+        return await _assemble(settings, database, custody, clock)
+    except BaseException:
+        await database.close()
+        raise
+
+
+async def _assemble(
+    settings: Settings, database: Database, custody: Custody, clock: Clock
+) -> Gateway:
     directory = DirectoryWatcher(
         DirectoryClient(
             settings.directory.url,
@@ -162,6 +172,10 @@ async def build(settings: Settings, *, clock: Clock | None = None) -> Gateway:
     if entry is None:
         raise Refused(f"{settings.participant} is not in the directory")
     signer = custody.signer_for(settings.suite, clock.now(), entry)
+    adapter = open_adapter(
+        settings.adapter.name, {"root": str(settings.path(settings.adapter.folder))}
+    )
+    await asyncio.to_thread(adapter.check)
     core = Core(
         settings=settings,
         database=database,
@@ -177,13 +191,10 @@ async def build(settings: Settings, *, clock: Clock | None = None) -> Gateway:
         signer=signer,
         keyring=custody,
         vault=Vault(database, vault_tables, _epoch_keys(custody)),
-        adapter=open_adapter(
-            settings.adapter.name, {"root": str(settings.path(settings.adapter.folder))}
-        ),
+        adapter=adapter,
         log=_own_log(database, custody, clock),
         incarnation=await _incarnation(database, settings, clock),
     )
-    await asyncio.to_thread(core.adapter.check)
     return Gateway(join(core))
 
 

@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import update
@@ -27,6 +28,7 @@ from keys.custody.file import STRONG, KdfCost, create_custody
 from keys.lifecycle import new_keys
 from schemas.base import ParticipantId, b64u
 from schemas.directory import Compartment, PublishedKey
+from schemas.envelope import MAX_SKEW_SECONDS
 from schemas.errors import Conflict, NotFound, SchemaRefused
 
 LOG_SECRET = "log"  # noqa: S105 (the name under which custody keeps it)
@@ -81,7 +83,10 @@ def init_home(
     for folder in FOLDERS:
         (home / folder).mkdir(exist_ok=True, mode=0o700)
     now = (clock or SystemClock()).now()
-    private, published = new_keys(compartments=compartments, suites=suites, now=now)
+    # Valid from a little earlier, so that a partner whose clock is behind believes them too.
+    private, published = new_keys(
+        compartments=compartments, suites=suites, now=now - timedelta(seconds=MAX_SKEW_SECONDS)
+    )
     log_key, log_vkey = make_log_key(f"{participant}/gateway-log")
     passphrase = secrets.token_urlsafe(32)
     _write_secret(home / "passphrase", passphrase)

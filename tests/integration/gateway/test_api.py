@@ -1,0 +1,225 @@
+"""The local API: who may talk to it, what it says, and what it never repeats."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from broker.gateway.api.app import create_api
+from broker.gateway.home import add_worker, remove_worker
+from tests.support.gateways import CASE, World, world
+
+UNTIL = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path / "network") as made:
+        yield made
+
+
+class Desk:
+    """A worker's requests to one gateway's API."""
+
+    def __init__(self, made: World, participant: str, worker: str = "first") -> None:
+        side = made[participant]
+        app = create_api(side.parts, not_ready=side.gateway.not_ready)
+        home = made.network.participants[participant].home
+        self.token = (home / "workers" / f"{worker}.token").read_text().strip()
+        self.http = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://127.0.0.1:8420",
+            headers={"authorization": f"Bearer {self.token}"},
+        )
+
+    async def post(self, path: str, body: object | None = None) -> httpx2.Response:
+        return await self.http.post(path, json=body or {})
+
+    async def get(self, path: str) -> httpx2.Response:
+        return await self.http.get(path)
+
+
+def consent() -> dict[str, object]:
+    return {
+        "to": "al.nrm",
+        "case_ref": "CASE-1",
+        "scopes": [{"purpose": "protection", "section": "case_admin"}],
+        "principal": "pseudonym-1",
+        "valid_until": UNTIL,
+        "language": "sqi",
+        "notice": "invented-1",
+        "how": "read-out",
+    }
+
+
+def referral(grant: str) -> dict[str, object]:
+    return {
+        "type": "referral.request",
+        "to": "al.nrm",
+        "case_ref": "CASE-1",
+        "grant": grant,
+        "purpose": "protection",
+        "sections": CASE,
+        "body": {"services": ["safe_house"]},
+    }
+
+
+async def test_a_worker_consents_sends_looks_and_opens(two: World) -> None:
+    italy, albania = Desk(two, "it.nrm"), Desk(two, "al.nrm")
+    grant = (await italy.post("/v1/consents", consent())).json()["grant"]
+    sent = (await italy.post("/v1/messages", referral(grant))).json()
+    await two.settle()
+
+    opened = await albania.post(f"/v1/messages/{sent['id']}/open")
+    await two.settle()
+    shown = (await italy.get(f"/v1/messages/{sent['id']}")).json()
+    listed = (await albania.get("/v1/messages?box=inbox")).json()["messages"]
+    thread = (await albania.get(f"/v1/threads/{sent['thread']}")).json()
+
+    assert opened.json()["sections"]["case_admin"]["case_owner"] == "Invented worker"
+    assert shown["state"] == "read"
+    assert {item["fact"] for item in shown["facts"]} >= {"submitted", "delivered", "filed", "read"}
+    assert [item["type"] for item in listed] == ["consent.record", "referral.request"]
+    assert thread["state"] == "delivered"
+
+
+async def test_a_dry_run_shows_clear_and_sealed_and_stores_nothing(two: World) -> None:
+    italy = Desk(two, "it.nrm")
+    grant = (await italy.post("/v1/consents", consent())).json()["grant"]
+
+    shown = (await italy.post("/v1/messages", {**referral(grant), "dry_run": True})).json()
+
+    assert shown["clear"]["consent"]["grant"] == grant
+    assert "Invented worker" not in str(shown["clear"])
+    assert shown["sealed"]["casework"]["sections"] == CASE
+    assert shown["sealed"]["casework"]["grant_key"] == "<sealed>"
+    sent = (await italy.get("/v1/messages?box=outbox")).json()["messages"]
+    assert [item["type"] for item in sent] == ["consent.record"]
+
+
+async def test_a_refusal_names_code_and_path_and_no_value(two: World) -> None:
+    italy = Desk(two, "it.nrm")
+    grant = (await italy.post("/v1/consents", consent())).json()["grant"]
+    draft = referral(grant)
+    draft["sections"] = {"case_admin": {"status": "Canary-value"}}
+
+    answer = await italy.post("/v1/messages", draft)
+
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "schema"
+    assert "Canary" not in answer.text
+
+
+async def test_without_a_workers_token_nothing_is_said(two: World) -> None:
+    desk = Desk(two, "it.nrm")
+    for header in ("", "Bearer wrong", f"Basic {desk.token}"):
+        answer = await desk.http.get("/v1/status", headers={"authorization": header})
+        assert answer.status_code == 401
+        assert answer.json()["code"] == "unauthenticated"
+    assert (await desk.get("/v1/status")).status_code == 200
+
+
+async def test_every_route_but_health_wants_a_token(two: World) -> None:
+    desk = Desk(two, "it.nrm")
+    side = two["it.nrm"]
+    paths = create_api(side.parts, not_ready=side.gateway.not_ready).openapi()["paths"]
+    guarded = [
+        (method, path)
+        for path, methods in paths.items()
+        for method in methods
+        if path not in ("/livez", "/readyz", "/startupz")
+    ]
+
+    assert len(guarded) > 20
+    for method, path in guarded:
+        filled = path.replace("{number}", "1")
+        for name in ("message", "grant", "thread", "exception"):
+            filled = filled.replace(f"{{{name}}}", "01938f5e-0000-7000-8000-000000000001")
+        answer = await desk.http.request(method, filled, headers={"authorization": ""})
+        assert answer.status_code == 401, path
+
+
+async def test_a_name_that_points_here_by_a_trick_is_refused(two: World) -> None:
+    desk = Desk(two, "it.nrm")
+
+    answer = await desk.http.get("/v1/status", headers={"host": "evil.example"})
+
+    assert answer.status_code == 403
+
+
+async def test_a_removed_worker_is_out_at_once(two: World) -> None:
+    home = two.network.participants["it.nrm"].home
+    await asyncio.to_thread(add_worker, home, "third")
+    desk = Desk(two, "it.nrm", "third")
+    assert (await desk.get("/v1/status")).status_code == 200
+
+    await asyncio.to_thread(remove_worker, home, "third")
+
+    assert (await desk.get("/v1/status")).status_code == 401
+
+
+async def test_the_database_does_not_hold_a_token(two: World) -> None:
+    home = two.network.participants["it.nrm"].home
+    token = (home / "workers" / "first.token").read_text().strip()
+
+    assert (home / "workers" / "first.token").stat().st_mode & 0o777 == 0o600
+    for path in home.glob("gateway.sqlite3*"):
+        assert token.encode() not in path.read_bytes()
+
+
+async def test_ready_is_red_until_the_log_is_written(two: World) -> None:
+    desk = Desk(two, "it.nrm")
+    before = await desk.get("/readyz")
+    await two["it.nrm"].gateway.core.log.sequencer.run_once()
+
+    assert (before.status_code, before.json()["codes"]) == (503, ["log-unavailable"])
+    assert (await desk.get("/readyz")).status_code == 200
+
+
+async def test_the_proof_of_a_delivery_can_be_fetched(two: World) -> None:
+    italy = Desk(two, "it.nrm")
+    grant = (await italy.post("/v1/consents", consent())).json()["grant"]
+    sent = (await italy.post("/v1/messages", referral(grant))).json()
+    missing = await italy.get(f"/v1/proof/{sent['id']}?fact=delivered")
+    await two.settle()
+    for _ in range(50):
+        proof = await italy.get(f"/v1/proof/{sent['id']}?fact=delivered")
+        if proof.status_code == 200:
+            break
+        await asyncio.sleep(0.1)
+
+    assert missing.status_code == 404
+    assert proof.status_code == 200
+    assert proof.json().keys() >= {"evidence", "leaf", "opening", "proof", "keys"}
+
+
+async def test_drafts_come_from_a_national_file(two: World) -> None:
+    from broker.cli.network import sample_cases
+
+    answer = await Desk(two, "it.nrm").post("/v1/drafts", {"file": str(sample_cases())})
+
+    assert len(answer.json()["cases"]) >= 12
+    assert all(case["invented"] for case in answer.json()["cases"])
+
+
+async def test_withdrawing_shows_who_has_said_nothing_yet(two: World) -> None:
+    italy = Desk(two, "it.nrm")
+    grant = (await italy.post("/v1/consents", consent())).json()["grant"]
+    await italy.post("/v1/messages", referral(grant))
+    await two.settle()
+    two["it.nrm"].line.cut = True
+    await italy.post(f"/v1/consents/{grant}/withdraw")
+    silent = (await italy.get(f"/v1/erasures/{grant}")).json()
+    two["it.nrm"].line.cut = False
+    await two.settle()
+    told = (await italy.get(f"/v1/erasures/{grant}")).json()
+
+    assert silent["silent"] == ["al.nrm"]
+    assert told["silent"] == []
+    stores = {item["store"] for item in told["attestations"][0]["stores"]}
+    assert {"vault", "case-system", "backups"} <= stores

@@ -1,0 +1,145 @@
+"""Starting a gateway: what it refuses, and that two on one identity never both speak."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from broker.cli.network import QUICK
+from broker.clock import TurnedClock
+from broker.database import Database, upgrade
+from broker.gateway.app import Gateway, build
+from broker.gateway.home import MIGRATIONS, init_home
+from broker.gateway.settings import load_settings
+from broker.gateway.store.tables import metadata
+from schemas.errors import Conflict, Refused, SecondIncarnation, StorageUnavailable
+from tests.support.gateways import World, close, world
+
+
+async def test_of_two_gateways_on_one_identity_the_second_stops(tmp_path: Path) -> None:
+    async with world(tmp_path / "network") as two:
+        first = two["it.nrm"]
+        await first.gateway.core.hub.claim_incarnation(first.gateway.core.incarnation)
+        clone = await _clone(two, tmp_path / "clone")
+
+        with pytest.raises(SecondIncarnation):
+            await clone._lease()
+
+        assert not clone._leased.is_set()
+        await clone.core.hub.close()
+        await clone.core.database.close()
+
+
+async def _clone(two: World, home: Path) -> Gateway:
+    """The same keys on another disk with a database of its own."""
+    shutil.copytree(two.network.participants["it.nrm"].home, home)
+    for path in home.glob("gateway.sqlite3*"):
+        path.unlink()
+    settings = load_settings(home)
+    folder = settings.directory.model_copy(update={"url": str(two.path / "directory")})
+    made = await build(settings.model_copy(update={"directory": folder}))
+    await made.core.hub.close()
+    made.core.hub._http = two["it.nrm"].gateway.core.hub._http
+    return made
+
+
+async def test_one_database_file_serves_one_process(tmp_path: Path) -> None:
+    async with world(tmp_path / "network") as two:
+        settings = two["it.nrm"].gateway.core.settings
+
+        with pytest.raises(StorageUnavailable):
+            await build(settings)
+
+
+@pytest.mark.parametrize("minutes", [-9, 9])
+async def test_a_clock_that_is_minutes_off_still_delivers(tmp_path: Path, minutes: int) -> None:
+    async with world(tmp_path / "network") as two:
+        await two.open("al.nrm", TurnedClock(offset=timedelta(minutes=minutes)))
+        italy = two["it.nrm"]
+        grant = await italy.consent("al.nrm")
+        await italy.refer("al.nrm", grant)
+        await two.settle()
+
+        folder = two.network.participants["al.nrm"].home / "htcds" / "in"
+        assert len(list(folder.glob("*.csv"))) == 1
+
+
+def test_a_home_is_made_once(tmp_path: Path) -> None:
+    made = {
+        "participant": "it.nrm",
+        "hub_url": "http://127.0.0.1:1",
+        "directory_url": "http://127.0.0.1:1/directory",
+        "trusted_root": b"{}",
+        "cost": QUICK,
+    }
+    init_home(tmp_path / "home", **made)  # type: ignore[arg-type]
+
+    with pytest.raises(Conflict):
+        init_home(tmp_path / "home", **made)  # type: ignore[arg-type]
+    for secret in ("gateway.toml", "keys.json", "passphrase"):
+        assert (tmp_path / "home" / secret).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_api_is_not_offered_to_the_network_without_tls(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        'participant = "it.nrm"\n[hub]\nurl = "http://h"\n[directory]\nurl = "http://d"\n'
+        '[api]\nhost = "0.0.0.0"\n'
+    )
+
+    with pytest.raises(Refused):
+        load_settings(file)
+
+
+def test_an_unknown_setting_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        'participant = "it.nrm"\nnonsense = 1\n[hub]\nurl = "h"\n[directory]\nurl = "d"\n'
+    )
+
+    with pytest.raises(Refused) as refused:
+        load_settings(file)
+
+    assert any("extra_forbidden" in where for where in refused.value.where)
+
+
+async def test_the_migrations_make_what_the_tables_say(database_url: str) -> None:
+    await asyncio.to_thread(upgrade, database_url, MIGRATIONS)
+    database = Database(database_url)
+
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        return list(compare_metadata(context, metadata))
+
+    async with database.engine.connect() as connection:
+        found = await connection.run_sync(differences)
+        assert await connection.scalar(text("SELECT count(*) FROM outbox")) == 0
+    await database.close()
+    assert found == []
+
+
+async def test_the_whole_way_works_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    async with world(tmp_path / "network") as two:
+        place = two.network.participants["al.nrm"].home
+        await close(two.sides.pop("al.nrm"))
+        file = place / "gateway.toml"
+        file.write_text(f'database = "{postgres_url}"\n' + file.read_text())
+        await asyncio.to_thread(upgrade, postgres_url, MIGRATIONS)
+        await two.open("al.nrm")
+        italy = two["it.nrm"]
+        grant = await italy.consent("al.nrm")
+        await asyncio.gather(*(italy.refer("al.nrm", grant) for _ in range(10)))
+        await two.settle()
+        filed = len(list((place / "htcds" / "in").glob("*.csv")))
+        await italy.parts.withdrawals.order(grant)
+        await two.settle()
+
+        assert filed == 10
+        assert list((place / "htcds" / "in").glob("*.csv")) == []
