@@ -83,7 +83,7 @@ class DirectoryClient:
         if urlsplit(self._base).scheme not in ("http", "https"):
             return self._load(self._base, _FileFetcher(), now)
         verify = self._tls or True
-        with httpx2.Client(verify=verify, timeout=FETCH_TIMEOUT_SECONDS) as client:
+        with httpx2.Client(verify=verify, timeout=FETCH_TIMEOUT_SECONDS, trust_env=False) as client:
             return self._load(self._base, _HttpFetcher(client), now)
 
     def cached(self, now: datetime) -> TrustedDirectory:
