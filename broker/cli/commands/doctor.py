@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 import click
 
 from broker.cli.failures import Exit, PartlyDone
+from broker.cli.fetch import get
 from broker.cli.identity import home_option
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
@@ -80,8 +80,7 @@ def _disk(folder: Path) -> str:
 
 def _hub_answers(url: str) -> str:
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/readyz", timeout=5) as answer:  # noqa: S310
-            date = answer.headers.get("Date")
+        date = get(f"{url.rstrip('/')}/readyz", seconds=5)[1].get("Date")
     except urllib.error.HTTPError as error:
         raise Wrong(f"answers {error.code}") from None
     if date is None:

@@ -144,13 +144,12 @@ def proof(api: LocalApi, message: str, fact: str, out: Path | None) -> None:
 
 def _fetch(url: str) -> bytes:
     import urllib.error
-    import urllib.request
 
+    from broker.cli.fetch import get
     from schemas.errors import HubUnreachable, NotFound
 
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310
-            return bytes(answer.read())
+        return get(url, seconds=20)[0]
     except urllib.error.HTTPError as error:
         if error.code == 404:
             raise NotFound("the log has nothing there") from None

@@ -12,11 +12,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from broker.cli.fetch import get
 
 READY_SECONDS = 30.0
 END_SECONDS = 8.0
@@ -100,12 +100,11 @@ class Child:
             if not self.running:
                 raise StoryFailed(f"{self.name} ended while starting\n{self.tail()}")
             try:
-                with urllib.request.urlopen(self.ready_url, timeout=2) as answer:  # noqa: S310
-                    if answer.status == 200:
-                        return
-            except (urllib.error.URLError, OSError):
-                pass
-            time.sleep(0.05)
+                get(self.ready_url, seconds=2)
+            except OSError:  # not there yet, or there and not ready (an HTTP error is one too)
+                time.sleep(0.05)
+            else:
+                return
         raise StoryFailed(f"{self.name} is not ready after {seconds:.0f} s\n{self.tail()}")
 
     def kill(self) -> None:
@@ -162,7 +161,7 @@ def run_cli(*arguments: str, seconds: float = 30.0) -> str:
         [sys.executable, "-m", "broker.cli", *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=seconds,
         env=environment,
         check=False,
