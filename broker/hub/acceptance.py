@@ -154,7 +154,9 @@ async def _read(
 ) -> _Facts:
     items = [item for item in batch if isinstance(item, Submission)]
     directory = hub.directory.current()
-    if await participants.directory_version(connection) > directory.version:
+    senders = {item.header.sender for item in items}
+    incarnations, version = await participants.live_incarnations(connection, senders, now)
+    if version > directory.version:
         # Another process has seen a newer one, perhaps with a revocation: ours will, in a moment.
         raise Unavailable("a newer directory is on its way")
     ids = {item.envelope.content.id for item in items}
@@ -174,11 +176,7 @@ async def _read(
         else set(),
         agreements=in_force,
         grants=await grants.views(connection, [one for one in granted if one]),
-        incarnations=await participants.live_incarnations(
-            connection, {item.header.sender for item in items}, now
-        )
-        if items
-        else {},
+        incarnations=incarnations,
         uploads=await attachments.uploaded(connection, files) if files else set(),
     )
 

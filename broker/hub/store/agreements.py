@@ -14,14 +14,6 @@ from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import AGREEMENT, SUSPENSION
 from broker.rules.header import AgreementView
 
-_SUSPENDED = (
-    select(SUSPENSION.c.agreement_id)
-    .where(SUSPENSION.c.agreement_id == AGREEMENT.c.id, SUSPENSION.c.suspended)
-    .correlate(AGREEMENT)
-    .exists()
-    .label("suspended")
-)
-
 
 async def views(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, AgreementView]:
     """Agreements by id, held FOR SHARE until the caller's transaction ends.
@@ -31,14 +23,6 @@ async def views(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, 
     wanted = set(ids)
     if not wanted:
         return {}
-    # PostgreSQL re-reads a row that it had to wait for, but not a subquery beside it: so the lock
-    # comes first, and then what may have changed meanwhile.
-    await connection.execute(
-        select(AGREEMENT.c.id)
-        .where(one_of(connection, AGREEMENT.c.id, wanted))
-        .order_by(AGREEMENT.c.id)
-        .with_for_update(read=True)
-    )
     rows = await connection.execute(
         select(
             AGREEMENT.c.id,
@@ -47,8 +31,11 @@ async def views(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, 
             AGREEMENT.c.lanes,
             AGREEMENT.c.valid_from,
             AGREEMENT.c.valid_until,
-            _SUSPENDED,
-        ).where(one_of(connection, AGREEMENT.c.id, wanted))
+            AGREEMENT.c.suspended,
+        )
+        .where(one_of(connection, AGREEMENT.c.id, wanted))
+        .order_by(AGREEMENT.c.id)
+        .with_for_update(read=True)
     )
     return {
         row.id: AgreementView(
@@ -56,7 +43,7 @@ async def views(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, 
             valid_from=row.valid_from,
             valid_until=row.valid_until,
             lanes=frozenset(row.lanes.split()),
-            suspended=bool(row.suspended),
+            suspended=row.suspended,
         )
         for row in rows
     }
@@ -64,15 +51,13 @@ async def views(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, 
 
 async def find(connection: AsyncConnection, agreement: UUID) -> AnyRow | None:
     """One agreement as registered."""
-    return (
-        await connection.execute(select(AGREEMENT, _SUSPENDED).where(AGREEMENT.c.id == agreement))
-    ).first()
+    return (await connection.execute(select(AGREEMENT).where(AGREEMENT.c.id == agreement))).first()
 
 
 async def of_party(connection: AsyncConnection, party: str) -> list[AnyRow]:
     """Every agreement of one participant, oldest first."""
     rows = await connection.execute(
-        select(AGREEMENT.c.raw, _SUSPENDED)
+        select(AGREEMENT.c.raw, AGREEMENT.c.suspended)
         .where(or_(AGREEMENT.c.one == party, AGREEMENT.c.other == party))
         .order_by(AGREEMENT.c.registered_at, AGREEMENT.c.id)
     )
@@ -90,11 +75,10 @@ async def suspend(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
     Returns:
         True if it was recorded.
     """
+    agreement = row["agreement_id"]
     # The agreement's own row is the lock that submissions and hand-overs hold FOR SHARE.
     await connection.execute(
-        update(AGREEMENT)
-        .where(AGREEMENT.c.id == row["agreement_id"])
-        .values(registered_at=AGREEMENT.c.registered_at)
+        select(AGREEMENT.c.id).where(AGREEMENT.c.id == agreement).with_for_update()
     )
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = (
@@ -107,4 +91,13 @@ async def suspend(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
         )
         .returning(SUSPENSION.c.by)
     )
-    return (await connection.execute(statement)).first() is not None
+    changed = (await connection.execute(statement)).first() is not None
+    held = (
+        select(SUSPENSION.c.agreement_id)
+        .where(SUSPENSION.c.agreement_id == agreement, SUSPENSION.c.suspended)
+        .exists()
+    )
+    await connection.execute(
+        update(AGREEMENT).where(AGREEMENT.c.id == agreement).values(suspended=held)
+    )
+    return changed

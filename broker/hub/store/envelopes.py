@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import delete, insert, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -118,57 +118,36 @@ StreamKey = tuple[str, str, str, str, int]
 
 async def used_numbers(connection: AsyncConnection, keys: Sequence[StreamKey]) -> set[StreamKey]:
     """Which of these stream numbers were used before."""
-    place = (
-        ENVELOPE.c.sender,
-        ENVELOPE.c.recipient,
-        ENVELOPE.c.lane,
-        ENVELOPE.c.incarnation,
-        ENVELOPE.c.stream_number,
-    )
-    # One range per stream instead of a list of tuples: submissions of a batch follow each other.
-    ranges: dict[tuple[str, str, str, str], tuple[int, int]] = {}
-    for *stream, number in keys:
-        one = (stream[0], stream[1], stream[2], stream[3])
-        low, high = ranges.get(one, (number, number))
-        ranges[one] = (min(low, number), max(high, number))
-    asked = set(keys)
+    streams: dict[tuple[str, str, str, str], list[int]] = {}
+    for key in keys:
+        streams.setdefault((key[0], key[1], key[2], key[3]), []).append(key[4])
     used: set[StreamKey] = set()
-    for (sender, recipient, lane, incarnation), (low, high) in ranges.items():
-        same = and_(
+    for stream, numbers in streams.items():
+        sender, recipient, lane, incarnation = stream
+        wide = max(numbers) - min(numbers) > 4 * len(numbers)
+        taken = select(ENVELOPE.c.stream_number).where(
             ENVELOPE.c.sender == sender,
             ENVELOPE.c.recipient == recipient,
             ENVELOPE.c.lane == lane,
             ENVELOPE.c.incarnation == incarnation,
+            # One range, as a rule: submissions of a batch follow each other.
+            one_of(connection, ENVELOPE.c.stream_number, numbers)
+            if wide
+            else ENVELOPE.c.stream_number.between(min(numbers), max(numbers)),
         )
-        if high - low > 4 * len(keys):
-            numbers = [key[4] for key in keys if key[:4] == (sender, recipient, lane, incarnation)]
-            rows = await connection.execute(
-                select(*place).where(same, one_of(connection, ENVELOPE.c.stream_number, numbers))
-            )
-        else:
-            rows = await connection.execute(
-                select(*place).where(same, ENVELOPE.c.stream_number.between(low, high))
-            )
-        used |= {(row[0], row[1], row[2], row[3], row[4]) for row in rows} & asked
-    folded = {
-        (row.sender, row.recipient, row.lane, row.incarnation): row.highest
-        for row in await connection.execute(
-            select(STREAM).where(
-                or_(
-                    *(
-                        and_(
-                            STREAM.c.sender == stream[0],
-                            STREAM.c.recipient == stream[1],
-                            STREAM.c.lane == stream[2],
-                            STREAM.c.incarnation == stream[3],
-                        )
-                        for stream in ranges
-                    )
-                )
-            )
+        # Below the highest number that retention folded away, all were used; said as negative.
+        folded = select(-STREAM.c.highest).where(
+            STREAM.c.sender == sender,
+            STREAM.c.recipient == recipient,
+            STREAM.c.lane == lane,
+            STREAM.c.incarnation == incarnation,
         )
-    }
-    return used | {key for key in keys if key[4] <= folded.get(key[:4], 0)}
+        found = set((await connection.execute(union_all(taken, folded))).scalars())
+        highest_folded = -min(found | {0})
+        used |= {
+            (*stream, number) for number in numbers if number in found or number <= highest_folded
+        }
+    return used
 
 
 async def insert_many(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:

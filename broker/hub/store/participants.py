@@ -6,25 +6,41 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, delete, insert, or_, select
+from sqlalchemy import and_, case, delete, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import DIRECTORY, PARTICIPANT, QUARANTINE
 
+_VERSION = select(DIRECTORY.c.version).where(DIRECTORY.c.one == 1).scalar_subquery()
+
 
 async def live_incarnations(
     connection: AsyncConnection, participants: Iterable[str], now: datetime
-) -> dict[str, str]:
-    """The incarnation that holds each participant's lease now, if any does."""
+) -> tuple[dict[str, str], int]:
+    """The incarnation that holds each participant's lease now, and the newest directory's version.
+
+    Both in one question, since every batch of submissions asks it.
+    """
     rows = await connection.execute(
-        select(PARTICIPANT.c.id, PARTICIPANT.c.incarnation).where(
-            one_of(connection, PARTICIPANT.c.id, participants),
-            PARTICIPANT.c.incarnation_until > now,
+        select(DIRECTORY.c.version, PARTICIPANT.c.id, PARTICIPANT.c.incarnation)
+        .select_from(DIRECTORY)
+        .outerjoin(
+            PARTICIPANT,
+            and_(
+                one_of(connection, PARTICIPANT.c.id, participants),
+                PARTICIPANT.c.incarnation_until > now,
+            ),
         )
+        .where(DIRECTORY.c.one == 1)
     )
-    return {row.id: row.incarnation for row in rows}
+    found, version = {}, 0
+    for row in rows:
+        version = int(row.version)
+        if row.id is not None:
+            found[row.id] = row.incarnation
+    return found, version
 
 
 async def lease_incarnation(
@@ -86,11 +102,8 @@ async def channel_of(connection: AsyncConnection, participant: str) -> str:
 
 
 async def directory_version(connection: AsyncConnection) -> int:
-    """The newest directory that any process of this hub has seen, held FOR SHARE."""
-    found = await connection.scalar(
-        select(DIRECTORY.c.version).where(DIRECTORY.c.one == 1).with_for_update(read=True)
-    )
-    return int(found or 0)
+    """The newest directory that any process of this hub has seen."""
+    return int(await connection.scalar(select(_VERSION)) or 0)
 
 
 async def saw_directory(

@@ -164,6 +164,8 @@ AGREEMENT = Table(
     Column("lanes", String(20), nullable=False),  # separated by spaces
     Column("valid_from", Date, nullable=False),
     Column("valid_until", Date, nullable=False),
+    # True while any party holds it suspended: said here too, since this row is the lock.
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
     Column("registered_at", UtcDateTime, nullable=False),
 )
 Index("ix_agreement_one", AGREEMENT.c.one)

@@ -25,6 +25,7 @@ def upgrade() -> None:
     sa.Column('lanes', sa.String(length=20), nullable=False),
     sa.Column('valid_from', sa.Date(), nullable=False),
     sa.Column('valid_until', sa.Date(), nullable=False),
+    sa.Column('suspended', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('registered_at', broker.database.UtcDateTime(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_agreement'))
     )
