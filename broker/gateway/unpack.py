@@ -64,28 +64,30 @@ def unpack(envelope: VerifiedEnvelope, keyring: Keyring, ourselves: Participant)
 
     1. The parts open under the signed header.
     2. Each is the JSON of its compartment, and each section lies in its own compartment.
-    3. Type and kind agree; body and sections fit their models.
+    3. Type and kind agree.
     4. Every blinded scope of the header stands for what is inside, and nothing inside is without.
     5. Every attachment of the header has its key inside, under the scope of its section.
+    6. Body and sections fit their models.
+
+    Deceit is looked for before mistakes, so that a message that is both is treated as deceit.
 
     Raises:
         CannotOpen: Step 1.
-        SchemaRefused, MalformedJson, UnknownType: Step 2 and 3.
-        ScopeMismatch: Step 3 (kind), 4 or 5: the header, which the hub judged, was not the truth.
+        SchemaRefused, MalformedJson, UnknownType: Step 2 and 6.
+        ScopeMismatch: Step 3 to 5: the header, which the hub judged, was not the truth.
     """
     opened = unseal_envelope(envelope, keyring, ourselves)  # 1
     casework, others = _parse_parts(opened, ourselves)  # 2
-    row = message_type(casework.type)
-    if row.kind is not envelope.content.kind:
-        raise ScopeMismatch("the kind is not the type's")
     message = _join(casework, others)
-    for name, content in message.sections.items():
-        validate_section(name, content)  # 3
-    body = check_message(message)
+    row = message_type(casework.type)
+    if row.kind is not envelope.content.kind:  # 3
+        raise ScopeMismatch("the kind is not the type's")
     if row.kind is not Kind.WITHDRAWAL:
         _check_scopes(envelope, message)  # 4
     _check_attachments(envelope, message)  # 5
-    return Unpacked(envelope, row, message, body)
+    for name, content in message.sections.items():
+        validate_section(name, content)  # 6
+    return Unpacked(envelope, row, message, check_message(message))
 
 
 def check_record(

@@ -17,7 +17,7 @@ from broker.clock import TurnedClock
 from broker.database import Database, upgrade
 from broker.gateway.app import Gateway, build
 from broker.gateway.home import MIGRATIONS, init_home
-from broker.gateway.settings import load_settings
+from broker.gateway.settings import Settings, load_settings
 from broker.gateway.store.tables import metadata
 from schemas.errors import Conflict, Refused, SecondIncarnation, StorageUnavailable
 from tests.support.gateways import World, close, world
@@ -37,12 +37,14 @@ async def test_of_two_gateways_on_one_identity_the_second_stops(tmp_path: Path) 
         await clone.core.database.close()
 
 
+def _copied(home: Path, clone: Path) -> Settings:
+    """The same keys on another disk, without the database."""
+    shutil.copytree(home, clone, ignore=shutil.ignore_patterns("gateway.sqlite3*"))
+    return load_settings(clone)
+
+
 async def _clone(two: World, home: Path) -> Gateway:
-    """The same keys on another disk with a database of its own."""
-    shutil.copytree(two.network.participants["it.nrm"].home, home)
-    for path in home.glob("gateway.sqlite3*"):
-        path.unlink()
-    settings = load_settings(home)
+    settings = _copied(two.network.participants["it.nrm"].home, home)
     folder = settings.directory.model_copy(update={"url": str(two.path / "directory")})
     made = await build(settings.model_copy(update={"directory": folder}))
     await made.core.hub.close()

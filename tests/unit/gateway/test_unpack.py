@@ -1,0 +1,156 @@
+"""From bytes to a message: what the header says is held against what is inside."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from broker.gateway.unpack import Unpacked, unpack, verify
+from keys.binding import blind_scope
+from keys.sealing import EnvelopeDraft, seal_envelope
+from keys.unsealing import Keyring
+from schemas.base import b64u
+from schemas.consent import Purpose
+from schemas.directory import Compartment
+from schemas.envelope import ConsentTag, Kind
+from schemas.errors import (
+    BrokerError,
+    RecipientUnknown,
+    SchemaRefused,
+    ScopeMismatch,
+    UnknownType,
+)
+from tests.support.parties import GRANT_KEY, NOW, Party, directory_of, make_draft, make_party
+
+ITALY, ALBANIA = make_party("it.nrm"), make_party("al.nrm")
+DIRECTORY = directory_of(ITALY, ALBANIA)
+GRANT = UUID("01938f5e-0000-4000-8000-000000000006")
+SCOPE = blind_scope(GRANT_KEY, Purpose.PROTECTION, "case_admin")
+
+
+def casework(**changes: Any) -> dict[str, Any]:
+    part: dict[str, Any] = {
+        "type": "referral.request",
+        "business_id": "01938f5e-0000-7000-8000-00000000000a",
+        "case_ref": "CASE-1",
+        "body": {"services": ["safe_house"]},
+        "grant_key": b64u(GRANT_KEY),
+        "scopes": [
+            {
+                "scope": SCOPE,
+                "section": "case_admin",
+                "purpose": "protection",
+                "processing_basis": "eu-gdpr:A9-2-a",
+                "transfer_basis": "eu-gdpr:A46-2-a",
+            }
+        ],
+        "sections": {"case_admin": {"status": "Active"}},
+    }
+    return {**part, **changes}
+
+
+def header(**changes: Any) -> EnvelopeDraft:
+    tag = ConsentTag(grant=GRANT, scopes=(SCOPE,), until=NOW.date())
+    return replace(make_draft(), attachments=(), consent=tag, **changes)
+
+
+def received(
+    content: dict[str, Any], draft: EnvelopeDraft | None = None, **others: dict[str, Any]
+) -> Unpacked:
+    parts = {Compartment.CASEWORK: json.dumps(content).encode()}
+    parts |= {Compartment(name): json.dumps(part).encode() for name, part in others.items()}
+    sealed = seal_envelope(
+        draft or header(), parts, recipient=ALBANIA.entry, signer=ITALY.signer(), now=NOW
+    )
+    verified = verify(sealed.raw, DIRECTORY, ourselves="al.nrm", now=NOW)
+    keyring: Keyring = ALBANIA
+    return unpack(verified, keyring, ALBANIA.entry)
+
+
+def test_a_message_that_is_what_its_header_says_comes_out() -> None:
+    opened = received(casework())
+
+    assert opened.message.sections == {"case_admin": {"status": "Active"}}
+    assert "Active" not in repr(opened)
+
+
+def test_what_is_addressed_to_somebody_else_is_not_opened() -> None:
+    sealed = seal_envelope(
+        header(),
+        {Compartment.CASEWORK: json.dumps(casework()).encode()},
+        recipient=ALBANIA.entry,
+        signer=ITALY.signer(),
+        now=NOW,
+    )
+
+    with pytest.raises(RecipientUnknown):
+        verify(sealed.raw, DIRECTORY, ourselves="it.nrm", now=NOW)
+
+
+def _mislabelled() -> dict[str, Any]:
+    """The header's scope stands for case_admin; inside it is said to be another section's."""
+    content = casework(sections={"identity_core": {"first_name": "Invented"}})
+    content["scopes"][0]["section"] = "identity_core"
+    return content
+
+
+def _other_purpose() -> dict[str, Any]:
+    content = casework()
+    content["scopes"][0]["purpose"] = "justice"
+    return content
+
+
+MISMATCHES: dict[str, tuple[dict[str, Any], EnvelopeDraft]] = {
+    "a section under another section's scope": (_mislabelled(), header()),
+    "another purpose than was granted": (_other_purpose(), header()),
+    "no grant key to check with": (casework(grant_key=None), header()),
+    "another grant's key": (casework(grant_key=b64u(b"x" * 32)), header()),
+    "a scope in the header that nothing inside has": (
+        casework(scopes=[], sections={"case_admin": {}}),
+        header(),
+    ),
+    "a kind that is not the type's": (casework(), header(kind=Kind.NOTICE)),
+}
+
+
+@pytest.mark.parametrize("what", MISMATCHES)
+def test_a_header_that_is_not_the_truth_is_suspect(what: str) -> None:
+    content, draft = MISMATCHES[what]
+
+    with pytest.raises(ScopeMismatch):
+        received(content, draft)
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]], type[BrokerError]]] = {
+    "a type that nobody knows": (casework(type="referral.nonsense"), {}, UnknownType),
+    "a field that nobody knows": (casework(nonsense=1), {}, SchemaRefused),
+    "a section that nobody knows": (casework(sections={"gossip": {}}), {}, SchemaRefused),
+    "a health section for everyone's eyes": (
+        casework(sections={"health_general": {}}),
+        {},
+        SchemaRefused,
+    ),
+    "a section in a compartment where it does not belong": (
+        casework(),
+        {"health": {"sections": {"risk_security": {}}}},
+        SchemaRefused,
+    ),
+    "a body that is not the type's": (casework(body={}), {}, SchemaRefused),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_each_broken_form_is_refused(what: str) -> None:
+    content, others, error = REFUSALS[what]
+
+    with pytest.raises(error):
+        received(content, None, **others)
+
+
+def test_the_parties_have_keys_of_their_own() -> None:
+    assert isinstance(ALBANIA, Party)
+    assert ALBANIA.entry.keys != ITALY.entry.keys
