@@ -11,8 +11,7 @@ from urllib.parse import unquote, urlsplit
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AuthenticationError, ProbableAuthenticationError
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import AMQPError, ChannelAccessRefused
 
 from broker.amqp import Cluster, Consumer, Delivery, Verdict
 from broker.clock import SystemClock
@@ -222,8 +221,8 @@ async def _as_reader(
                     password=reader.password,
                     virtualhost=str(channels["vhost"]),
                 )
-            except (ProbableAuthenticationError, AuthenticationError):
-                await asyncio.sleep(0.2)  # the hub is still creating the users
+            except AMQPError:
+                await asyncio.sleep(0.2)  # the hub is still creating users and rights
 
 
 async def test_while_rabbitmq_is_down_nothing_is_lost_and_readiness_tells_the_truth(
