@@ -6,11 +6,15 @@ own; the verifying ones work without a network.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
+from uuid import UUID
 
 from broker.cli.demo.processes import run_cli, until
 from broker.cli.demo.world import ALBANIA, AUDITOR, ITALY, World, expect
+from schemas.envelope import Lane
+from schemas.errors import NotFound
 
 
 def verify_whole_log(world: World) -> int:
@@ -50,6 +54,22 @@ def verify_one_delivery(world: World, message: str) -> int:
     expect(verdict["stated_by"] == ALBANIA, "Albania's own signature under the delivery")
     expect(verdict["key_from"] == "directory", "Albania's key to come from the directory")
     return 1
+
+
+def learns_nothing_else(world: World, message: str) -> None:
+    """The auditor's own key opens the log and nothing besides: no message, no mail, no proof."""
+
+    async def ask() -> tuple[object, int, bool]:
+        async with world.network.identity(AUDITOR).hub() as hub:
+            state = await hub.envelope_state(UUID(message))
+            mail = [item for lane in Lane for item in await hub.mailbox(lane, limit=10)]
+            try:
+                await hub.proof(envelope=UUID(message))
+            except NotFound:
+                return state, len(mail), False
+            return state, len(mail), True
+
+    expect(asyncio.run(ask()) == (None, 0, False), "the auditor to be told of no message")
 
 
 def all_erased(answer: dict[str, Any], participants: set[str]) -> bool:

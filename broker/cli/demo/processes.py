@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from broker.cli.fetch import get
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 END_SECONDS = 8.0
 TAIL_LINES = 12
 Found = TypeVar("Found")

@@ -433,6 +433,7 @@ def verify(world: World) -> None:
     counts.log_size = audit.verify_whole_log(world)
     world.tell(f"all {counts.log_size} entries verified offline, with the hub's published key")
     counts.proofs_verified = audit.verify_one_delivery(world, world.referrals["accepted"].message)
+    audit.learns_nothing_else(world, world.referrals["accepted"].message)
     world.tell("one delivery proven offline: Albania's signature, in the hub's log")
 
 

@@ -34,6 +34,20 @@ def test_help_imports_nothing_heavy() -> None:
     assert imported_by("--help").isdisjoint(HEAVY)
 
 
+def test_completing_a_command_imports_none_of_them() -> None:
+    program = (
+        "import sys\n"
+        "from broker.cli.root import referral\n"
+        "import click\n"
+        "found = referral.shell_complete(click.Context(referral), 'tr')\n"
+        "print([item.value for item in found])\n"
+        "assert not [name for name in sys.modules if name.startswith('broker.cli.commands.')]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "['transfer']\n"
+
+
 def test_every_command_of_the_contract_is_listed() -> None:
     answer = CliRunner().invoke(referral, ["--help"])
     wanted = "demo hub gateway keys directory agreement send inbox show answer transfer withdraw"
