@@ -10,7 +10,7 @@ import http.client
 import json
 import tomllib
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ from broker.cli.passphrase import warn_if_open
 from schemas.errors import BrokerError, Unavailable
 
 TIMEOUT_SECONDS = 30.0
+PAGE = 1000
+"""Messages asked for at once."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -42,10 +44,22 @@ class LocalApi:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return self._object("POST", path, body=body or {})
 
-    def list(self, path: str, member: str, **query: str | int | None) -> list[dict[str, Any]]:
+    def items(self, path: str, member: str, **query: str | int | None) -> list[dict[str, Any]]:
         """The array that a collection answers under `member`."""
         found = self.get(path, **query).get(member, [])
         return [dict(item) for item in found]
+
+    def pages(
+        self, path: str, member: str, **query: str | int | None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """A collection page by page, however long it is."""
+        after: int | None = None
+        while True:
+            answer = self.get(path, after=after, limit=PAGE, **query)
+            yield [dict(item) for item in answer.get(member, [])]
+            after = answer.get("next")
+            if after is None:
+                return
 
     def text(self, path: str, **query: str | int | None) -> str:
         """A document with a format of its own, as it came."""

@@ -76,7 +76,7 @@ def record(
 def list_(api: LocalApi) -> None:
     """Consents given to others and received from them."""
     current().rows(
-        api.list("/v1/consents", "consents"),
+        api.items("/v1/consents", "consents"),
         ("grant", "sender", "recipient", "state", "until", "case_ref"),
     )
 

@@ -20,12 +20,13 @@ COLUMNS = ("id", "type", "partner", "state", "case_ref", "at")
 def inbox(api: LocalApi, sent: bool, state: str | None, quarantine: bool, alarms: bool) -> None:
     """List messages: ids, types and states. Content is shown by `referral show --open` only."""
     if quarantine:
-        current().rows(api.list("/v1/quarantine", "items"), ("id", "partner", "code", "at"))
+        current().rows(api.items("/v1/quarantine", "items"), ("id", "partner", "code", "at"))
     elif alarms:
-        current().rows(api.list("/v1/alarms", "items"), ("id", "kind", "code", "at"))
+        current().rows(api.items("/v1/alarms", "items"), ("id", "kind", "code", "at"))
     else:
         box = "outbox" if sent else "inbox"
-        current().rows(api.list("/v1/messages", "messages", box=box, state=state), COLUMNS)
+        found = api.pages("/v1/messages", "messages", box=box, state=state)
+        current().rows([row for page in found for row in page], COLUMNS)
 
 
 @click.command(cls=ReferralCommand)

@@ -60,11 +60,16 @@ def read_party(participant: str, api: LocalApi, folder: Path) -> Party:
     """Ask one gateway for its messages and look into its case system's folder."""
     return Party(
         participant,
-        outbox=tuple(api.list("/v1/messages", "messages", box="outbox", limit=10_000)),
-        inbox=tuple(api.list("/v1/messages", "messages", box="inbox", limit=10_000)),
-        quarantine=tuple(api.list("/v1/quarantine", "quarantine")),
+        outbox=_all(api, "outbox"),
+        inbox=_all(api, "inbox"),
+        quarantine=tuple(api.items("/v1/quarantine", "quarantine")),
         files=business_ids_in(folder),
     )
+
+
+def _all(api: LocalApi, box: str) -> tuple[Mapping[str, Any], ...]:
+    pages = api.pages("/v1/messages", "messages", box=box)
+    return tuple(row for page in pages for row in page)
 
 
 def business_ids_in(folder: Path) -> Counter[str]:

@@ -135,7 +135,7 @@ def _consent(to: str, case: Case, scopes: list[dict[str, str]], **more: Any) -> 
 
 def messages(api: LocalApi, box: str) -> list[dict[str, Any]]:
     """All messages in a gateway's inbox or outbox."""
-    return api.list("/v1/messages", "messages", box=box, limit=10_000)
+    return [row for page in api.pages("/v1/messages", "messages", box=box) for row in page]
 
 
 def refer(api: LocalApi, referral: Referral, *, to: str, **more: Any) -> None:
@@ -357,7 +357,7 @@ def withdraw_early_and_tamper(world: World) -> None:
     world.gateways[ALBANIA].wait_ready()
     until(
         "Albania to quarantine the altered message",
-        lambda: world.albania.list("/v1/quarantine", "quarantine"),
+        lambda: world.albania.items("/v1/quarantine", "quarantine"),
         seconds=WAIT_SECONDS,
     )
     arrived = {row["id"] for row in messages(world.albania, "inbox")}

@@ -130,3 +130,17 @@ def test_a_home_without_settings_or_with_two_workers_asks_for_more(tmp_path: Pat
     with pytest.raises(click.UsageError):
         open_home(tmp_path)
     assert open_home(tmp_path, "two").port == 1
+
+
+class Paged(LocalApi):
+    """Answers five rows, two at a time."""
+
+    def get(self, path: str, **query: str | int | None) -> dict[str, Any]:
+        first = int(query["after"] or 0)
+        rows = [{"id": number} for number in range(first, min(first + 2, 5))]
+        return {"messages": rows, "next": first + 2 if first + 2 < 5 else None}
+
+
+def test_a_long_inbox_is_read_to_its_end() -> None:
+    pages = Paged("127.0.0.1", 1, "token").pages("/v1/messages", "messages", box="inbox")
+    assert [row["id"] for page in pages for row in page] == [0, 1, 2, 3, 4]
