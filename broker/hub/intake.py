@@ -219,8 +219,7 @@ class Intake:
             except BrokerError as error:
                 # Expired or no longer verifiable: it was obeyed, and the gateway has its own copy.
                 logger().error("withdrawal:refused-on-recovery", code=error.code)
-        if len(await asyncio.to_thread(hub.stops.pending)) == len(pending):
-            await asyncio.to_thread(hub.stops.clear)
+        if await asyncio.to_thread(hub.stops.recorded, pending):
             logger().info("withdrawal:recorded", count=len(pending))
 
     def load_stops(self) -> None:

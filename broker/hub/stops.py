@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -27,6 +28,8 @@ class StopFile:
     path: Path
     grants: set[UUID] = field(default_factory=set)
     """Stopped here and not recorded yet; the hand-over asks."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Adding happens in threads, one per withdrawal."""
 
     def add(self, raw: bytes, grant: UUID) -> None:
         """Stop a grant; on return the withdrawal is on disk.
@@ -34,8 +37,14 @@ class StopFile:
         Raises:
             StorageUnavailable: The disk cannot be written. The grant is stopped in memory anyway.
         """
-        self.grants.add(grant)
-        line = base64.b64encode(raw) + b"\n"
+        with self._lock:
+            self.grants.add(grant)
+        # A line feed before it, too: what a crash cut off must not swallow what comes next.
+        line = b"\n" + base64.b64encode(raw) + b"\n"
+        with self._lock:
+            self._append(line)
+
+    def _append(self, line: bytes) -> None:
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
@@ -67,7 +76,11 @@ class StopFile:
                 found.append(raw)
         return found
 
-    def clear(self) -> None:
-        """All are recorded."""
-        self.path.unlink(missing_ok=True)
-        self.grants.clear()
+    def recorded(self, withdrawals: list[bytes]) -> bool:
+        """These are recorded; forgets them unless another one came meanwhile."""
+        with self._lock:
+            if self.pending() != withdrawals:
+                return False
+            self.path.unlink(missing_ok=True)
+            self.grants.clear()
+            return True
