@@ -88,16 +88,16 @@ async def _look_at(
 async def _overdue(
     hub: Hub, connection: AsyncConnection, requests: Sequence[UUID], now: datetime
 ) -> set[str]:
-    """Tell who asked, and who owes, that the answer is late."""
+    """Tell who asked that the answer is late; who owes it has a deadline of its own."""
     found = await envelopes.load(connection, requests)
     woken: set[str] = set()
     for one in found.values():
         statement = FactStatement(
             fact=Fact.OVERDUE, envelope=one.id, digest=b64u(one.digest), at=now
         )
-        for party in (one.header.sender, one.header.recipient):
-            await send(hub, connection, [statement], to=party, lane=one.header.lane, now=now)
-            woken.add(party)
+        asker = one.header.sender
+        await send(hub, connection, [statement], to=asker, lane=one.header.lane, now=now)
+        woken.add(asker)
         hub.metrics.overdue.labels("answer", one.header.lane.value).inc()
         logger().error("request:overdue", message_id=str(one.id), lane=one.header.lane.value)
     return woken
