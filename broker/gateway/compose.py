@@ -304,7 +304,7 @@ async def _thread(
     recipient_case_ref = draft.recipient_case_ref
     if row.opens:
         thread_id = draft.thread or uuid4()
-        if await threads.load(connection, thread_id) is not None:
+        if draft.thread is not None and await threads.load(connection, thread_id) is not None:
             raise NotPermitted("this type begins a thread of its own")
         if not threads.has_states(row):
             return None, thread_id, recipient_case_ref

@@ -7,9 +7,12 @@ facts count from our hub alone, a gateway's facts from the message's recipient a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
@@ -17,8 +20,8 @@ from broker.gateway.core import Core
 from broker.gateway.erasures import attested
 from broker.gateway.own_log import Decision
 from broker.gateway.store import outbox as outbox_store
-from broker.gateway.store.alarms import clear_alarms, raise_alarm
-from broker.gateway.store.dialect import AnyRow, insert_new
+from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
+from broker.gateway.store.dialect import AnyRow, insert_for
 from broker.gateway.store.tables import evidence, fact, outbox
 from keys.binding import subject_of
 from schemas.audit import Event
@@ -44,6 +47,20 @@ BAD_ENDINGS = {
 }
 """Facts that raise an alarm, and the event that they are for the thread's opening message."""
 
+RECEIPTS = frozenset({Fact.DELIVERED, Fact.FILED, Fact.READ})
+BATCH = 200
+"""Rows per statement: far below the databases' limits on parameters."""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A fact that its signer may state, with the message of ours that it is about."""
+
+    content: Evidence
+    stated: FactStatement
+    row: AnyRow
+
 
 class EvidenceBook:
     """Keeps what was stated about our messages."""
@@ -51,38 +68,53 @@ class EvidenceBook:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def keep(self, connection: AsyncConnection, verified: VerifiedEvidence) -> None:
-        """Store verified evidence and let its facts take effect; repeating it changes nothing."""
-        core, now = self._core, self._core.now()
-        content = verified.content
-        new = await insert_new(
-            connection,
-            evidence,
-            {
-                "id": content.id,
-                "by": content.by,
-                "raw": verified.raw,
-                "received_at": now,
-            },
-        )
+    async def keep(self, connection: AsyncConnection, verified: Sequence[VerifiedEvidence]) -> None:
+        """Store verified evidence and let its facts take effect; repeating it changes nothing.
+
+        Many at once cost as many statements as one: a fact is the commonest thing that arrives.
+        """
+        new = await self._store(connection, {item.content.id: item for item in verified})
         if not new:
             return
         rows = await outbox_store.get_many(
-            connection, list({stated.envelope for stated in content.facts})
+            connection, list({stated.envelope for item in new for stated in item.content.facts})
         )
         counted = [
-            stated
-            for stated in content.facts
-            if await self._counts(connection, stated, content.by, rows.get(stated.envelope))
+            _Counted(item.content, stated, rows[stated.envelope])
+            for item in new
+            for stated in item.content.facts
+            if await self._counts(connection, stated, item.content.by, rows.get(stated.envelope))
         ]
-        await self._insert(connection, content, counted)
-        for message in dict.fromkeys(stated.envelope for stated in counted):
-            await self._settle(connection, rows[message])
-        for stated in counted:
-            await self._consequences(connection, stated, content.by, rows[stated.envelope])
-        await core.log.add(
-            connection, [Decision(Event.EVIDENCE_RECEIVED, subject_of(verified.raw))], now=now
+        await self._insert(connection, counted)
+        await self._settle(connection, list({item.row.id for item in counted}))
+        await self._arrived(connection, counted)
+        for item in counted:
+            await self._consequences(connection, item.stated, item.content.by, item.row)
+        decisions = [Decision(Event.EVIDENCE_RECEIVED, subject_of(item.raw)) for item in new]
+        await self._core.log.add(connection, decisions, now=self._core.now())
+
+    async def _store(
+        self, connection: AsyncConnection, verified: dict[UUID, VerifiedEvidence]
+    ) -> list[VerifiedEvidence]:
+        """Insert what is not here yet, and return that."""
+        if not verified:
+            return []
+        now = self._core.now()
+        statement = insert_for(connection, evidence).values(
+            [
+                {
+                    "id": item.content.id,
+                    "by": item.content.by,
+                    "raw": item.raw,
+                    "received_at": now,
+                }
+                for item in verified.values()
+            ]
         )
+        inserted = await connection.execute(
+            statement.on_conflict_do_nothing().returning(evidence.c.id)
+        )
+        return [verified[key] for key in inserted.scalars()]
 
     async def _counts(
         self,
@@ -106,40 +138,71 @@ class EvidenceBook:
             return False
         return True
 
-    async def _insert(
-        self, connection: AsyncConnection, content: Evidence, counted: Sequence[FactStatement]
-    ) -> None:
-        for stated in counted:
-            await insert_new(
-                connection,
-                fact,
+    async def _insert(self, connection: AsyncConnection, counted: Sequence[_Counted]) -> None:
+        for batch in _batches(counted):
+            statement = insert_for(connection, fact).values(
+                [
+                    {
+                        "envelope": item.stated.envelope,
+                        "fact": item.stated.fact.value,
+                        "by": item.content.by,
+                        "code": item.stated.code,
+                        "at": item.stated.at,
+                        "evidence": item.content.id,
+                    }
+                    for item in batch
+                ]
+            )
+            await connection.execute(statement.on_conflict_do_nothing())
+
+    async def _settle(self, connection: AsyncConnection, messages: Sequence[UUID]) -> None:
+        """Set each state to the fact that stands among all that were ever stated."""
+        known: dict[UUID, list[AnyRow]] = {}
+        for batch in _batches(messages):
+            for row in await connection.execute(
+                select(fact.c.envelope, fact.c.fact, fact.c.code, fact.c.at).where(
+                    fact.c.envelope.in_(batch)
+                )
+            ):
+                known.setdefault(row.envelope, []).append(row)
+        changes = []
+        for message, stated in known.items():
+            stands = standing({Fact(item.fact) for item in stated})
+            if stands is None:
+                continue
+            chosen = next(item for item in stated if item.fact == stands.value)
+            taken = next((item.at for item in stated if item.fact == Fact.SUBMITTED.value), None)
+            changes.append(
                 {
-                    "envelope": stated.envelope,
-                    "fact": stated.fact.value,
-                    "by": content.by,
-                    "code": stated.code,
-                    "at": stated.at,
-                    "evidence": content.id,
-                },
+                    "message": message,
+                    "new_state": stands.value,
+                    "new_code": chosen.code,
+                    "taken": taken,
+                }
+            )
+        if changes:
+            await connection.execute(
+                update(outbox)
+                .where(outbox.c.id == bindparam("message"))
+                .values(
+                    state=bindparam("new_state"),
+                    code=bindparam("new_code"),
+                    submitted_at=bindparam("taken"),
+                ),
+                changes,
             )
 
-    async def _settle(self, connection: AsyncConnection, row: AnyRow) -> None:
-        """Set the state to the fact that stands among all that were ever stated."""
-        known = (
-            await connection.execute(
-                select(fact.c.fact, fact.c.code, fact.c.at).where(fact.c.envelope == row.id)
+    async def _arrived(self, connection: AsyncConnection, counted: Sequence[_Counted]) -> None:
+        """Receipts clear the alarms about their absence, and move the threads."""
+        now = self._core.now()
+        there = [item for item in counted if item.stated.fact in RECEIPTS]
+        for batch in _batches([item.row.id for item in there]):
+            await clear_alarms_of(
+                connection, batch, "receipt-missing", "undelivered", "send-failed", now=now
             )
-        ).all()
-        stands = standing({Fact(item.fact) for item in known})
-        if stands is None:
-            return
-        chosen = next(item for item in known if item.fact == stands.value)
-        submitted = next((item.at for item in known if item.fact == Fact.SUBMITTED.value), None)
-        await connection.execute(
-            update(outbox)
-            .where(outbox.c.id == row.id)
-            .values(state=stands.value, code=chosen.code, submitted_at=submitted)
-        )
+        delivered = {item.row.thread for item in there if item.stated.fact is Fact.DELIVERED}
+        for group in _batches(list(delivered)):
+            await threads.delivered(connection, group, now=now)
 
     async def _consequences(
         self,
@@ -149,13 +212,7 @@ class EvidenceBook:
         row: AnyRow,
     ) -> None:
         now = self._core.now()
-        if stated.fact in (Fact.DELIVERED, Fact.FILED, Fact.READ):
-            await clear_alarms(
-                connection, row.id, "receipt-missing", "undelivered", "send-failed", now=now
-            )
-        if stated.fact is Fact.DELIVERED:
-            await threads.delivered(connection, row.thread, now=now)
-        elif stated.fact is Fact.ERASED and row.grant is not None:
+        if stated.fact is Fact.ERASED and row.grant is not None:
             await attested(
                 self._core,
                 connection,
@@ -175,3 +232,7 @@ class EvidenceBook:
                 await attested(
                     self._core, connection, row.grant, by, gone, at=stated.at, message=row.id
                 )
+
+
+def _batches(items: Sequence[_T]) -> Iterable[Sequence[_T]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

@@ -112,12 +112,19 @@ class Intake:
         await self._remember_suspects(connection, suspects)
         accepted: list[Unpacked] = []
         refused: list[tuple[Verdicted, Refused]] = []
+        known = await threads.load_many(
+            connection, [item.envelope.content.thread for item in new if item.unpacked], lock=True
+        )
+        entries: list[threads.Entry] = []
         for item in new:
-            error = item.error or await self._move_thread(connection, item)
+            error = item.error or self._move_thread(item, known, entries)
             if isinstance(error, Refused):
                 refused.append((item, error))
             elif item.unpacked is not None:
                 accepted.append(item.unpacked)
+        await threads.record(
+            connection, entries, ourselves=self._core.participant, now=self._core.now()
+        )
         await self._refuse(connection, refused, suspects)
         await self._accept(connection, accepted, grants)
         return suspects
@@ -201,13 +208,17 @@ class Intake:
                 insert_for(connection, seen).values(**values).on_conflict_do_nothing()
             )
 
-    async def _move_thread(self, connection: AsyncConnection, item: Verdicted) -> Refused | None:
+    def _move_thread(
+        self,
+        item: Verdicted,
+        known: dict[UUID, threads.ThreadState],
+        entries: list[threads.Entry],
+    ) -> Refused | None:
         """Apply the message to its thread; the error if the state machine does not have it."""
         opened, content = item.unpacked, item.envelope.content
         if opened is None or not threads.has_states(opened.row):
             return None
-        core, now = self._core, self._core.now()
-        before = await threads.load(connection, content.thread, lock=True)
+        before = known.get(content.thread)
         try:
             if before is None:
                 if not opened.row.opens:
@@ -226,17 +237,10 @@ class Intake:
             step = threads.take_step(before, opened.row, opened.body, ours=False)
         except Refused as error:
             return error
-        await threads.record(
-            connection,
-            step,
-            message=content.id,
-            type_name=opened.row.name,
-            by=content.from_,
-            ourselves=core.participant,
-            now=now,
-        )
         if opened.row.opens:
-            await threads.delivered(connection, content.thread, now=now)
+            step = threads.Step(threads.broker_event(step.thread, "delivered"), step.effect)
+        known[content.thread] = step.thread
+        entries.append(threads.Entry(step, content.id, opened.row.name, content.from_))
         return None
 
     # --- refusing -----------------------------------------------------------------------------

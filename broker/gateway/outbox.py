@@ -26,7 +26,7 @@ from broker.gateway.consent import Consents
 from broker.gateway.core import Core, wait_for
 from broker.gateway.evidence import EvidenceBook
 from broker.gateway.store import outbox as store
-from broker.gateway.store.alarms import clear_alarms, raise_alarm
+from broker.gateway.store.alarms import clear_alarms, clear_alarms_of, raise_alarm
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import outbox
 from broker.telemetry import logger
@@ -187,10 +187,13 @@ class Outbox:
         """Keep all answers in one transaction."""
         core, now = self._core, self._core.now()
         async with core.database.begin() as connection:
+            good = [item for item in heard if item.evidence is not None]
+            await self._book.keep(connection, [item.evidence for item in good if item.evidence])
+            await clear_alarms_of(
+                connection, [item.row.id for item in good], "unsigned-refusal", now=now
+            )
             for item in heard:
                 if item.evidence is not None:
-                    await self._book.keep(connection, item.evidence)
-                    await clear_alarms(connection, item.row.id, "unsigned-refusal", now=now)
                     continue
                 if now >= item.row.hard_stop_at:
                     await self._give_up(connection, item.row, item.code)

@@ -149,8 +149,9 @@ class Receiver:
                         await self._quarantine(connection, raw, item, channel)
                         outcomes.append(Outcome.QUARANTINED)
                     else:
-                        await self._book.keep(connection, item)
                         outcomes.append(Outcome.DONE)
+                good = [item for item in checked if not isinstance(item, BrokerError)]
+                await self._book.keep(connection, good)
         except Unavailable as error:
             logger().warning("receive:later", code=error.code, count=len(raws))
             return [Outcome.LATER] * len(raws)

@@ -8,6 +8,7 @@ transaction; each caller waits for its own.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +29,7 @@ from keys.sealing import EnvelopeDraft, seal_envelope
 from schemas.audit import Event
 from schemas.base import b64u
 from schemas.bodies.common import Urgency
-from schemas.envelope import NEVER_HELD_BACK, Kind, SealedEnvelope, Stream
+from schemas.envelope import NEVER_HELD_BACK, Kind, Lane, SealedEnvelope, Stream
 from schemas.errors import ConsentScope, ConsentWithdrawn
 
 GROUP = 64
@@ -65,20 +66,29 @@ class Sender:
         self._core.log.wake()
         return stored
 
-    async def _store_group(self, group: Sequence[Composed]) -> list[Stored | Exception]:
+    async def _store_group(self, group: Sequence[Composed]) -> Sequence[Stored | Exception]:
         async with self._core.database.begin() as connection:
-            return [await self.store(connection, composed) for composed in group]
+            return await self._store_many(connection, group)
 
     async def store(self, connection: AsyncConnection, composed: Composed) -> Stored:
-        """Number, seal, sign and insert inside the caller's transaction."""
-        core, now = self._core, self._core.now()
-        await self._still_granted(connection, composed)
-        await self._move_thread(connection, composed)
-        number = await outbox.next_number(
-            connection, recipient=composed.recipient.id, lane=composed.lane
+        """Number, seal, sign and insert one message inside the caller's transaction."""
+        return (await self._store_many(connection, [composed]))[0]
+
+    async def _store_many(
+        self, connection: AsyncConnection, group: Sequence[Composed]
+    ) -> list[Stored]:
+        core = self._core
+        await self._still_granted(connection, group)
+        await self._move_threads(connection, group)
+        numbers = await self._number(connection, group)
+        sealed = await asyncio.to_thread(self._seal_all, group, numbers)
+        await outbox.add(
+            connection,
+            [
+                self._row(composed, envelope, number)
+                for composed, envelope, number in zip(group, sealed, numbers, strict=True)
+            ],
         )
-        sealed = await asyncio.to_thread(self._seal, composed, number)
-        await outbox.add(connection, [self._row(composed, sealed, number)])
         await outbox.add_attachments(
             connection,
             [
@@ -88,14 +98,45 @@ class Sender:
                     "size": item.ref.bucket,
                     "uploaded_at": None,
                 }
+                for composed in group
                 for item in composed.files
             ],
         )
-        decisions = [Decision(Event.MESSAGE_SENT, sealed.digest, composed.id)]
-        if composed.exception is not None:
-            decisions.append(Decision(Event.EXCEPTION_USED, sealed.digest, composed.id))
-        await core.log.add(connection, decisions, now=now)
-        return Stored(composed.id, composed.thread, composed.message.business_id, "queued")
+        decisions = []
+        for composed, envelope in zip(group, sealed, strict=True):
+            decisions.append(Decision(Event.MESSAGE_SENT, envelope.digest, composed.id))
+            if composed.exception is not None:
+                decisions.append(Decision(Event.EXCEPTION_USED, envelope.digest, composed.id))
+        await core.log.add(connection, decisions, now=core.now())
+        return [
+            Stored(composed.id, composed.thread, composed.message.business_id, "queued")
+            for composed in group
+        ]
+
+    async def _number(self, connection: AsyncConnection, group: Sequence[Composed]) -> list[int]:
+        """The next numbers of each stream, in the order of the group.
+
+        Streams are taken in one order, so that two transactions never wait for each other in a ring.
+        """
+        wanted = Counter((composed.recipient.id, composed.lane) for composed in group)
+        following: dict[tuple[str, Lane], int] = {}
+        for recipient, lane in sorted(wanted):
+            count = wanted[recipient, lane]
+            last = await outbox.take_numbers(
+                connection, recipient=recipient, lane=lane, count=count
+            )
+            following[recipient, lane] = last - count + 1
+        numbers = []
+        for composed in group:
+            stream = (composed.recipient.id, composed.lane)
+            numbers.append(following[stream])
+            following[stream] += 1
+        return numbers
+
+    def _seal_all(self, group: Sequence[Composed], numbers: Sequence[int]) -> list[SealedEnvelope]:
+        return [
+            self._seal(composed, number) for composed, number in zip(group, numbers, strict=True)
+        ]
 
     def _seal(self, composed: Composed, number: int) -> SealedEnvelope:
         core = self._core
@@ -164,34 +205,42 @@ class Sender:
             return deadlines.emergency
         return deadlines.urgent if composed.urgency is Urgency.URGENT else deadlines.normal
 
-    async def _still_granted(self, connection: AsyncConnection, composed: Composed) -> None:
+    async def _still_granted(self, connection: AsyncConnection, group: Sequence[Composed]) -> None:
         """Ask again, under a lock: a withdrawal between composing and storing wins (I-3)."""
-        tag = composed.consent
-        if tag is None or composed.row.kind in NEVER_HELD_BACK:
-            return
-        grant = await grant_store.require_grant(connection, tag.grant, lock=True)
-        if grant.withdrawn and not composed.row.passes_agreement:
-            raise ConsentWithdrawn
-        if set(tag.scopes) & grant.removed:
-            raise ConsentScope
+        tags = [
+            composed.consent
+            for composed in group
+            if composed.consent is not None
+            and composed.row.kind not in NEVER_HELD_BACK
+            and not composed.row.passes_agreement
+        ]
+        grants = await grant_store.load_grants(connection, {tag.grant for tag in tags}, lock=True)
+        for tag in tags:
+            grant = grants.get(tag.grant)
+            if grant is None:
+                continue  # just being given, in this very transaction
+            if grant.withdrawn:
+                raise ConsentWithdrawn
+            if set(tag.scopes) & grant.removed:
+                raise ConsentScope
 
-    async def _move_thread(self, connection: AsyncConnection, composed: Composed) -> None:
-        step = composed.step
-        if step is None:
-            return
-        current = await threads.load(connection, composed.thread, lock=True)
-        if current is not None:
-            # Taken again on the state of now: somebody else's message may have come in between.
-            step = threads.take_step(current, composed.row, composed.body, ours=True)
-        await threads.record(
-            connection,
-            step,
-            message=composed.id,
-            type_name=composed.row.name,
-            by=self._core.participant,
-            ourselves=self._core.participant,
-            now=self._core.now(),
+    async def _move_threads(self, connection: AsyncConnection, group: Sequence[Composed]) -> None:
+        """Take each step again on the state of now: somebody's message may have come in between."""
+        moving = [composed for composed in group if composed.step is not None]
+        known = await threads.load_many(
+            connection, [composed.thread for composed in moving], lock=True
         )
+        ourselves = self._core.participant
+        entries = []
+        for composed in moving:
+            step = composed.step
+            current = known.get(composed.thread)
+            if current is not None:
+                step = threads.take_step(current, composed.row, composed.body, ours=True)
+            if step is not None:
+                known[composed.thread] = step.thread
+                entries.append(threads.Entry(step, composed.id, composed.row.name, ourselves))
+        await threads.record(connection, entries, ourselves=ourselves, now=self._core.now())
 
 
 async def log_refusal(core: Core, draft: bytes) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import case, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.store.dialect import AnyRow, upsert
+from broker.gateway.store.dialect import AnyRow, insert_for
 from broker.gateway.store.tables import thread, thread_event
 from schemas.base import ParticipantId
 from schemas.bodies.common import Body
@@ -150,6 +150,17 @@ async def load(
     return None if row is None else _from_row(row)
 
 
+async def load_many(
+    connection: AsyncConnection, thread_ids: Sequence[UUID], *, lock: bool = False
+) -> dict[UUID, ThreadState]:
+    """Several threads; locked in the order of their ids, so that two batches never wait in a ring."""
+    if not thread_ids:
+        return {}
+    query = select(thread).where(thread.c.id.in_(thread_ids)).order_by(thread.c.id)
+    rows = await connection.execute(query.with_for_update() if lock else query)
+    return {row.id: _from_row(row) for row in rows}
+
+
 async def require(connection: AsyncConnection, thread_id: UUID) -> ThreadState:
     """A thread that must exist.
 
@@ -162,66 +173,93 @@ async def require(connection: AsyncConnection, thread_id: UUID) -> ThreadState:
     return found
 
 
-async def save(
-    connection: AsyncConnection,
-    state: ThreadState,
-    *,
-    ourselves: ParticipantId,
-    now: datetime,
-) -> None:
-    """Store a thread's state."""
-    await upsert(
-        connection,
-        thread,
-        {
-            "id": state.id,
-            "machine": state.machine,
-            "state": state.state,
-            "partner": state.partner,
-            "role": state.role,
-            "case_ref": state.case_ref,
-            "business_id": state.business_id,
-            "owner": state.owner(ourselves),
-            "signed_by_sender": By.SENDER in state.signed,
-            "signed_by_recipient": By.RECIPIENT in state.signed,
-            "updated_at": now,
-        },
-        key=("id",),
-    )
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message in a thread's history."""
+
+    step: Step
+    message: UUID
+    type_name: str
+    by: ParticipantId
 
 
 async def record(
     connection: AsyncConnection,
-    taken: Step,
+    entries: Sequence[Entry],
     *,
-    message: UUID,
-    type_name: str,
-    by: ParticipantId,
     ourselves: ParticipantId,
     now: datetime,
 ) -> None:
-    """Store a thread's state and the message that led to it."""
-    await save(connection, taken.thread, ourselves=ourselves, now=now)
-    position = await connection.scalar(
-        select(func.count()).where(thread_event.c.thread == taken.thread.id)
+    """Store threads' states and the messages that led to them, in the order given."""
+    if not entries:
+        return
+    last = {entry.step.thread.id: entry.step.thread for entry in entries}
+    statement = insert_for(connection, thread).values(
+        [_row(state, ourselves, now) for state in last.values()]
     )
+    changing = ("state", "owner", "signed_by_sender", "signed_by_recipient", "updated_at")
     await connection.execute(
-        insert(thread_event).values(
-            thread=taken.thread.id,
-            message=message,
-            position=position or 0,
-            type=type_name,
-            by=by,
-            at=now,
-            state=taken.thread.state,
-            late=taken.effect is Effect.RECORDED,
+        statement.on_conflict_do_update(
+            index_elements=["id"], set_={name: statement.excluded[name] for name in changing}
         )
     )
+    counts = {
+        row.thread: int(row.known)
+        for row in await connection.execute(
+            select(thread_event.c.thread, func.count().label("known"))
+            .where(thread_event.c.thread.in_(list(last)))
+            .group_by(thread_event.c.thread)
+        )
+    }
+    events = []
+    for entry in entries:
+        position = counts.get(entry.step.thread.id, 0)
+        counts[entry.step.thread.id] = position + 1
+        events.append(
+            {
+                "thread": entry.step.thread.id,
+                "message": entry.message,
+                "position": position,
+                "type": entry.type_name,
+                "by": entry.by,
+                "at": now,
+                "state": entry.step.thread.state,
+                "late": entry.step.effect is Effect.RECORDED,
+            }
+        )
+    await connection.execute(insert(thread_event), events)
 
 
-async def delivered(connection: AsyncConnection, thread_id: UUID, *, now: datetime) -> None:
-    """The opening message of a thread of ours reached the other side."""
-    await _broker_moves(connection, thread_id, "delivered", now=now)
+def _row(state: ThreadState, ourselves: ParticipantId, now: datetime) -> dict[str, object]:
+    return {
+        "id": state.id,
+        "machine": state.machine,
+        "state": state.state,
+        "partner": state.partner,
+        "role": state.role,
+        "case_ref": state.case_ref,
+        "business_id": state.business_id,
+        "owner": state.owner(ourselves),
+        "signed_by_sender": By.SENDER in state.signed,
+        "signed_by_recipient": By.RECIPIENT in state.signed,
+        "updated_at": now,
+    }
+
+
+async def delivered(
+    connection: AsyncConnection, thread_ids: Sequence[UUID], *, now: datetime
+) -> None:
+    """The opening messages of threads of ours reached the other side."""
+    found = await load_many(connection, thread_ids, lock=True)
+    moved: dict[tuple[str, str], list[UUID]] = {}
+    for before in found.values():
+        after = broker_event(before, "delivered")
+        if after is not before:
+            moved.setdefault((before.machine, after.state), []).append(before.id)
+    for (_, state), ids in moved.items():
+        await connection.execute(
+            update(thread).where(thread.c.id.in_(ids)).values(state=state, updated_at=now)
+        )
 
 
 async def ended_by_hub(

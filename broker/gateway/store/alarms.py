@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import update
@@ -33,10 +34,19 @@ async def clear_alarms(
     connection: AsyncConnection, about: object, *codes: str, now: datetime
 ) -> None:
     """What was missing has come."""
+    await clear_alarms_of(connection, [about], *codes, now=now)
+
+
+async def clear_alarms_of(
+    connection: AsyncConnection, about: Iterable[object], *codes: str, now: datetime
+) -> None:
+    """The same for several things at once."""
     await connection.execute(
         update(alarm)
         .where(
-            alarm.c.about == str(about)[:64], alarm.c.code.in_(codes), alarm.c.cleared_at.is_(None)
+            alarm.c.about.in_([str(item)[:64] for item in about]),
+            alarm.c.code.in_(codes),
+            alarm.c.cleared_at.is_(None),
         )
         .values(cleared_at=now)
     )

@@ -19,13 +19,19 @@ WITH_HUB = ("submitted", "relayed")
 FINAL = ("read", "refused", "stopped", "expired", "failed")
 
 
-async def next_number(connection: AsyncConnection, *, recipient: str, lane: Lane) -> int:
-    """The next number of a stream. Two transactions never get the same one: the row is locked."""
+async def take_numbers(
+    connection: AsyncConnection, *, recipient: str, lane: Lane, count: int
+) -> int:
+    """Take the next `count` numbers of a stream; returns the last of them.
+
+    Two transactions never get the same one: the row stays locked until the end.
+    """
     statement = insert_for(connection, stream).values(
-        recipient=recipient, lane=lane.value, last_number=1
+        recipient=recipient, lane=lane.value, last_number=count
     )
     counted = statement.on_conflict_do_update(
-        index_elements=["recipient", "lane"], set_={"last_number": stream.c.last_number + 1}
+        index_elements=["recipient", "lane"],
+        set_={"last_number": stream.c.last_number + count},
     ).returning(stream.c.last_number)
     return int((await connection.execute(counted)).scalar_one())
 
@@ -85,19 +91,20 @@ async def get(connection: AsyncConnection, message: UUID) -> AnyRow | None:
 
 async def get_many(connection: AsyncConnection, messages: Sequence[UUID]) -> dict[UUID, AnyRow]:
     """By id; only the columns that receipts are judged by."""
-    rows = await connection.execute(
-        select(
-            outbox.c.id,
-            outbox.c.digest,
-            outbox.c.recipient,
-            outbox.c.state,
-            outbox.c.grant,
-            outbox.c.thread,
-            outbox.c.kind,
-            outbox.c.type,
-        ).where(outbox.c.id.in_(messages))
-    )
-    return {row.id: row for row in rows}
+    found: dict[UUID, AnyRow] = {}
+    for start in range(0, len(messages), 500):
+        rows = await connection.execute(
+            select(
+                outbox.c.id,
+                outbox.c.digest,
+                outbox.c.recipient,
+                outbox.c.state,
+                outbox.c.grant,
+                outbox.c.thread,
+            ).where(outbox.c.id.in_(messages[start : start + 500]))
+        )
+        found |= {row.id: row for row in rows}
+    return found
 
 
 async def set_state(connection: AsyncConnection, message: UUID, state: str, **values: Any) -> None:
