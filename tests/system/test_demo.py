@@ -122,3 +122,17 @@ def test_the_story_comes_true_over_postgresql_and_rabbitmq(tmp_path: Path) -> No
     counts, _, _ = run_demo(tmp_path / "demo", "--rabbitmq")
     check(counts)
     assert running_in(tmp_path) == []
+
+
+def test_a_folder_that_holds_a_demo_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "broker.cli", "demo", "--json", "--dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "has a demo already" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["hub"]
