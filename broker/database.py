@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from alembic import command
 from alembic.config import Config
+from asyncpg.exceptions import InterfaceError as PostgresInterfaceError
+from asyncpg.exceptions import PostgresError
 from sqlalchemy import DateTime, Dialect, MetaData, String, TypeDecorator, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -107,27 +109,17 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent view that does not write."""
-        try:
+        with _as_unavailable():
             async with self.engine.connect() as connection:
                 if self.dialect == "sqlite":
                     await connection.execution_options(sqlite_read=True)
                 yield connection
-        except (OperationalError, InterfaceError, OSError, TimeoutError) as error:
-            raise StorageUnavailable(type(error).__name__) from error
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        try:
+        with _as_unavailable():
             async with self.engine.begin() as connection:
                 yield connection
-        except IntegrityError:
-            raise
-        except (OperationalError, InterfaceError, OSError, TimeoutError) as error:
-            raise StorageUnavailable(type(error).__name__) from error
-        except DBAPIError as error:
-            if error.connection_invalidated or _is_read_only(error):
-                raise StorageUnavailable(type(error).__name__) from error
-            raise
 
     async def ping(self) -> None:
         """Read one row, or raise `StorageUnavailable`."""
@@ -181,9 +173,31 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def _is_read_only(error: DBAPIError) -> bool:
-    # PostgreSQL answers 25006 on a read-only standby and 53100 when the disk is full.
-    return getattr(error.orig, "sqlstate", None) in {"25006", "53100", "57P01", "57P02", "57P03"}
+_AWAY = ("08", "53", "57P", "25006", "40P01", "40001")
+"""SQLSTATEs that pass: connection lost, out of disk or memory, shutting down or starting up,
+read-only standby, deadlock, serialisation. Nothing is wrong with what was asked."""
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    """Let a database that is away leave as `StorageUnavailable`, and everything else as it is."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (OperationalError, InterfaceError, OSError, TimeoutError) as error:
+        raise StorageUnavailable(type(error).__name__) from error
+    except DBAPIError as error:
+        if error.connection_invalidated or _state(error.orig).startswith(_AWAY):
+            raise StorageUnavailable(type(error).__name__) from error
+        raise
+    except (PostgresError, PostgresInterfaceError) as error:
+        # What the driver raises while connecting does not pass through SQLAlchemy.
+        raise StorageUnavailable(type(error).__name__) from error
+
+
+def _state(error: BaseException | None) -> str:
+    return str(getattr(error, "sqlstate", None) or "")
 
 
 def upgrade(url: str, migrations: Path) -> None:

@@ -78,6 +78,8 @@ class Composed:
     attachments: tuple[AttachmentRef, ...] = ()
     files: tuple[StagedFile, ...] = ()
     exception: ExceptionUse | None = None
+    named: bool = False
+    """The worker chose the business id: asking again with it is the same request."""
 
     def __repr__(self) -> str:
         return f"<Composed {self.row.name}>"
@@ -190,6 +192,7 @@ async def compose(
         attachments=tuple(item.ref for item in staged),
         files=tuple(staged),
         exception=exception,
+        named=draft.business_id is not None,
     )
 
 

@@ -46,6 +46,14 @@ class Stored:
     state: str
 
 
+Request = tuple[UUID, str, str]
+"""Business id, type, recipient: what makes two requests the same one."""
+
+
+def _request(composed: Composed) -> Request:
+    return (composed.message.business_id, composed.row.name, composed.recipient.id)
+
+
 class Sender:
     """Puts composed messages into the outbox."""
 
@@ -67,8 +75,30 @@ class Sender:
         return stored
 
     async def _store_group(self, group: Sequence[Composed]) -> Sequence[Stored | Exception]:
+        """Store a group. A request that names its business id may be repeated, after a lost answer
+        say: it is answered with what it led to the first time. Groups are stored one after the
+        other, so two at once cannot both be the first."""
         async with self._core.database.begin() as connection:
-            return await self._store_many(connection, group)
+            stored = await self._asked_before(connection, group)
+            fresh: dict[Request, Composed] = {}
+            for composed in group:
+                if _request(composed) not in stored:
+                    fresh.setdefault(_request(composed), composed)
+            if fresh:
+                made = await self._store_many(connection, list(fresh.values()))
+                stored.update(zip(fresh, made, strict=True))
+        return [stored[_request(composed)] for composed in group]
+
+    async def _asked_before(
+        self, connection: AsyncConnection, group: Sequence[Composed]
+    ) -> dict[Request, Stored]:
+        named = [composed.message.business_id for composed in group if composed.named]
+        return {
+            (row.business_id, row.type, row.recipient): Stored(
+                row.id, row.thread, row.business_id, row.state
+            )
+            for row in await outbox.with_business_ids(connection, named)
+        }
 
     async def store(self, connection: AsyncConnection, composed: Composed) -> Stored:
         """Number, seal, sign and insert one message inside the caller's transaction."""

@@ -40,6 +40,18 @@ async def add(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> No
     await connection.execute(insert(outbox), list(rows))
 
 
+async def with_business_ids(
+    connection: AsyncConnection, business_ids: Sequence[UUID]
+) -> Sequence[AnyRow]:
+    """What was sent before about these."""
+    if not business_ids:
+        return []
+    columns = (outbox.c.id, outbox.c.thread, outbox.c.business_id, outbox.c.type)
+    query = select(*columns, outbox.c.recipient, outbox.c.state)
+    rows = await connection.execute(query.where(outbox.c.business_id.in_(business_ids)))
+    return rows.all()
+
+
 async def add_attachments(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     if rows:
         await connection.execute(insert(outbox_attachment), list(rows))

@@ -108,6 +108,7 @@ Index(
 )
 Index("ix_outbox_grant", outbox.c.grant)
 Index("ix_outbox_thread", outbox.c.thread)
+Index("ix_outbox_business_id", outbox.c.business_id)
 Index(
     "ix_outbox_unreceipted",
     outbox.c.receipt_by,

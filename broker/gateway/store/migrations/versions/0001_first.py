@@ -185,6 +185,7 @@ def upgrade() -> None:
     op.create_index('ix_outbox_due', 'outbox', ['next_attempt_at'], unique=False, postgresql_where=sa.text("state IN ('queued', 'sending')"), sqlite_where=sa.text("state IN ('queued', 'sending')"))
     op.create_index('ix_outbox_grant', 'outbox', ['grant'], unique=False)
     op.create_index('ix_outbox_thread', 'outbox', ['thread'], unique=False)
+    op.create_index('ix_outbox_business_id', 'outbox', ['business_id'], unique=False)
     op.create_index('ix_outbox_unreceipted', 'outbox', ['receipt_by'], unique=False, postgresql_where=sa.text("state IN ('queued', 'sending', 'submitted', 'relayed')"), sqlite_where=sa.text("state IN ('queued', 'sending', 'submitted', 'relayed')"))
     op.create_table('quarantine',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
