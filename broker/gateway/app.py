@@ -89,7 +89,7 @@ class Gateway:
                 parts.withdrawals.run,
                 parts.deadlines.run,
             ):
-                group.create_task(loop())
+                group.create_task(self._supervised(loop))
             for loop in (
                 parts.outbox.run,
                 parts.receipts.run,
@@ -100,7 +100,23 @@ class Gateway:
 
     async def _once_leased(self, loop: Callable[[], Awaitable[None]]) -> None:
         await self._leased.wait()
-        await loop()
+        await self._supervised(loop)
+
+    async def _supervised(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Run a loop for ever. What we did not foresee in one of them must not end the others;
+        each begins again from what is stored.
+
+        Raises:
+            SecondIncarnation: The one thing that ends the gateway.
+        """
+        while True:
+            try:
+                await loop()
+            except SecondIncarnation:
+                raise
+            except Exception as error:
+                logger().error("gateway:loop-failed", exc_info=error)
+            await asyncio.sleep(1.0)
 
     async def _receive(self) -> None:
         if isinstance(self.channel, Mailbox):

@@ -113,7 +113,6 @@ class Attachments:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self.wake = asyncio.Event()
 
     async def upload_for(self, message: UUID) -> None:
         """Have every file of a message at the hub; repeating it is harmless.
@@ -157,7 +156,7 @@ class Attachments:
                 await asyncio.sleep(1.0)
                 continue
             if not fetched:
-                await wait_for(self.wake, POLL)
+                await wait_for(self._core.wakes.attachments, POLL)
 
     async def fetch_due(self) -> int:
         """Fetch, verify and keep files that messages announced; returns how many came."""

@@ -31,6 +31,7 @@ class Wakes:
         self.receipts = asyncio.Event()
         self.filing = asyncio.Event()
         self.withdrawals = asyncio.Event()
+        self.attachments = asyncio.Event()
 
 
 @dataclass

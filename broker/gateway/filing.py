@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from adapters.base import CannotMap, CaseRecord, Declined, Filed
 from broker.gateway.core import Core, wait_for
@@ -152,20 +152,17 @@ class Filing:
         self, cases: Sequence[tuple[AnyRow, CaseRecord]], answers: Sequence[object]
     ) -> int:
         core, now = self._core, self._core.now()
-        done, owed, decisions = 0, [], []
+        done, owed, decisions, filed = 0, [], [], []
+        values: dict[str, object]
         async with core.database.begin() as connection:
             for (row, _), answer in zip(cases, answers, strict=True):
                 if isinstance(answer, Filed):
-                    values = {
-                        "state": "filed",
-                        "reference": answer.reference,
-                        "filed_at": now,
-                        "code": None,
-                    }
+                    filed.append({"message": row.id, "where": answer.reference})
                     owed.append(Owed(row.sender, row.id, row.digest, Fact.FILED, now))
                     decisions.append(Decision(Event.MESSAGE_FILED, unb64u(row.digest), row.id))
                     done += 1
-                elif isinstance(answer, Declined | CannotMap | Refused):
+                    continue
+                if isinstance(answer, Declined | CannotMap | Refused):
                     code = "unknown-code" if isinstance(answer, CannotMap) else _short(answer.code)
                     values = {"state": "failed", "code": code}
                     owed.append(Owed(row.sender, row.id, row.digest, Fact.FAILED, now, code))
@@ -190,6 +187,17 @@ class Filing:
                     update(inbox)
                     .where(inbox.c.id == row.id, inbox.c.state.in_(DUE))
                     .values(**values)
+                )
+            if filed:
+                await connection.execute(
+                    update(inbox)
+                    # Spelt out: a list of many rows cannot be combined with `IN`.
+                    .where(
+                        inbox.c.id == bindparam("message"),
+                        or_(*(inbox.c.state == state for state in DUE)),
+                    )
+                    .values(state="filed", reference=bindparam("where"), filed_at=now, code=None),
+                    filed,
                 )
             await owe(connection, owed)
             await core.log.add(connection, decisions, now=now)

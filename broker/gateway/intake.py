@@ -89,7 +89,13 @@ class Intake:
     def wake(self) -> None:
         """After the commit: whoever works on what was stored."""
         wakes = self._core.wakes
-        for event in (wakes.filing, wakes.receipts, wakes.withdrawals, wakes.outbox):
+        for event in (
+            wakes.filing,
+            wakes.receipts,
+            wakes.withdrawals,
+            wakes.outbox,
+            wakes.attachments,
+        ):
             event.set()
         self._core.log.wake()
 
