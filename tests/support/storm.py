@@ -23,7 +23,7 @@ from broker.cli.hub_home import AmqpPlace
 from broker.cli.local import LocalApi
 from broker.cli.network import Member, Network, create_network
 from schemas.directory import Compartment, Function, OrganisationKind
-from schemas.errors import BrokerError, Unavailable
+from schemas.errors import Unavailable
 from tests.support.services import PostgreSQL, RabbitMQ
 
 SENDER, RECIPIENT = "it.nrm", "al.nrm"
@@ -190,22 +190,18 @@ class Storm:
             missing = names - {path.stem for path in self.folder().glob("*.csv")}
         return missing
 
+    def outbox(self) -> list[dict[str, Any]]:
+        """What the sender sent, and what it knows of it."""
+        pages = self.network.worker(SENDER).pages("/v1/messages", "messages", box="outbox")
+        return [message for page in pages for message in page]
+
     def wait_receipts(self, *, seconds: float) -> list[dict[str, Any]]:
         """Wait until the sender knows of each that it was filed; returns those it does not."""
         deadline = time.monotonic() + seconds
         while True:
-            try:
-                sent = self.network.worker(SENDER).list(
-                    "/v1/messages", "messages", box="outbox", limit=100_000
-                )
-                open_ = [m for m in sent if m["state"] not in ("filed", "read")]
-            except BrokerError:
-                open_ = [{"state": "sender away"}]
-            if time.monotonic() > deadline:
+            open_ = [message for message in self.outbox() if not _is_done(message)]
+            if not open_ or time.monotonic() > deadline:
                 return open_
-            # A consent record is told, not filed.
-            if all(m.get("type") == "consent.record" and m["state"] == "delivered" for m in open_):
-                return []
             time.sleep(0.5)
 
     def books(self) -> Recount:
@@ -277,6 +273,12 @@ def make_storm(path: Path, database: PostgreSQL, broker: RabbitMQ | None) -> Sto
             log=logs / f"{name}.log",
         )
     return Storm(network, database, broker, children)
+
+
+def _is_done(message: dict[str, Any]) -> bool:
+    # A consent record is delivered; there is nothing to file.
+    final = {"delivered"} if message["type"] == "consent.record" else {"filed", "read"}
+    return message["state"] in final
 
 
 def _draft(business_id: UUID, grant: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli.local import LocalApi
 from tests.support.services import PostgreSQL, RabbitMQ
 from tests.support.storm import Storm, make_storm
 
@@ -99,12 +98,8 @@ def test_while_the_hub_is_away_messages_wait_and_then_arrive(storm: Storm) -> No
     storm.stop("api")
     sent = storm.send(20, grant=grant)
     time.sleep(2)
-    states = {m["state"] for m in _outbox(storm.network.worker("it.nrm"))}
+    states = {m["state"] for m in storm.outbox()}
     storm.go_on("api")
 
     assert states & {"queued", "sending"}
     assert storm.wait_filed(sent, seconds=90) == set()
-
-
-def _outbox(api: LocalApi) -> list[dict[str, object]]:
-    return api.items("/v1/messages", "messages", box="outbox", limit=1000)
