@@ -76,7 +76,7 @@ class EvidenceBook:
         new = await self._store(connection, {item.content.id: item for item in verified})
         if not new:
             return
-        rows = await outbox_store.get_many(
+        rows = await outbox_store.lock_many(
             connection, list({stated.envelope for item in new for stated in item.content.facts})
         )
         counted = [

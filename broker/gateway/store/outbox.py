@@ -101,10 +101,16 @@ async def get(connection: AsyncConnection, message: UUID) -> AnyRow | None:
     return (await connection.execute(select(outbox).where(outbox.c.id == message))).first()
 
 
-async def get_many(connection: AsyncConnection, messages: Sequence[UUID]) -> dict[UUID, AnyRow]:
-    """By id; only the columns that receipts are judged by."""
+async def lock_many(connection: AsyncConnection, messages: Sequence[UUID]) -> dict[UUID, AnyRow]:
+    """By id, locked to the end of the transaction; only the columns that receipts are judged by.
+
+    Two evidences about one message may come at once, over the queue and in the hub's answer. Each
+    must see the facts of the other before it says what stands. Locked in one order, so that they
+    never wait for each other in a ring.
+    """
     found: dict[UUID, AnyRow] = {}
-    for start in range(0, len(messages), 500):
+    wanted = sorted(messages)
+    for start in range(0, len(wanted), 500):
         rows = await connection.execute(
             select(
                 outbox.c.id,
@@ -113,7 +119,10 @@ async def get_many(connection: AsyncConnection, messages: Sequence[UUID]) -> dic
                 outbox.c.state,
                 outbox.c.grant,
                 outbox.c.thread,
-            ).where(outbox.c.id.in_(messages[start : start + 500]))
+            )
+            .where(outbox.c.id.in_(wanted[start : start + 500]))
+            .order_by(outbox.c.id)
+            .with_for_update()
         )
         found |= {row.id: row for row in rows}
     return found
