@@ -7,6 +7,7 @@ flushed: signal 9. What was killed is started again.
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from broker.cli.demo.processes import Child, StoryFailed, free_port
+from broker.cli.demo.processes import Child, StoryFailed, free_port, run_cli
 from broker.cli.demo.recount import Recount, business_ids_in, read_party, recount
 from broker.cli.hub_home import AmqpPlace
 from broker.cli.local import LocalApi
@@ -26,16 +27,19 @@ from schemas.directory import Compartment, Function, OrganisationKind
 from schemas.errors import Unavailable
 from tests.support.services import PostgreSQL, RabbitMQ
 
-SENDER, RECIPIENT = "it.nrm", "al.nrm"
-MEMBERS = tuple(
+SENDER, RECIPIENT, AUDITOR = "it.nrm", "al.nrm", "it.auditor"
+CASEWORK = (Compartment.CASEWORK,)
+MEMBERS = (
+    Member("it.nrm", "Invented sender", OrganisationKind.STATE, Function.NRM, CASEWORK),
+    Member("al.nrm", "Invented recipient", OrganisationKind.STATE, Function.NRM, CASEWORK),
     Member(
-        name,
-        f"Invented mechanism {name}",
+        "it.auditor",
+        "Invented rapporteur",
         OrganisationKind.STATE,
-        Function.NRM,
-        (Compartment.CASEWORK,),
-    )
-    for name in (SENDER, RECIPIENT)
+        Function.RAPPORTEUR,
+        CASEWORK,
+        runs_gateway=False,
+    ),
 )
 SECTION = {
     "outgoing_referral_details": "Invented text. " * 12,
@@ -216,6 +220,17 @@ class Storm:
                 for name in (SENDER, RECIPIENT)
             }
         )
+
+    def verified_log_size(self) -> int:
+        """Download the whole log as an auditor and verify it offline; how many entries it has."""
+        home = self.network.participants[AUDITOR].home
+        vkey = home / "log.vkey"
+        vkey.write_text(run_cli("log", "vkey", "--home", str(home)), encoding="utf-8")
+        run_cli("log", "export", "--home", str(home), "--out", str(home / "log"), seconds=120)
+        verify = ("log", "verify-all", str(home / "log"), "--vkey", str(vkey), "--json")
+        verdict = json.loads(run_cli(*verify, seconds=120))
+        assert verdict["proven"] is True
+        return int(verdict["log_size"])
 
     def files(self) -> dict[str, int]:
         """How many rows in the recipient's folder stand for each business id."""
