@@ -11,7 +11,10 @@ from typing import Any
 import click
 
 from broker.cli.local import LocalApi
-from schemas.errors import NotFound, Refused
+from schemas.errors import NotFound, SchemaRefused
+
+MOST_REASONS = 20
+"""Shown of a file that is wrong in many places."""
 
 
 def read_object(source: str | None) -> dict[str, Any]:
@@ -84,29 +87,6 @@ def casefile_body(sections: Iterable[str]) -> dict[str, Any]:
         "parts": 1,
         "manifest": [{"kind": "section", "name": name} for name in sections],
     }
-
-
-def case_from_file(api: LocalApi, path: Path, case_ref: str | None) -> dict[str, Any]:
-    """Take one case from a national file, through the gateway's adapter.
-
-    Raises:
-        Refused: The adapter refused the row that was asked for, or the file.
-        NotFound: No such case in the file.
-        click.UsageError: Several cases and none was chosen.
-    """
-    answer = api.post("/v1/drafts", {"adapter": "files", "file": str(path.resolve())})
-    cases = {str(case["case_ref"]): dict(case) for case in answer.get("cases", [])}
-    refused = answer.get("refused", [])
-    if case_ref is None:
-        if len(cases) != 1:
-            raise click.UsageError(f"{len(cases)} cases in {path.name}: choose one with --case")
-        return next(iter(cases.values()))
-    if case_ref in cases:
-        return cases[case_ref]
-    for row in refused:
-        if row.get("case_ref") == case_ref:
-            raise Refused("the adapter refused this row", where=(str(row.get("reason")),))
-    raise NotFound(f"no case {case_ref} in {path.name}; {len(refused)} rows were refused")
 
 
 def preview(answer: Mapping[str, Any]) -> str:

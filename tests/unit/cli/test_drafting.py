@@ -13,7 +13,7 @@ import pytest
 from broker.cli.commands.consent import scopes_of
 from broker.cli.drafting import case_from_file, preview, read_object, reply, with_fields, words
 from broker.cli.local import LocalApi, open_home
-from schemas.errors import NotFound, Refused
+from schemas.errors import NotFound, SchemaRefused
 
 
 class Gateway(LocalApi):
@@ -35,7 +35,7 @@ class Gateway(LocalApi):
 CASES = {
     "/v1/drafts": {
         "cases": [{"case_ref": "A-1", "sections": {}}, {"case_ref": "A-2", "sections": {}}],
-        "refused": [{"case_ref": "A-3", "reason": "prs_Gender: unknown-code"}],
+        "refused": [{"line": 4, "reasons": ["prs_Gender: unknown-code"]}],
     }
 }
 
@@ -76,14 +76,29 @@ def test_several_cases_and_no_choice_is_a_usage_error() -> None:
 
 
 def test_a_row_that_the_adapter_refused_says_why() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SchemaRefused) as caught:
         case_from_file(Gateway(CASES), Path("cases.csv"), "A-3")
-    assert caught.value.where == ("prs_Gender: unknown-code",)
+    assert caught.value.where == ("line 4: prs_Gender: unknown-code",)
+
+
+def test_of_a_file_with_a_thousand_wrong_rows_twenty_reasons_are_shown() -> None:
+    rows = [{"line": line, "reasons": ["row: nul"]} for line in range(2, 1002)]
+    with pytest.raises(SchemaRefused) as caught:
+        case_from_file(Gateway({"/v1/drafts": {"refused": rows}}), Path("cases.csv"), None)
+    assert len(caught.value.where) == 21
+    assert caught.value.where[-1] == "and 980 more"
+
+
+def test_the_only_readable_case_is_not_taken_for_the_one_that_was_meant() -> None:
+    answer = {"cases": [{"case_ref": "A-1"}], "refused": [{"line": 3, "reasons": ["row: nul"]}]}
+    with pytest.raises(click.UsageError):
+        case_from_file(Gateway({"/v1/drafts": answer}), Path("cases.csv"), None)
 
 
 def test_a_case_that_is_not_in_the_file_is_not_found() -> None:
+    cases = {"/v1/drafts": {"cases": [{"case_ref": "A-1"}], "refused": []}}
     with pytest.raises(NotFound):
-        case_from_file(Gateway(CASES), Path("cases.csv"), "A-9")
+        case_from_file(Gateway(cases), Path("cases.csv"), "A-9")
 
 
 def test_an_answer_goes_back_along_the_thread_of_what_it_answers() -> None:
