@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -22,7 +23,13 @@ from asyncpg.exceptions import InterfaceError as PostgresInterfaceError
 from asyncpg.exceptions import PostgresError
 from sqlalchemy import DateTime, Dialect, MetaData, String, TypeDecorator, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from schemas.errors import StorageUnavailable
@@ -86,9 +93,20 @@ class Database:
             self.engine: AsyncEngine = create_async_engine(url, pool_size=5, max_overflow=5)
             _prepare_sqlite(self.engine)
         else:
+            # No overflow: its connections are closed when they come back, and opening one costs as
+            # much as dozens of statements. The one used last is used next: its statements are
+            # prepared.
             self.engine = create_async_engine(
-                url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True
+                url, pool_size=2 * pool_size, max_overflow=0, pool_use_lifo=True
             )
+            _prepare_postgresql(self.engine)
+        # Reads need no BEGIN and no ROLLBACK on PostgreSQL: at its isolation level (READ COMMITTED)
+        # each statement sees what was committed before it, inside a transaction or not.
+        self._reader = (
+            self.engine
+            if self.dialect == "sqlite"
+            else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
         self._writer = asyncio.Lock()
 
     @asynccontextmanager
@@ -108,9 +126,9 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A consistent view that does not write."""
+        """For reading alone: a snapshot on SQLite, what was committed last on PostgreSQL."""
         with _as_unavailable():
-            async with self.engine.connect() as connection:
+            async with self._reader.connect() as connection:
                 if self.dialect == "sqlite":
                     await connection.execution_options(sqlite_read=True)
                 yield connection
@@ -149,6 +167,35 @@ class Database:
         await self.engine.dispose()
         if self._file_lock is not None:
             self._file_lock.close()
+
+
+IDLE_SECONDS = 5.0
+"""A connection that was not used for so long is asked whether the server is still there."""
+
+
+def _prepare_postgresql(engine: AsyncEngine) -> None:
+    """Hand out no connection whose server is gone.
+
+    A server that dies closes its connections, and the driver knows that without asking. Asking
+    (three round trips) is for the network that swallowed the news, so it is done after a silence.
+    """
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def _checkin(_connection: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _checkout(connection: Any, record: Any, _proxy: Any) -> None:
+        closed = connection.driver_connection.is_closed()
+        used = record.info.get("used")
+        if not closed and used is not None and time.monotonic() - used > IDLE_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except Exception:
+                closed = True  # whatever it says, it is of no use
+        if closed:
+            # All that were opened before it, too.
+            raise InvalidatePoolError
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

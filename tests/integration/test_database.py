@@ -1,0 +1,80 @@
+"""What a process may expect of its connections to PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker import database as module
+from broker.database import Database
+from tests.support.services import PostgreSQL
+
+
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator[Database]:
+    opened = Database(postgres_url)
+    yield opened
+    await opened.close()
+
+
+async def _backend(connection: AsyncConnection) -> int:
+    return int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+
+
+@pytest.mark.parametrize("kill", [True, False])
+async def test_a_server_that_came_back_is_used_without_an_error(
+    database: Database, postgres_server: PostgreSQL, kill: bool
+) -> None:
+    await database.ping()
+
+    await asyncio.to_thread(postgres_server.restart, kill=kill)
+
+    await database.ping()
+
+
+async def test_a_connection_that_died_silently_is_found_after_a_pause(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with database.read() as connection:
+        first = await _backend(connection)
+    monkeypatch.setattr(module, "IDLE_SECONDS", -1.0)
+    async with database.begin() as connection:
+        assert await _backend(connection) == first
+
+    monkeypatch.setattr(type(database.engine.dialect), "do_ping", _dead)
+
+    async with database.begin() as connection:
+        assert await _backend(connection) != first
+
+
+def _dead(*_: object) -> bool:
+    raise ConnectionResetError
+
+
+async def _insert_and_fail(database: Database) -> None:
+    async with database.begin() as connection:
+        await connection.execute(text("INSERT INTO t VALUES (1)"))
+        raise RuntimeError
+
+
+async def test_reading_leaves_nothing_behind_and_writing_is_one_transaction(
+    database: Database,
+) -> None:
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (n int)"))
+    with pytest.raises(RuntimeError):
+        await _insert_and_fail(database)
+    async with database.read() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM t")) == 0
+    async with database.begin() as connection:
+        level = await connection.scalar(text("SHOW transaction_isolation"))
+        assert level == "read committed"
+        await connection.execute(text("INSERT INTO t VALUES (1)"))
+        async with database.read() as other:
+            assert await other.scalar(text("SELECT count(*) FROM t")) == 0
+    async with database.read() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM t")) == 1
