@@ -11,10 +11,6 @@ from typing import Any
 import click
 
 from broker.cli.local import LocalApi
-from schemas.errors import NotFound, SchemaRefused
-
-MOST_REASONS = 20
-"""Shown of a file that is wrong in many places."""
 
 
 def read_object(source: str | None) -> dict[str, Any]:

@@ -33,9 +33,10 @@ class LocalApi:
     answers there.
     """
 
-    def __init__(self, host: str, port: int, token: str) -> None:
+    def __init__(self, host: str, port: int, token: str, *, home: Path | None = None) -> None:
         self.host = host
         self.port = port
+        self.home = home or Path()
         self._token = token
 
     def get(self, path: str, **query: str | int | None) -> dict[str, Any]:
@@ -152,6 +153,7 @@ def open_home(home: Path, worker: str | None = None) -> LocalApi:
         str(api.get("host", "127.0.0.1")),
         int(api.get("port", 8420)),
         tokens[worker].read_text(encoding="ascii").strip(),
+        home=home,
     )
 
 

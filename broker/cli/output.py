@@ -18,6 +18,8 @@ from typing import Any
 import click
 
 PROGRESS_AFTER_SECONDS = 1.0
+PROGRESS_EVERY_SECONDS = 0.1
+BAR_WIDTH = 24
 
 
 class Output:
@@ -54,6 +56,12 @@ class Output:
         """Narration: never part of the result."""
         click.echo(click.style(text, **style) if self.coloured else text, err=True)
 
+    def bar(self, done: int, of: int) -> str:
+        """`[####......]  40 of about 100`, for a progress display."""
+        share = min(done / of, 1.0) if of else 1.0
+        filled = round(share * BAR_WIDTH)
+        return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done} of about {max(of, done)}"
+
     @property
     def coloured(self) -> bool:
         return sys.stderr.isatty() and "NO_COLOR" not in os.environ
@@ -64,13 +72,14 @@ class Output:
 
         Yields a function that the work calls now and then with where it is.
         """
-        began = time.monotonic()
+        next_at = time.monotonic() + PROGRESS_AFTER_SECONDS
         shown = False
 
         def at(where: str) -> None:
-            nonlocal shown
-            if sys.stderr.isatty() and time.monotonic() - began > PROGRESS_AFTER_SECONDS:
+            nonlocal shown, next_at
+            if sys.stderr.isatty() and time.monotonic() > next_at:
                 shown = True
+                next_at = time.monotonic() + PROGRESS_EVERY_SECONDS
                 click.echo(f"\r\x1b[2K{label} {where}", err=True, nl=False)
 
         try:

@@ -1,4 +1,4 @@
-"""`referral send`: one message to one participant."""
+"""`referral send`: one message to one participant, or with --all one about each case of a file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from typing import Any
 
 import click
 
-from broker.cli.drafting import case_from_file, preview, read_object, with_fields
+from broker.cli.drafting import preview, read_object, with_fields
+from broker.cli.failures import PartlyDone
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
+
+ONE_ONLY = ("case_ref", "grant", "thread", "in_reply_to", "derived_from", "dry_run")
+"""Options that make no sense for many cases at once."""
+TERMS = ("until", "language", "notice")
+"""What every recorded consent must say."""
 
 
 @click.command(cls=ReferralCommand)
@@ -23,6 +29,7 @@ from broker.cli.root import ReferralCommand
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Take the case from an HTCDS file, through the gateway's adapter.",
 )
+@click.option("--all", "everything", is_flag=True, help="Every case of the file, one message each.")
 @click.option("--purpose", help="Why the data travels, for example protection.")
 @click.option("--grant", metavar="ID", help="The consent under which it travels.")
 @click.option("--section", "chosen", multiple=True, help="Only this section; may be repeated.")
@@ -37,32 +44,102 @@ from broker.cli.root import ReferralCommand
     help="How soon an answer is needed.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would travel; send nothing.")
+@click.option(
+    "--record-consent",
+    is_flag=True,
+    help="With --all: record a consent for each adult whose consent box says yes.",
+)
+@click.option("--until", metavar="YYYY-MM-DD", help="Of these consents.")
+@click.option("--language", metavar="ISO-639-3", help="In which they were explained.")
+@click.option("--notice", help="Version of the notice that was given.")
+@click.option(
+    "--how",
+    type=click.Choice(["read", "read-out", "pictogram", "audio"]),
+    default="read-out",
+    show_default=True,
+    help="How it was given.",
+)
+@click.option(
+    "--refused",
+    "refused_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --all: where to list the cases that were not sent; the adapter's folder otherwise.",
+)
 def send(
     api: LocalApi,
     to: str,
     type_name: str,
-    case_ref: str | None,
     from_file: Path | None,
+    everything: bool,
     purpose: str | None,
-    grant: str | None,
     chosen: tuple[str, ...],
     body: str | None,
     assignments: tuple[str, ...],
-    thread: str | None,
-    in_reply_to: str | None,
-    derived_from: str | None,
     urgency: str | None,
-    dry_run: bool,
+    record_consent: bool,
+    how: str,
+    refused_file: Path | None,
+    **more: Any,
 ) -> None:
     """Send a message. It is on this machine's disk before this command says so.
 
     With --dry-run it shows which words travel in the clear and which are sealed.
+
+    With --all each case of the file is sent under its own consent. Running the same command again
+    sends nothing twice, so a run that broke off is simply run again. It ends with 7 if some cases
+    were not sent; they are listed with codes in a file.
     """
+    terms = {name: more.pop(name) for name in TERMS}
+    content = with_fields(read_object(body), assignments)
+    if everything:
+        if from_file is None or purpose is None:
+            raise click.UsageError("--all needs --from-file and --purpose")
+        for name in ONE_ONLY:
+            if more[name]:
+                option = "case" if name == "case_ref" else name.replace("_", "-")
+                raise click.UsageError(f"--{option} is for one message, not for --all")
+        _require_terms(record_consent, terms)
+        _send_all(
+            api,
+            from_file,
+            refused_file,
+            to=to,
+            type_name=type_name,
+            purpose=purpose,
+            body=content,
+            chosen=chosen,
+            urgency=urgency,
+            terms={**terms, "how": how} if record_consent else None,
+        )
+        return
+    if record_consent or refused_file or any(terms.values()):
+        raise click.UsageError("consents are recorded here only with --all; see consent record")
+    _send_one(
+        api,
+        from_file,
+        chosen,
+        {"to": to, "type": type_name, "purpose": purpose, "body": content, "urgency": urgency},
+        **more,
+    )
+
+
+def _send_one(
+    api: LocalApi,
+    from_file: Path | None,
+    chosen: tuple[str, ...],
+    draft: dict[str, Any],
+    *,
+    case_ref: str | None,
+    dry_run: bool,
+    **more: Any,
+) -> None:
     sections: dict[str, Any] = {}
     if from_file is not None:
-        case = case_from_file(api, from_file, case_ref)
-        case_ref = str(case["case_ref"])
-        sections = dict(case["sections"])
+        from broker.cli.cases import contents, one_case
+
+        case = one_case(api.home, from_file, case_ref)
+        case_ref = case.case_ref
+        sections = contents(case)
     if chosen:
         missing = [name for name in chosen if from_file is not None and name not in sections]
         if missing:
@@ -71,17 +148,10 @@ def send(
     if case_ref is None:
         raise click.UsageError("say which case with --case REF")
     draft = {
-        "type": type_name,
-        "to": to,
+        **draft,
+        **more,
         "case_ref": case_ref,
-        "purpose": purpose,
-        "grant": grant,
         "sections": sections,
-        "body": with_fields(read_object(body), assignments),
-        "thread": thread,
-        "in_reply_to": in_reply_to,
-        "derived_from": derived_from,
-        "urgency": urgency,
         "dry_run": dry_run or None,
     }
     answer = api.post(
@@ -91,3 +161,83 @@ def send(
         current().result(answer, plain=preview(answer))
     else:
         current().result(answer)
+
+
+def _require_terms(wanted: bool, terms: dict[str, Any]) -> None:
+    named = [name for name, value in terms.items() if value]
+    if wanted and len(named) < len(TERMS):
+        raise click.UsageError("--record-consent needs --until, --language and --notice")
+    if named and not wanted:
+        raise click.UsageError(f"--{named[0]} is about consents: add --record-consent")
+
+
+def _send_all(
+    api: LocalApi,
+    from_file: Path,
+    refused_file: Path | None,
+    *,
+    terms: dict[str, Any] | None,
+    **order: Any,
+) -> None:
+    from broker.cli.bulk import (
+        ConsentTerms,
+        Order,
+        RefusedFile,
+        Tally,
+        about_how_many,
+        send_all,
+        verdict,
+    )
+    from broker.cli.cases import participant_of, read_cases, rejected_folder
+
+    voice = current()
+    folder = rejected_folder(api.home)
+    refused = refused_file or folder / f"{from_file.stem}.refused.csv"
+    if refused.exists() and refused.samefile(from_file):
+        raise click.UsageError("--refused would replace the file that is read")
+    consent = None
+    if terms is not None:
+        consent = ConsentTerms(valid_until=terms.pop("until"), **terms)
+    total = about_how_many(from_file)
+    with RefusedFile(refused) as kept, voice.progress(from_file.name) as at:
+
+        def show(tally: Tally) -> None:
+            at(f"{voice.bar(tally.done, total)}, {tally.sent} sent")
+
+        tally = send_all(
+            api,
+            Order(participant=participant_of(api.home), consent=consent, **order),
+            read_cases(api.home, from_file),
+            keep=kept.add,
+            at=show,
+        )
+    result = {
+        **tally.as_json(),
+        "refused_file": str(refused) if kept.used else None,
+        "rejected_file": str(folder / f"{from_file.stem}.csv") if tally.rows_rejected else None,
+    }
+    voice.result(result, plain=_table(result))
+    error = verdict(tally)
+    if error is not None:
+        raise error
+    if tally.refused or tally.rows_rejected or tally.undecided:
+        raise PartlyDone(
+            "some cases were not sent"
+            if tally.complete
+            else "the gateway stopped answering; run the same command again"
+        )
+
+
+def _table(result: dict[str, Any]) -> str:
+    """For a person: what was sent, and for the rest why not and where it is listed."""
+    lines = [
+        f"{result['sent']:>7}  sent",
+        f"{result['consents_recorded']:>7}  consents recorded on the way",
+        f"{result['refused'] + result['undecided']:>7}  not sent",
+    ]
+    lines += [f"{count:>7}    {code}" for code, count in result["by_code"].items()]
+    lines.append(f"{result['rows_rejected']:>7}  rows that cannot become a case")
+    for name, what in (("refused_file", "not sent"), ("rejected_file", "rejected rows")):
+        if result[name]:
+            lines.append(f"{what}: {result[name]}")
+    return "\n".join(lines)

@@ -7,14 +7,7 @@ from typing import Any
 
 import click
 
-from broker.cli.drafting import (
-    body_options,
-    case_from_file,
-    casefile_body,
-    read_object,
-    reply,
-    words,
-)
+from broker.cli.drafting import body_options, casefile_body, read_object, reply, words
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralGroup
@@ -113,11 +106,12 @@ def casefile(
     body: dict[str, Any],
 ) -> None:
     """Send the whole file with its manifest. MESSAGE is the acceptance."""
-    found = (
-        dict(case_from_file(api, from_file, case_ref)["sections"])
-        if from_file is not None
-        else read_object(sections)
-    )
+    if from_file is not None:
+        from broker.cli.cases import contents, one_case
+
+        found = contents(one_case(api.home, from_file, case_ref))
+    else:
+        found = read_object(sections)
     content = {**casefile_body(found), **body}
     more = {"grant": grant, "purpose": purpose, "sections": found}
     current().result(reply(api, message, "transfer.casefile", content, **more))

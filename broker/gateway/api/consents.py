@@ -18,6 +18,15 @@ from broker.gateway.store import grants as store
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import erasure, exception_request, exclusion, withdrawal
 from schemas.base import ParticipantId, ProtectedModel
+from schemas.message import CaseRef
+
+
+class ConsentSearch(ProtectedModel):
+    """Which of these cases may already be told to whom. In a body, since case numbers are no part
+    of a URL."""
+
+    to: ParticipantId
+    case_refs: Annotated[tuple[CaseRef, ...], Field(min_length=1, max_length=1000)]
 
 
 class ExclusionRequest(ProtectedModel):
@@ -43,6 +52,14 @@ def router(parts: Parts) -> APIRouter:
         """Grants that we gave, and that were given to us."""
         async with core.database.read() as connection:
             found = await store.all_grants(connection)
+        return {"consents": [views.consent(state) for state in found]}
+
+    @routes.post("/consents/search")
+    async def search(request: Request) -> dict[str, Any]:
+        """Grants that we gave to one recipient about the cases named, also those that ended."""
+        wanted = await parse(request, ConsentSearch)
+        async with core.database.read() as connection:
+            found = await store.given_for(connection, core.participant, wanted.to, wanted.case_refs)
         return {"consents": [views.consent(state) for state in found]}
 
     @routes.get("/consents/{grant}")

@@ -95,6 +95,19 @@ async def all_grants(connection: AsyncConnection) -> list[GrantState]:
     return sorted(found.values(), key=lambda state: state.id)
 
 
+async def given_for(
+    connection: AsyncConnection, giver: str, recipient: str, case_refs: Iterable[str]
+) -> list[GrantState]:
+    """Every grant that `giver` gave to one recipient about any of these cases, also ended ones."""
+    query = select(grant.c.id).where(
+        grant.c.sender == giver,
+        grant.c.recipient == recipient,
+        grant.c.case_ref.in_(list(case_refs)),
+    )
+    found = await load_grants(connection, (await connection.execute(query)).scalars())
+    return sorted(found.values(), key=lambda state: state.id)
+
+
 async def add_grant(
     connection: AsyncConnection,
     values: dict[str, Any],

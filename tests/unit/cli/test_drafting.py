@@ -11,9 +11,8 @@ import click
 import pytest
 
 from broker.cli.commands.consent import scopes_of
-from broker.cli.drafting import case_from_file, preview, read_object, reply, with_fields, words
+from broker.cli.drafting import preview, read_object, reply, with_fields, words
 from broker.cli.local import LocalApi, open_home
-from schemas.errors import NotFound, SchemaRefused
 
 
 class Gateway(LocalApi):
@@ -30,14 +29,6 @@ class Gateway(LocalApi):
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         self.posted.append((path, body or {}))
         return self.answers[path]
-
-
-CASES = {
-    "/v1/drafts": {
-        "cases": [{"case_ref": "A-1", "sections": {}}, {"case_ref": "A-2", "sections": {}}],
-        "refused": [{"line": 4, "reasons": ["prs_Gender: unknown-code"]}],
-    }
-}
 
 
 def test_a_value_that_is_json_is_taken_as_json_and_any_other_as_text() -> None:
@@ -63,42 +54,6 @@ def test_free_text_comes_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "note.txt"
     file.write_text("Invented.\n")
     assert words(note=str(file), other=None) == {"note": "Invented."}
-
-
-def test_a_case_is_chosen_by_its_number() -> None:
-    api = Gateway(CASES)
-    assert case_from_file(api, Path("cases.csv"), "A-2")["case_ref"] == "A-2"
-
-
-def test_several_cases_and_no_choice_is_a_usage_error() -> None:
-    with pytest.raises(click.UsageError):
-        case_from_file(Gateway(CASES), Path("cases.csv"), None)
-
-
-def test_a_row_that_the_adapter_refused_says_why() -> None:
-    with pytest.raises(SchemaRefused) as caught:
-        case_from_file(Gateway(CASES), Path("cases.csv"), "A-3")
-    assert caught.value.where == ("line 4: prs_Gender: unknown-code",)
-
-
-def test_of_a_file_with_a_thousand_wrong_rows_twenty_reasons_are_shown() -> None:
-    rows = [{"line": line, "reasons": ["row: nul"]} for line in range(2, 1002)]
-    with pytest.raises(SchemaRefused) as caught:
-        case_from_file(Gateway({"/v1/drafts": {"refused": rows}}), Path("cases.csv"), None)
-    assert len(caught.value.where) == 21
-    assert caught.value.where[-1] == "and 980 more"
-
-
-def test_the_only_readable_case_is_not_taken_for_the_one_that_was_meant() -> None:
-    answer = {"cases": [{"case_ref": "A-1"}], "refused": [{"line": 3, "reasons": ["row: nul"]}]}
-    with pytest.raises(click.UsageError):
-        case_from_file(Gateway({"/v1/drafts": answer}), Path("cases.csv"), None)
-
-
-def test_a_case_that_is_not_in_the_file_is_not_found() -> None:
-    cases = {"/v1/drafts": {"cases": [{"case_ref": "A-1"}], "refused": []}}
-    with pytest.raises(NotFound):
-        case_from_file(Gateway(cases), Path("cases.csv"), "A-9")
 
 
 def test_an_answer_goes_back_along_the_thread_of_what_it_answers() -> None:
