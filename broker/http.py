@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from broker.telemetry import logger
 from schemas.errors import BrokerError, SchemaRefused, Suspect, TooLarge, Truncated, Unavailable
@@ -98,10 +99,18 @@ async def limited_body(request: Request, limit: int) -> bytes:
 
 
 async def limited_stream(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body in chunks as they come, at most `limit` bytes in all."""
+    """The body in chunks as they come, at most `limit` bytes in all.
+
+    Raises:
+        TooLarge: Longer.
+        Truncated: The sender hung up before the end, which happens to anybody and is no bug.
+    """
     total = 0
-    async for chunk in request.stream():
-        total += len(chunk)
-        if total > limit:
-            raise TooLarge(f"more than {limit} bytes")
-        yield chunk
+    try:
+        async for chunk in request.stream():
+            total += len(chunk)
+            if total > limit:
+                raise TooLarge(f"more than {limit} bytes")
+            yield chunk
+    except ClientDisconnect:
+        raise Truncated("the sender hung up") from None
