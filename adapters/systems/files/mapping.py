@@ -96,6 +96,12 @@ def placed_columns() -> Mapping[str, Placed]:
 
 
 @cache
+def _places() -> Mapping[tuple[str, str], Placed]:
+    """The same, by section and field."""
+    return {(place.section, place.field): place for place in placed_columns().values()}
+
+
+@cache
 def written_columns() -> tuple[str, ...]:
     """The header of every file that we write."""
     return (CASE_REF, BUSINESS_ID, SENDER, INVENTED, *placed_columns(), MORE)
@@ -279,7 +285,7 @@ def write_row(case: CaseRecord, *, business_id: UUID | None, sender: str | None)
     row[SENDER] = sender or ""
     row[INVENTED] = "yes" if case.invented else ""
     more: dict[str, dict[str, Any]] = {}
-    places = {(place.section, place.field): place for place in placed_columns().values()}
+    places = _places()
     for section, given in case.sections.items():
         content = section_content(validate_section(section, given))
         if not content:
