@@ -12,7 +12,8 @@ import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, start_http_server
@@ -95,6 +96,25 @@ class _StandardHandler(logging.Handler):
         )
 
 
+class _Patient:
+    """Standard error that loses a line rather than the work that the line is about.
+
+    It may be a file on a disk that is full, or a pipe whose reader has gone.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure_logging(process: str, *, level: int = logging.INFO) -> None:
     """JSON lines on standard error, for the whole process."""
     structlog.configure(
@@ -107,7 +127,7 @@ def configure_logging(process: str, *, level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Patient(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
