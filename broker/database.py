@@ -78,6 +78,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return moment.astimezone(UTC)
 
 
+ASK_AGAIN_SECONDS = 1.0
+"""Health may be asked by anybody, and each answer costs a commit."""
+
+
 class Database:
     """One process's way to its database.
 
@@ -108,6 +112,9 @@ class Database:
             else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         )
         self._writer = asyncio.Lock()
+        self._asked_at = -ASK_AGAIN_SECONDS
+        self._answer: str | None = None
+        """Why it could not be written when that was asked last."""
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -143,6 +150,33 @@ class Database:
         """Read one row, or raise `StorageUnavailable`."""
         async with self.read() as connection:
             await connection.execute(text("SELECT 1"))
+
+    async def require_writable(self) -> None:
+        """Ask whether something could be committed now, at most once a second.
+
+        On SQLite it commits a page that says what it said before, which needs room and the right
+        to write as any commit does. On PostgreSQL it asks whether transactions may write.
+
+        Raises:
+            StorageUnavailable: No: a full disk, a read-only file or server, or none at all.
+        """
+        if time.monotonic() < self._asked_at + ASK_AGAIN_SECONDS:
+            if self._answer is not None:
+                raise StorageUnavailable(self._answer)
+            return
+        try:
+            async with self.begin() as connection:
+                if self.dialect == "sqlite":
+                    await connection.exec_driver_sql("PRAGMA user_version = 0")
+                elif await connection.scalar(text("SHOW transaction_read_only")) == "on":
+                    raise StorageUnavailable("the database is read-only")
+        except StorageUnavailable as error:
+            self._answer = error.detail
+            raise
+        else:
+            self._answer = None
+        finally:
+            self._asked_at = time.monotonic()
 
     def lock_file(self) -> None:
         """Take the SQLite file for this process alone; nothing to do on PostgreSQL.

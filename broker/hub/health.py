@@ -25,7 +25,7 @@ async def reasons_not_ready(hub: Hub) -> list[str]:
     if not hub.sequencer.healthy(hub.clock.now()):
         codes.add(LogUnavailable.code)
     try:
-        await hub.database.ping()
+        await hub.database.require_writable()
     except BrokerError as error:
         codes.add(error.code)
     if hub.publishing is not None:
