@@ -40,7 +40,7 @@ from broker.telemetry import configure_logging, logger, serve_metrics
 from keys.binding import new_incarnation
 from keys.custody.file import Custody, open_custody
 from keys.trust import DirectoryClient
-from schemas.errors import BrokerError, Refused, SecondIncarnation
+from schemas.errors import BrokerError, KeyRevoked, Refused, SecondIncarnation
 
 EPOCH_SECRET = "vault-epochs"  # noqa: S105 (the name under which custody keeps them)
 REFRESH_AGREEMENTS = timedelta(minutes=1)
@@ -64,7 +64,11 @@ class Gateway:
         """What keeps it from working, as codes."""
         codes = []
         try:
-            self.core.trusted()
+            kid, now = self.core.signer.kid, self.core.now()
+            if not any(
+                key.kid == kid and key.is_current(now) for key in self.core.self_entry().keys
+            ):
+                codes.append(KeyRevoked.code)  # whatever we sign, nobody believes it
         except BrokerError as error:
             codes.append(error.code)
         if not self.core.log.sequencer.healthy(self.core.now()):
