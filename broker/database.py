@@ -182,12 +182,15 @@ class Database:
         """Take the SQLite file for this process alone; nothing to do on PostgreSQL.
 
         Raises:
-            StorageUnavailable: Another process has it.
+            StorageUnavailable: Another process has it, or nobody may write here.
         """
         path = make_url(self.url).database
         if self.dialect != "sqlite" or not path:
             return
-        handle = Path(path + ".lock").open("w")  # noqa: SIM115 (held for the life of the process)
+        try:
+            handle = Path(path + ".lock").open("w")  # noqa: SIM115 (held while the process lives)
+        except OSError as error:
+            raise StorageUnavailable("the folder of the database cannot be written") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -282,8 +285,13 @@ def _state(error: BaseException | None) -> str:
 
 
 def upgrade(url: str, migrations: Path) -> None:
-    """Bring a database to the newest schema (Alembic, expand then contract). Blocking."""
+    """Bring a database to the newest schema (Alembic, expand then contract). Blocking.
+
+    Raises:
+        StorageUnavailable: It cannot be reached or written.
+    """
     config = Config()
     config.set_main_option("script_location", str(migrations))
     config.attributes["url"] = url
-    command.upgrade(config, "head")
+    with _as_unavailable():
+        command.upgrade(config, "head")
