@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from prometheus_client import CollectorRegistry
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.engine import make_url
 
 from adapters.registry import open_adapter
 from broker.audit.note import NoteSigner
@@ -40,6 +43,7 @@ from broker.telemetry import configure_logging, logger, serve_metrics
 from keys.binding import new_incarnation
 from keys.custody.file import Custody, open_custody
 from keys.trust import DirectoryClient
+from schemas.base import b64u
 from schemas.errors import BrokerError, KeyRevoked, Refused, SecondIncarnation
 
 EPOCH_SECRET = "vault-epochs"  # noqa: S105 (the name under which custody keeps them)
@@ -308,24 +312,44 @@ def _epoch_keys(custody: Custody) -> EpochKeys:
 
 
 async def _incarnation(database: Database, settings: Settings, clock: Clock) -> str:
-    """The random name of this database, made with its first start.
+    """The random name of this database, made with its first start at this place.
+
+    A copy lies elsewhere, and so does what was restored from a backup. Both get a new name: with
+    the old one the hub could not tell them from the original, and numbers of streams would be
+    used twice.
 
     Raises:
         Refused: The database is another participant's.
     """
+    place = await asyncio.to_thread(_place, settings)
     async with database.begin() as connection:
-        statement = insert_for(connection, identity).values(
-            participant=settings.participant,
-            incarnation=new_incarnation(),
-            created_at=clock.now(),
-        )
-        rows = (await connection.execute(select(identity))).all()
-        if not rows:
-            await connection.execute(statement)
-            rows = (await connection.execute(select(identity))).all()
-    if rows[0].participant != settings.participant:
-        raise Refused("this database belongs to another participant")
-    return str(rows[0].incarnation)
+        row = (await connection.execute(select(identity))).one_or_none()
+        if row is not None and row.participant != settings.participant:
+            raise Refused("this database belongs to another participant")
+        if row is not None and row.place == place:
+            return str(row.incarnation)
+        moved = row is not None and row.place is not None
+        incarnation = new_incarnation() if row is None or moved else str(row.incarnation)
+        if row is None:
+            statement: Any = insert_for(connection, identity).values(
+                participant=settings.participant,
+                incarnation=incarnation,
+                created_at=clock.now(),
+                place=place,
+            )
+        else:
+            statement = update(identity).values(incarnation=incarnation, place=place)
+        await connection.execute(statement)
+    if moved:
+        logger().warning("incarnation:database-moved", participant=settings.participant)
+    return incarnation
+
+
+def _place(settings: Settings) -> str:
+    """Which file the database is, or for a server whose home asks: path and inode, hashed."""
+    file = make_url(settings.database_url).database if settings.database is None else None
+    path = Path(file or settings.home).resolve()
+    return b64u(hashlib.sha256(f"{path}\0{path.stat().st_ino}".encode()).digest())
 
 
 def _text(settings: Settings, path: Path | None) -> str | None:

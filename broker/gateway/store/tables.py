@@ -43,8 +43,10 @@ identity = Table(
     Column("participant", Participant, primary_key=True),
     Column("incarnation", String(22), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("place", String(43)),
 )
-"""One row. The incarnation is random per database: a restored backup or a clone shows itself."""
+"""One row. The incarnation is random per database: a restored backup or a clone shows itself, since
+it lies at another place than the row says. Null is a place that nobody wrote down yet."""
 
 cursor = Table(
     "cursor",
