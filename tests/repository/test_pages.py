@@ -1,0 +1,112 @@
+"""What the pages say of the code is so: tables and diagrams, promises and their tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from broker.gateway.store import tables
+from tests.support.pages import BLOCKS, names, rewritten
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+TEST_NAME = re.compile(r"`(tests/[a-z0-9_/]+\.py)::(test_\w+)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_takes_from_the_code_is_as_the_code_has_it(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert rewritten(text) == text, "python -m tests.support.pages writes it anew"
+
+
+def test_everything_that_can_be_written_from_the_code_is_on_a_page_once() -> None:
+    written = [name for page in PAGES for name in names(page.read_text("utf-8"))]
+    assert sorted(written) == sorted(BLOCKS)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    missing = [
+        f"{path}::{name}"
+        for path, name in TEST_NAME.findall(page.read_text("utf-8"))
+        if name not in _tests_of(ROOT / path)
+    ]
+    assert missing == []
+
+
+def test_every_promise_points_at_its_code_and_its_tests() -> None:
+    rows = re.findall(r"^\| (I-\d+) \|(.*)$", ARCHITECTURE.read_text("utf-8"), re.MULTILINE)
+    assert [name for name, _ in rows] == [f"I-{number}" for number in range(1, 12)]
+    for name, row in rows:
+        _promise, kept_by, tried_by = row.strip(" |").split(" | ")
+        assert re.search(r"\]\(\.\./|`pyproject\.toml`", kept_by), name
+        assert TEST_NAME.search(tried_by), name
+
+
+@pytest.mark.parametrize(
+    ("table", "after"), [(tables.outbox, "in the sender's outbox"), (tables.inbox, "[*] --> kept")]
+)
+def test_the_diagrams_of_outbox_and_inbox_have_the_states_of_the_tables(
+    table: object, after: str
+) -> None:
+    stored = set(_states_of(table))
+    drawn = set()
+    for block in ARCHITECTURE.read_text("utf-8").split("```mermaid"):
+        diagram = block.split("```")[0]
+        found = {word for pair in re.findall(r"(\w+) --> (\w+)", diagram) for word in pair} | set(
+            re.findall(r"\[\*\] --> (\w+)", diagram)
+        )
+        if found == stored:
+            drawn = found
+    assert drawn == stored, after
+
+
+def test_every_alarm_that_can_be_raised_is_explained_to_operators() -> None:
+    explained = set(re.findall(r"`([a-z-]+)`", _part_of_operations("## Alarms")))
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "broker/gateway").glob("*.py"))
+    raised = set(
+        re.findall(r'raise_alarm\(\s*connection,\s*"([a-z-]+)"', source)
+        + re.findall(r'alarms\.append\(\("([a-z-]+)"', source)
+        + re.findall(r'"([a-z]+-[a-z-]+)",\s+now,?\s+\)', source)
+    )
+    assert {"send-failed", "receipt-missing", "filing-failed"} <= raised
+    assert raised <= explained
+
+
+def test_every_page_of_the_local_api_has_its_routes() -> None:
+    page = (ROOT / "docs" / "gateway-api.md").read_text("utf-8")
+    missing = []
+    for path in sorted((ROOT / "broker/gateway/api").glob("*.py")):
+        for method, route in re.findall(
+            r'@routes\.(get|post|delete|put)\("([^"]+)"\)', path.read_text("utf-8")
+        ):
+            shown = re.sub(r"\{(\w+)\}", r"{[a-z]+}", re.escape("/v1" + route).replace("\\", ""))
+            if not re.search(rf"`{method.upper()} {shown}[`? ]", page):
+                missing.append(f"{method} {route}")
+    assert missing == []
+
+
+def _part_of_operations(heading: str) -> str:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    return page.split(f"\n{heading}\n")[1].split("\n## ")[0]
+
+
+def _states_of(table: object) -> list[str]:
+    constraints = getattr(table, "constraints", ())
+    text = " ".join(str(getattr(one, "sqltext", "")) for one in constraints)
+    return re.findall(r"'(\w+)'", re.search(r"state IN \(([^)]*)\)", text)[1])  # type: ignore[index]
+
+
+def _tests_of(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
+    tree = ast.parse(path.read_text("utf-8"))
+    return {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }

@@ -1,0 +1,294 @@
+"""The parts of the documents that are written from the code: `python -m tests.support.pages`.
+
+A page has blocks between `<!-- from the code: NAME -->` and `<!-- end -->`. The program writes
+them anew; a test compares. What is written by hand stands outside.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import BaseModel
+
+from keys.lifecycle import MOVES
+from schemas import agreement, audit, consent, directory, envelope, evidence, message
+from schemas.directory import KeyStatus
+from schemas.evidence import PRECEDENCE
+from schemas.machine import By, Machine
+from schemas.obligations import OBLIGATION
+from schemas.states import CONSENT, REFERRAL, SAFETY, TRANSFER
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+BLOCK = re.compile(
+    r"(?P<head><!-- from the code: (?P<name>[a-z -]+) -->\n)(?P<text>.*?)(?P<tail><!-- end -->)",
+    re.DOTALL,
+)
+
+
+MOST_ARROWS = 4
+"""Of one event to one state; more are told in a table, since nobody can follow them."""
+
+
+# --- State machines ---------------------------------------------------------------------------
+
+
+def diagram(machine: Machine) -> str:
+    """A machine as mermaid; an event that leads from many states to one is a line of a table."""
+    open_states = machine.states - machine.terminal
+    sources: dict[tuple[str, str], dict[str, set[By]]] = {}
+    for (source, event, by), target in machine.edges.items():
+        sources.setdefault((event, target), {}).setdefault(source, set()).add(by)
+    wide = {key for key, found in sources.items() if len(found) > MOST_ARROWS}
+    labels: dict[tuple[str, str], list[str]] = {}
+    for (event, target), found in sources.items():
+        if (event, target) not in wide:
+            for source, who in found.items():
+                labels.setdefault((source, target), []).append(f"{event} ({_who(who)})")
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {machine.initial}"]
+    lines += [
+        f"    {source} --> {target}: {', '.join(texts)}"
+        for (source, target), texts in sorted(labels.items())
+    ]
+    lines += [f"    {state} --> [*]" for state in sorted(machine.terminal)]
+    lines.append("```")
+    if wide:
+        lines += ["", "| event | by | from | to |", "|---|---|---|---|"]
+    for event, target in sorted(wide):
+        found = sources[event, target]
+        speakers = _who(by for parties in found.values() for by in parties)
+        origin = ", ".join(f"`{state}`" for state in sorted(found))
+        if found.keys() == open_states:
+            origin = "every open state"
+        lines.append(f"| `{event}` | {speakers} | {origin} | `{target}` |")
+    if machine.paused:
+        stops = ", ".join(f"`{state}`" for state in sorted(machine.paused))
+        lines += ["", f"The deadline stands still in {stops}."]
+    return "\n".join(lines)
+
+
+def _who(parties: Iterable[By]) -> str:
+    found = set(parties)
+    return "anyone" if found == set(By) else " or ".join(by.value for by in By if by in found)
+
+
+def key_diagram() -> str:
+    """The life of a published key."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {KeyStatus.PENDING}"]
+    lines += [
+        f"    {status} --> {following}"
+        for status, after in MOVES.items()
+        for following in KeyStatus
+        if following in after
+    ]
+    lines += [f"    {status} --> [*]" for status, after in MOVES.items() if not after]
+    return "\n".join((*lines, "```"))
+
+
+def delivery_order() -> str:
+    """The facts about one envelope, weakest first: a ladder that is only ever climbed."""
+    facts = [str(fact) for fact in reversed(PRECEDENCE)]
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {facts[0]}"]
+    lines += [f"    {one} --> {other}" for one, other in pairwise(facts)]
+    return "\n".join((*lines, "```"))
+
+
+# --- Fields -----------------------------------------------------------------------------------
+
+_NAMED = {
+    "Instant": "time",
+    "B64Bytes": "base64url",
+    "B64Text": "base64url",
+    "ParticipantId": "participant",
+    "KeyId": "key id",
+    "Digest": "SHA-256",
+    "Scope": "blinded scope",
+    "ShortText": "text, 200",
+    "FreeText": "text, 20 000",
+    "UUID": "UUID",
+    "SectionId": "section",
+    "TypeName": "type name",
+    "CaseRef": "case number",
+}
+
+
+def fields(model: type[BaseModel]) -> str:
+    """One model as a table: wire name, form, whether it may be left out, meaning."""
+    written = _annotations(model)
+    rows = ["| field | form | |", "|---|---|---|"]
+    for name, info in model.model_fields.items():
+        form, meaning = written[name]
+        may = "" if info.is_required() else "may be absent"
+        note = "; ".join(part for part in (may, meaning) if part)
+        rows.append(f"| `{info.alias or name}` | {form} | {note} |")
+    heading = (inspect.getdoc(model) or "").splitlines()[0]
+    return "\n".join((f"**`{model.__name__}`** {heading}", "", *rows))
+
+
+def _annotations(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
+    """What the source says of each field: its type as written, and the text below it."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    if not isinstance(tree, ast.ClassDef):
+        raise TypeError(f"{model.__name__} is not written as a class")
+    found: dict[str, tuple[str, str]] = {}
+    for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            text = ""
+            if (
+                isinstance(following, ast.Expr)
+                and isinstance(following.value, ast.Constant)
+                and isinstance(following.value.value, str)
+            ):
+                text = " ".join(following.value.value.split())
+            found[node.target.id] = (_form(node.annotation), text)
+    return found
+
+
+def _form(node: ast.expr) -> str:
+    """A type in the words of a table."""
+    text = ast.unparse(node)
+    rules = dict(re.findall(r"\b(ge|le|min_length|max_length)=([0-9_A-Z* -]+)", text))
+    pattern = re.search(r"pattern=(?:r)?'([^']*)'", text)
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Annotated":
+        inner = node.slice.elts[0] if isinstance(node.slice, ast.Tuple) else node.slice
+        form = _form(inner)
+        if pattern is not None:
+            form = f"text `{pattern.group(1)}`".replace("|", "\\|")
+        low, high = (
+            rules.get("min_length") or rules.get("ge"),
+            rules.get("max_length") or rules.get("le"),
+        )
+        if low and high:
+            form += f", {low} to {high}"
+        elif low or high:
+            form += f", at least {low}" if low else f", at most {high}"
+        return form
+    if isinstance(node, ast.BinOp):
+        return f"{_form(node.left)} or null"
+    if isinstance(node, ast.Subscript):
+        outer = ast.unparse(node.value)
+        if outer == "tuple":
+            inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            open_ended = ast.unparse(inner[-1]) == "..."
+            return ("array of " if open_ended else f"array of {len(inner)} ") + _form(inner[0])
+        if outer == "Literal":
+            values = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            return " or ".join(f"`{ast.literal_eval(value)}`" for value in values)
+        if outer == "dict":
+            return "object"
+    return _NAMED.get(text, {"int": "integer", "str": "text", "bool": "boolean"}.get(text, text))
+
+
+_OBJECTS: Mapping[str, tuple[type[BaseModel], ...]] = MappingProxyType(
+    {
+        "envelope fields": (
+            envelope.Envelope,
+            envelope.Stream,
+            envelope.ConsentTag,
+            envelope.Part,
+            envelope.Jwe,
+            envelope.AttachmentRef,
+        ),
+        "sealed fields": (
+            message.CaseworkPart,
+            message.CompartmentPart,
+            message.ScopeEntry,
+            message.AttachmentKey,
+            message.ExceptionUse,
+        ),
+        "evidence fields": (
+            evidence.Evidence,
+            evidence.FactStatement,
+            evidence.StoreErasure,
+        ),
+        "consent fields": (
+            consent.GrantStatement,
+            consent.ConsentRecord,
+            consent.ScopeGrant,
+            consent.GuardianDecision,
+        ),
+        "agreement fields": (
+            agreement.Agreement,
+            agreement.TransferBasis,
+            agreement.Suspension,
+        ),
+        "directory fields": (directory.Participant, directory.PublishedKey),
+        "log fields": (audit.Leaf, audit.Opening),
+    }
+)
+
+
+def _tables(models: tuple[type[BaseModel], ...]) -> str:
+    return "\n\n".join(fields(model) for model in models)
+
+
+def _words() -> str:
+    """The closed lists that the fields above refer to."""
+    lists = (
+        envelope.Lane,
+        envelope.Kind,
+        evidence.Fact,
+        evidence.Store,
+        evidence.Erasure,
+        consent.Purpose,
+        consent.ConsentStatus,
+        directory.OrganisationKind,
+        directory.Function,
+        directory.Compartment,
+        directory.KeyUse,
+        directory.KeyStatus,
+    )
+    rows = ["| form | values |", "|---|---|"]
+    rows += [
+        f"| `{one.__name__}` | {', '.join(f'`{member.value}`' for member in one)} |"
+        for one in lists
+    ]
+    return "\n".join(rows)
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = MappingProxyType(
+    {
+        "referral": partial(diagram, REFERRAL),
+        "transfer": partial(diagram, TRANSFER),
+        "consent": partial(diagram, CONSENT),
+        "safety": partial(diagram, SAFETY),
+        "obligation": partial(diagram, OBLIGATION),
+        "key": key_diagram,
+        "delivery": delivery_order,
+        "words": _words,
+        **{name: partial(_tables, models) for name, models in _OBJECTS.items()},
+    }
+)
+
+
+def rewritten(page: str) -> str:
+    """The page with each block as the code has it.
+
+    Raises:
+        KeyError: A block that nothing here writes.
+    """
+    return BLOCK.sub(
+        lambda found: f"{found['head']}{BLOCKS[found['name']]()}\n{found['tail']}", page
+    )
+
+
+def names(page: str) -> list[str]:
+    """The blocks that a page has."""
+    return [found["name"] for found in BLOCK.finditer(page)]
+
+
+if __name__ == "__main__":
+    for path in sorted(DOCS.glob("*.md")):
+        before = path.read_text("utf-8")
+        after = rewritten(before)
+        if after != before:
+            path.write_text(after, "utf-8")
+            sys.stdout.write(f"{path.name} written\n")
