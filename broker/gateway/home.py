@@ -23,7 +23,8 @@ from broker.clock import Clock, SystemClock
 from broker.database import Database, upgrade
 from broker.gateway.settings import FILE, Settings, load_settings
 from broker.gateway.store.dialect import upsert
-from broker.gateway.store.tables import worker
+from broker.gateway.store.tables import identity, worker
+from keys.binding import new_incarnation
 from keys.custody.file import STRONG, KdfCost, create_custody
 from keys.lifecycle import new_keys
 from schemas.base import ParticipantId, b64u
@@ -181,6 +182,33 @@ def remove_worker(home: Path, name: str, *, clock: Clock | None = None) -> None:
     if not asyncio.run(store()):
         raise NotFound("no such worker")
     (settings.home / "workers" / f"{name}.token").unlink(missing_ok=True)
+
+
+def rename_database(home: Path) -> str:
+    """After a backup was restored: give the database a new incarnation, and return it.
+
+    Under the old one, numbers that the lost database used would be used again and refused. The
+    gateway must not run.
+
+    Raises:
+        NotFound: This gateway has never run.
+        StorageUnavailable: The database cannot be written.
+    """
+    settings = load_settings(home)
+    fresh = new_incarnation()
+
+    async def store() -> bool:
+        database = Database(settings.database_url)
+        try:
+            async with database.begin() as connection:
+                result = await connection.execute(update(identity).values(incarnation=fresh))
+                return result.rowcount == 1
+        finally:
+            await database.close()
+
+    if not asyncio.run(store()):
+        raise NotFound("this gateway has never run")
+    return fresh
 
 
 def token_hash(token: str) -> str:

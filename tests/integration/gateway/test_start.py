@@ -16,7 +16,7 @@ from broker.cli.network import QUICK
 from broker.clock import TurnedClock
 from broker.database import Database, upgrade
 from broker.gateway.app import Gateway, build
-from broker.gateway.home import MIGRATIONS, init_home
+from broker.gateway.home import MIGRATIONS, init_home, rename_database
 from broker.gateway.settings import Settings, load_settings
 from broker.gateway.store.tables import metadata
 from schemas.errors import Conflict, Refused, SecondIncarnation, StorageUnavailable
@@ -50,6 +50,20 @@ async def _clone(two: World, home: Path) -> Gateway:
     await made.core.hub.close()
     made.core.hub._http = two["it.nrm"].gateway.core.hub._http
     return made
+
+
+async def test_a_restored_database_goes_on_under_another_name(tmp_path: Path) -> None:
+    async with world(tmp_path / "network") as two:
+        home = two.network.participants["it.nrm"].home
+        before = two["it.nrm"].gateway.core.incarnation
+        await close(two["it.nrm"])
+
+        fresh = await asyncio.to_thread(rename_database, home)
+
+        restarted = await build(two["it.nrm"].gateway.core.settings)
+        assert restarted.core.incarnation == fresh != before
+        await restarted.core.hub.close()
+        await restarted.core.database.close()
 
 
 async def test_one_database_file_serves_one_process(tmp_path: Path) -> None:
