@@ -69,7 +69,7 @@ def test_every_alarm_that_can_be_raised_is_explained_to_operators() -> None:
     explained = set(re.findall(r"`([a-z-]+)`", _part_of_operations("## Alarms")))
     source = "".join(path.read_text("utf-8") for path in (ROOT / "broker/gateway").glob("*.py"))
     raised = set(
-        re.findall(r'raise_alarm\(\s*connection,\s*"([a-z-]+)"', source)
+        re.findall(r'raise_alarm\(\s*connection,\s*"([a-z-]+)",', source)
         + re.findall(r'alarms\.append\(\("([a-z-]+)"', source)
         + re.findall(r'"([a-z]+-[a-z-]+)",\s+now,?\s+\)', source)
     )
