@@ -59,8 +59,8 @@ class Pace:
 
     watch_every: timedelta = timedelta(seconds=5)
     retry_after: timedelta = timedelta(milliseconds=500)
-    """Pause before a RETRY goes back, and before an unavailable handler is asked again; doubles up
-    to `retry_at_most`."""
+    """Pause before a RETRY goes back, while others go on, and before an unavailable handler is asked
+    again, while all wait; doubles up to `retry_at_most`."""
 
     retry_at_most: timedelta = timedelta(seconds=10)
     renew_at_most: timedelta = timedelta(seconds=60)
@@ -125,7 +125,7 @@ class Consumer(Link):
             if verdicts is None:
                 return
             with contextlib.suppress(*LOST):
-                await self._settle(channel, batch, verdicts)
+                await self._settle(channel, session, batch, verdicts)
 
     async def _judge(self, batch: list[Delivery], session: _Session) -> list[Verdict] | None:
         """The handler's verdicts; None if the session ended while the handler was unavailable."""
@@ -167,7 +167,11 @@ class Consumer(Link):
         return Verdict.QUARANTINE if attempts > 2 * DELIVERY_LIMIT else Verdict.RETRY
 
     async def _settle(
-        self, channel: Channel, batch: list[Delivery], verdicts: list[Verdict]
+        self,
+        channel: Channel,
+        session: _Session,
+        batch: list[Delivery],
+        verdicts: list[Verdict],
     ) -> None:
         retry = [d for d, v in zip(batch, verdicts, strict=True) if v is Verdict.RETRY]
         for delivery, verdict in zip(batch, verdicts, strict=True):
@@ -177,13 +181,15 @@ class Consumer(Link):
         if retry:
             worst = max(self._attempts.get(d.message_id, 1) for d in retry)
             pause = self._pace.retry_after * 2 ** min(worst - 1, 10)
-            await asyncio.sleep(min(pause, self._pace.retry_at_most).total_seconds())
-            for delivery in retry:
-                await channel.basic_reject(delivery.tag, requeue=True, wait=False)
-        done = [d.tag for d, v in zip(batch, verdicts, strict=True) if v is Verdict.ACK]
-        if done:
+            session.hand_back([d.tag for d in retry], min(pause, self._pace.retry_at_most))
+        done = sorted(d.tag for d, v in zip(batch, verdicts, strict=True) if v is Verdict.ACK)
+        held = session.first_held()
+        below = [tag for tag in done if held is None or tag < held]
+        for tag in done[len(below) :]:
+            await channel.basic_ack(tag, wait=False)
+        if below:
             # Everything below was settled before or just above, so one `multiple` says it all.
-            await channel.basic_ack(max(done), multiple=True, wait=True)
+            await channel.basic_ack(below[-1], multiple=True, wait=True)
 
     async def _watch(self, channel: Channel, session: _Session) -> None:
         """End the session when the broker does not answer, does not count us, or sends nothing.
@@ -221,10 +227,32 @@ class _Session:
         self.over = asyncio.Event()
         self.seen = 0
         self._active_at = time.monotonic()
+        self._held: set[int] = set()
+        self._handing_back: set[asyncio.Task[None]] = set()
+
+    def first_held(self) -> int | None:
+        """The oldest delivery that is neither settled nor handed back yet."""
+        return min(self._held, default=None)
+
+    def hand_back(self, tags: list[int], pause: timedelta) -> None:
+        """Give deliveries back after a pause that holds up no other. If the session ends before,
+        the broker has them back anyway."""
+        self._held.update(tags)
+        task = asyncio.ensure_future(self._hand_back(tags, pause))
+        self._handing_back.add(task)
+        task.add_done_callback(self._handing_back.discard)
+
+    async def _hand_back(self, tags: list[int], pause: timedelta) -> None:
+        if await self.ended_within(pause):
+            return
+        with contextlib.suppress(*LOST):
+            for tag in tags:
+                await self._channel.basic_reject(tag, requeue=True, wait=False)
+                self._held.discard(tag)
 
     def idle_seconds(self) -> float:
         """How long nothing came and nothing was in hand."""
-        if self._busy or not self._incoming.empty():
+        if self._busy or self._held or not self._incoming.empty():
             return 0
         return time.monotonic() - self._active_at
 
