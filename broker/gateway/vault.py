@@ -34,7 +34,9 @@ from sqlalchemy import ColumnElement, Row, Table, and_, delete, select, tuple_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.database import Database
+from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import insert_for
+from broker.gateway.store.together import insert_missing, insert_together
 from broker.gateway.store.vault_tables import NO_GRANT, VaultTables
 from schemas.errors import NotFound, StorageUnavailable, VaultTampered
 
@@ -165,10 +167,19 @@ class Vault:
 
     async def store_many(self, connection: AsyncConnection, items: Sequence[NewItem]) -> list[str]:
         """Keep several items with as few statements as one; references in the same order."""
+        refs, rows = await self.prepare_many(connection, items)
+        await insert_together(connection, *rows)
+        return refs
+
+    async def prepare_many(
+        self, connection: AsyncConnection, items: Sequence[NewItem]
+    ) -> tuple[list[str], tuple[tuple[Table, list[dict[str, Any]]], ...]]:
+        """As `store_many`, but leaves it to the caller to insert the rows in the same transaction,
+        with what else there is to insert."""
         if not items:
-            return []
+            return [], ()
         owners = [(item.case_id, item.section, _grant_text(item.grant)) for item in items]
-        keys = await self._item_keys(connection, dict.fromkeys(owners))
+        keys, key_rows = await self._item_keys(connection, dict.fromkeys(owners))
         rows: list[dict[str, Any]] = []
         for item, owner in zip(items, owners, strict=True):
             ref = str(uuid.uuid4())
@@ -183,8 +194,8 @@ class Vault:
                     "sealed": sealed,
                 }
             )
-        await connection.execute(self._tables.item.insert(), rows)
-        return [row["ref"] for row in rows]
+        refs = [row["ref"] for row in rows]
+        return refs, ((self._tables.item_key, key_rows), (self._tables.item, rows))
 
     async def read(self, connection: AsyncConnection, ref: str) -> bytes:
         """The plaintext of one item.
@@ -228,7 +239,7 @@ class Vault:
                     ),
                 )
                 .join(case_key, case_key.c.case_id == item.c.case_id)
-                .where(item.c.ref.in_(batch))
+                .where(item.c.ref.in_(padded(batch)))
             )
             for row in rows:
                 owner = (row.case_id, row.section, row.grant_id)
@@ -390,30 +401,31 @@ class Vault:
 
     async def _item_keys(
         self, connection: AsyncConnection, owners: Mapping[_Owner, None]
-    ) -> dict[_Owner, bytes]:
+    ) -> tuple[dict[_Owner, bytes], list[dict[str, Any]]]:
+        """The keys of all these owners, and the rows of those that are still to be inserted."""
         cases, new = await self._case_keys(connection, dict.fromkeys(owner[0] for owner in owners))
-        # A case that this transaction made has no item keys yet.
+        # A case that this transaction made has no item keys yet, and nobody else can make one
+        # before we have committed.
         known = [owner for owner in owners if owner[0] not in new]
         keys = await self._load_item_keys(connection, known, cases)
         missing = [owner for owner in owners if owner not in keys]
         made = {owner: os.urandom(KEY_BYTES) for owner in missing}
-        inserted = await self._insert_new(
-            connection,
-            self._tables.item_key,
-            [
-                {
-                    "case_id": owner[0],
-                    "section": owner[1],
-                    "grant_id": owner[2],
-                    "wrapped": _seal(cases[owner[0]], key, _aad("vault_item_key", "", *owner)),
-                }
-                for owner, key in made.items()
-            ],
-        )
-        keys |= {(row[0], row[1], row[2]): made[row[0], row[1], row[2]] for row in inserted}
+        rows = [
+            {
+                "case_id": owner[0],
+                "section": owner[1],
+                "grant_id": owner[2],
+                "wrapped": _seal(cases[owner[0]], key, _aad("vault_item_key", "", *owner)),
+            }
+            for owner, key in sorted(made.items())
+        ]
+        contested = [row for row in rows if row["case_id"] not in new]
+        inserted = await insert_missing(connection, self._tables.item_key, contested)
+        keys |= {owner: key for owner, key in made.items() if owner[0] in new or owner in inserted}
         # Another transaction made the rest between our reading and our writing.
         others = [owner for owner in missing if owner not in keys]
-        return keys | await self._load_item_keys(connection, others, cases)
+        keys |= await self._load_item_keys(connection, others, cases)
+        return keys, [row for row in rows if row["case_id"] in new]
 
     async def _load_item_keys(
         self,
@@ -426,7 +438,7 @@ class Vault:
         for batch in _batches(owners):
             rows = await connection.execute(
                 select(table).where(
-                    tuple_(table.c.case_id, table.c.section, table.c.grant_id).in_(batch)
+                    tuple_(table.c.case_id, table.c.section, table.c.grant_id).in_(padded(batch))
                 )
             )
             for row in rows:
@@ -448,7 +460,7 @@ class Vault:
             return keys, set()
         epoch = await self._current_epoch(connection)
         made = {case: os.urandom(KEY_BYTES) for case in missing}
-        inserted = await self._insert_new(
+        inserted = await insert_missing(
             connection,
             self._tables.case_key,
             [
@@ -457,7 +469,7 @@ class Vault:
                     "epoch": epoch,
                     "wrapped": self._wrap_case_key(case, epoch, key),
                 }
-                for case, key in made.items()
+                for case, key in sorted(made.items())
             ],
         )
         new = {row[0] for row in inserted}
@@ -465,23 +477,13 @@ class Vault:
         others = [case for case in missing if case not in new]
         return keys | await self._load_case_keys(connection, others), new
 
-    async def _insert_new(
-        self, connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]
-    ) -> list[tuple[Any, ...]]:
-        """Insert the rows whose primary key is free; returns the keys of those."""
-        if not rows:
-            return []
-        statement = insert_for(connection, table).on_conflict_do_nothing()
-        result = await connection.execute(statement.returning(*table.primary_key.columns), rows)
-        return [tuple(row) for row in result]
-
     async def _load_case_keys(
         self, connection: AsyncConnection, cases: Sequence[str]
     ) -> dict[str, bytes]:
         table = self._tables.case_key
         found: dict[str, bytes] = {}
         for batch in _batches(cases):
-            rows = await connection.execute(select(table).where(table.c.case_id.in_(batch)))
+            rows = await connection.execute(select(table).where(table.c.case_id.in_(padded(batch))))
             for row in rows:
                 found[row.case_id] = self._open_case_key(row.case_id, row.epoch, row.wrapped)
         return found
