@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from adapters.base import NationalSystem
+from adapters.base import CaseRecord, NationalSystem
 from broker.client import DirectoryWatcher, HubClient
 from broker.clock import Clock
 from broker.database import Database
@@ -19,6 +20,7 @@ from broker.gateway.vault import Vault
 from keys.signing import Signer
 from keys.unsealing import Keyring
 from schemas.base import ParticipantId
+from schemas.consent import ConsentRecord
 from schemas.directory import Participant, TrustedDirectory
 from schemas.errors import RecipientUnknown
 
@@ -32,6 +34,55 @@ class Wakes:
         self.filing = asyncio.Event()
         self.withdrawals = asyncio.Event()
         self.attachments = asyncio.Event()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ToFile:
+    """A stored message on its way to the case system. Holds plaintext: memory only."""
+
+    id: UUID
+    business_id: UUID
+    sender: ParticipantId
+    digest: str
+    attempts: int
+    case: CaseRecord
+
+
+class Handover:
+    """What was just received, from the receiver to the filing, without a look into the database.
+
+    Only a shortcut: each is stored before it is handed over, and filing finds there what is not
+    handed over, because there were too many or because we died.
+    """
+
+    CAPACITY = 512
+
+    def __init__(self) -> None:
+        self._waiting: deque[ToFile] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.overflowed = False
+
+    def put(self, items: Sequence[ToFile]) -> None:
+        room = self.CAPACITY - len(self._waiting)
+        self._waiting.extend(items[:room])
+        self.overflowed = self.overflowed or len(items) > room
+        if self._waiting:
+            self._idle.clear()
+
+    def take(self, limit: int) -> list[ToFile]:
+        """The oldest; whoever takes says `settled` when they are filed, or are not."""
+        return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+
+    def settled(self) -> None:
+        if not self._waiting:
+            self._idle.set()
+
+    async def wait_idle(self, at_most: timedelta) -> None:
+        """Until all is filed that was handed over, or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most.total_seconds()):
+                await self._idle.wait()
 
 
 @dataclass
@@ -50,6 +101,10 @@ class Core:
     log: OwnLog
     incarnation: str
     wakes: Wakes = field(default_factory=Wakes)
+    to_file: Handover = field(default_factory=Handover)
+    records: dict[UUID, tuple[str, ConsentRecord]] = field(default_factory=dict)
+    """Consent records in use, by grant, with their references into the vault. Erasing a grant
+    takes its record from here too, before it is attested."""
     case_locks: defaultdict[UUID, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )

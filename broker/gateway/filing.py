@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import and_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.base import CannotMap, CaseRecord, Declined, Filed
-from broker.gateway.core import Core, wait_for
+from broker.gateway.core import Core, ToFile, wait_for
 from broker.gateway.own_log import Decision
-from broker.gateway.receipts import Owed, owe
+from broker.gateway.receipts import Owed, receipt_rows
 from broker.gateway.store.alarms import raise_alarm
+from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import AnyRow
-from broker.gateway.store.tables import inbox, inbox_section
+from broker.gateway.store.tables import inbox, inbox_section, receipt
+from broker.gateway.store.together import insert_together, update_rows
 from broker.telemetry import logger
 from schemas.audit import Event
 from schemas.base import unb64u
@@ -41,9 +46,16 @@ class Filing:
         self._core = core
 
     async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        look_at = loop.time()
         while True:
             try:
-                done = await self.run_once()
+                done = await self._file_handed_over()
+                if not done and (loop.time() >= look_at or self._core.to_file.overflowed):
+                    look_at = loop.time() + POLL.total_seconds()
+                    done = await self._file_stored()
+                    if done:
+                        look_at = loop.time()
             except Unavailable as error:
                 logger().warning("filing:waits", code=error.code)
                 await asyncio.sleep(1.0)
@@ -53,7 +65,26 @@ class Filing:
 
     async def run_once(self) -> int:
         """File what is due; returns how many messages reached the end of their way."""
+        return await self._file_handed_over() or await self._file_stored()
+
+    async def _file_handed_over(self) -> int:
+        """What the receiver has just stored, still at hand."""
+        taken = self._core.to_file.take(GROUP)
+        if not taken:
+            return 0
+        try:
+            await self._file_locked(taken, read=False)
+        except BaseException:
+            self._core.to_file.overflowed = True  # they are found again in the database
+            raise
+        finally:
+            self._core.to_file.settled()
+        return len(taken)
+
+    async def _file_stored(self) -> int:
+        """What is due in the database: tried before, or received before we last started."""
         core = self._core
+        core.to_file.overflowed = False
         async with core.database.read() as connection:
             rows = (
                 await connection.execute(
@@ -63,74 +94,87 @@ class Filing:
                     .limit(GROUP)
                 )
             ).all()
-        unique = list({row.business_id: row for row in reversed(rows)}.values())
+        return await self._file_locked([_to_file(row) for row in rows], read=True)
+
+    async def _file_locked(self, items: Sequence[ToFile], *, read: bool) -> int:
+        core = self._core
+        unique = list({item.business_id: item for item in reversed(items)}.values())
         if not unique:
             return 0
-        locks = [core.case_locks[row.business_id] for row in sorted(unique, key=_business_id)]
+        if len(unique) < len(items):
+            core.to_file.overflowed = True  # the second of one business id follows the first
+        locks = [core.case_locks[item.business_id] for item in sorted(unique, key=_business_id)]
         for lock in locks:
             await lock.acquire()
         try:
-            return await self._file_group(unique)
+            return await self._file_group(unique, read=read)
         finally:
             for lock in locks:
                 lock.release()
-            for row in unique:
-                core.case_locks.pop(row.business_id, None)
+            for item in unique:
+                core.case_locks.pop(item.business_id, None)
 
-    async def _file_group(self, rows: Sequence[AnyRow]) -> int:
-        core = self._core
-        cases: list[tuple[AnyRow, CaseRecord]] = []
-        async with core.database.read() as connection:
-            # Read again under the locks: a withdrawal may have stopped some in the meantime.
-            live = set(
-                (
-                    await connection.execute(
-                        select(inbox.c.id).where(
-                            inbox.c.id.in_([row.id for row in rows]), inbox.c.state.in_(DUE)
-                        )
-                    )
-                ).scalars()
-            )
-            sections = await self._sections(connection, live)
-        for row in rows:
-            if row.id in live:
-                case = CaseRecord(
-                    case_ref=row.case_ref,
-                    sections=sections.get(row.id, {}),
-                    business_id=row.business_id,
-                    sender=row.sender,
-                )
-                cases.append((row, case))
-        outcomes = await asyncio.to_thread(self._file, cases)
-        return await self._record(cases, outcomes)
+    async def _file_group(self, items: Sequence[ToFile], *, read: bool) -> int:
+        async with self._core.database.read() as connection:
+            # Looked at under the locks: a withdrawal may have stopped some in the meantime, or
+            # taken sections out of them.
+            live = await self._live(connection, items)
+            if read:
+                items = await self._with_sections(connection, items, live)
+        items = [_only(item, live[item.id]) for item in items if item.id in live]
+        if not items:
+            return 0
+        outcomes = await asyncio.to_thread(self._file, items)
+        return await self._record(items, outcomes)
 
-    async def _sections(self, connection: Any, live: set[Any]) -> dict[Any, dict[str, Any]]:
-        rows = (
-            await connection.execute(
-                select(inbox_section).where(
-                    inbox_section.c.message.in_(live), inbox_section.c.content.is_not(None)
-                )
+    async def _live(
+        self, connection: AsyncConnection, items: Sequence[ToFile]
+    ) -> dict[UUID, dict[str, str]]:
+        """Of each message that is still to be filed, where its sections lie in the vault."""
+        found: dict[UUID, dict[str, str]] = {}
+        for row in await connection.execute(
+            select(inbox.c.id, inbox_section.c.section, inbox_section.c.content)
+            .outerjoin(
+                inbox_section,
+                and_(inbox_section.c.message == inbox.c.id, inbox_section.c.content.is_not(None)),
             )
-        ).all()
-        plain = await self._core.vault.read_many(connection, [row.content for row in rows])
-        found: dict[Any, dict[str, Any]] = {}
-        for row in rows:
-            found.setdefault(row.message, {})[row.section] = json.loads(plain[row.content])
+            .where(inbox.c.id.in_(padded([item.id for item in items])), inbox.c.state.in_(DUE))
+        ):
+            sections = found.setdefault(row.id, {})
+            if row.section is not None:
+                sections[row.section] = row.content
         return found
 
-    def _file(self, cases: Sequence[tuple[AnyRow, CaseRecord]]) -> list[object]:
+    async def _with_sections(
+        self,
+        connection: AsyncConnection,
+        items: Sequence[ToFile],
+        live: dict[UUID, dict[str, str]],
+    ) -> list[ToFile]:
+        plain = await self._core.vault.read_many(
+            connection, [ref for sections in live.values() for ref in sections.values()]
+        )
+        return [
+            _with(
+                item,
+                {name: json.loads(plain[ref]) for name, ref in live.get(item.id, {}).items()},
+            )
+            for item in items
+        ]
+
+    def _file(self, items: Sequence[ToFile]) -> list[object]:
         """Find, then file, in a worker thread; an answer or an error for each."""
         adapter = self._core.adapter
-        answers: list[object] = [None] * len(cases)
+        answers: list[object] = [None] * len(items)
         missing: list[int] = []
-        for index, (row, _) in enumerate(cases):
+        for index, item in enumerate(items):
             try:
-                answers[index] = adapter.find(row.business_id)
+                answers[index] = adapter.find(item.business_id)
                 if answers[index] is None:
                     missing.append(index)
             except BrokerError as error:
                 answers[index] = error
-        batch = [(cases[index][0].business_id, cases[index][1]) for index in missing]
+        batch = [(items[index].business_id, items[index].case) for index in missing]
         if not batch:
             return answers
         try:
@@ -139,71 +183,70 @@ class Filing:
         except BrokerError:
             # One by one, so that what one case provokes costs no other.
             for index in missing:
-                row, case = cases[index]
+                item = items[index]
                 try:
-                    answers[index] = adapter.find(row.business_id) or adapter.file(
-                        row.business_id, case
+                    answers[index] = adapter.find(item.business_id) or adapter.file(
+                        item.business_id, item.case
                     )
                 except BrokerError as error:
                     answers[index] = error
         return answers
 
-    async def _record(
-        self, cases: Sequence[tuple[AnyRow, CaseRecord]], answers: Sequence[object]
-    ) -> int:
+    async def _record(self, items: Sequence[ToFile], answers: Sequence[object]) -> int:
         core, now = self._core, self._core.now()
-        done, owed, decisions, filed = 0, [], [], []
-        values: dict[str, object]
-        async with core.database.begin() as connection:
-            for (row, _), answer in zip(cases, answers, strict=True):
-                if isinstance(answer, Filed):
-                    filed.append({"message": row.id, "where": answer.reference})
-                    owed.append(Owed(row.sender, row.id, row.digest, Fact.FILED, now))
-                    decisions.append(Decision(Event.MESSAGE_FILED, unb64u(row.digest), row.id))
-                    done += 1
-                    continue
-                if isinstance(answer, Declined | CannotMap | Refused):
-                    code = "unknown-code" if isinstance(answer, CannotMap) else _short(answer.code)
-                    values = {"state": "failed", "code": code}
-                    owed.append(Owed(row.sender, row.id, row.digest, Fact.FAILED, now, code))
-                    await raise_alarm(connection, "filing-failed", row.id, now=now)
-                    done += 1
-                elif isinstance(answer, OutcomeUnknown):
-                    # It may be there or not, and nobody but a person can tell.
-                    values = {"state": "held", "code": answer.code}
-                    await raise_alarm(connection, "outcome-unknown", row.id, now=now)
-                    done += 1
-                else:
-                    code = answer.code if isinstance(answer, BrokerError) else "unavailable"
-                    values = {
-                        "state": "filing",
-                        "code": code,
-                        "attempts": row.attempts + 1,
-                        "next_attempt_at": now + self._delay(row.attempts),
+        filed: list[dict[str, object]] = []
+        failed: list[dict[str, object]] = []
+        later: list[dict[str, object]] = []
+        owed: list[Owed] = []
+        decisions: list[Decision] = []
+        alarms: list[tuple[str, UUID]] = []
+        for item, answer in zip(items, answers, strict=True):
+            if isinstance(answer, Filed):
+                filed.append(
+                    {
+                        "id": item.id,
+                        "state": "filed",
+                        "reference": answer.reference,
+                        "filed_at": now,
+                        "code": None,
                     }
-                    if row.attempts >= 5:
-                        await raise_alarm(connection, "filing-late", row.id, now=now)
-                await connection.execute(
-                    update(inbox)
-                    .where(inbox.c.id == row.id, inbox.c.state.in_(DUE))
-                    .values(**values)
                 )
-            if filed:
-                await connection.execute(
-                    update(inbox)
-                    # Spelt out: a list of many rows cannot be combined with `IN`.
-                    .where(
-                        inbox.c.id == bindparam("message"),
-                        or_(*(inbox.c.state == state for state in DUE)),
-                    )
-                    .values(state="filed", reference=bindparam("where"), filed_at=now, code=None),
-                    filed,
+                owed.append(Owed(item.sender, item.id, item.digest, Fact.FILED, now))
+                decisions.append(Decision(Event.MESSAGE_FILED, unb64u(item.digest), item.id))
+            elif isinstance(answer, Declined | CannotMap | Refused):
+                code = "unknown-code" if isinstance(answer, CannotMap) else _short(answer.code)
+                failed.append({"id": item.id, "state": "failed", "code": code})
+                owed.append(Owed(item.sender, item.id, item.digest, Fact.FAILED, now, code))
+                alarms.append(("filing-failed", item.id))
+            elif isinstance(answer, OutcomeUnknown):
+                # It may be there or not, and nobody but a person can tell.
+                failed.append({"id": item.id, "state": "held", "code": answer.code})
+                alarms.append(("outcome-unknown", item.id))
+            else:
+                later.append(
+                    {
+                        "id": item.id,
+                        "state": "filing",
+                        "code": answer.code if isinstance(answer, BrokerError) else "unavailable",
+                        "attempts": item.attempts + 1,
+                        "next_attempt_at": now + self._delay(item.attempts),
+                    }
                 )
-            await owe(connection, owed)
-            await core.log.add(connection, decisions, now=now)
+                if item.attempts >= 5:
+                    alarms.append(("filing-late", item.id))
+        async with core.database.begin() as connection:
+            for code, message in alarms:
+                await raise_alarm(connection, code, message, now=now)
+            for rows in (filed, failed, later):
+                await update_rows(connection, inbox, rows, key="id", only=("state", DUE))
+            await insert_together(
+                connection,
+                (receipt, receipt_rows(owed)),
+                *core.log.rows(decisions, now=now),
+            )
         core.wakes.receipts.set()
         core.log.wake()
-        return done
+        return len(filed) + len(failed)
 
     def _delay(self, attempts: int) -> timedelta:
         settings = self._core.settings.receive
@@ -211,8 +254,27 @@ class Filing:
         return timedelta(seconds=min(seconds, settings.longest_filing_retry.total_seconds()))
 
 
-def _business_id(row: AnyRow) -> str:
-    return str(row.business_id)
+def _to_file(row: AnyRow) -> ToFile:
+    case = CaseRecord(
+        case_ref=row.case_ref, sections={}, business_id=row.business_id, sender=row.sender
+    )
+    return ToFile(row.id, row.business_id, row.sender, row.digest, row.attempts, case)
+
+
+def _with(item: ToFile, sections: Mapping[str, Any]) -> ToFile:
+    return replace(item, case=replace(item.case, sections=sections))
+
+
+def _only(item: ToFile, present: Collection[str]) -> ToFile:
+    """Without the sections that were taken out since."""
+    sections = item.case.sections
+    if sections.keys() <= set(present):
+        return item
+    return _with(item, {name: sections[name] for name in sections if name in present})
+
+
+def _business_id(item: ToFile) -> str:
+    return str(item.business_id)
 
 
 def _short(code: str) -> str:

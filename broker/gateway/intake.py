@@ -8,24 +8,26 @@ leaves a message that comes again; after it, one that is a copy when it comes ag
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Table, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.base import CaseRecord
 from broker.gateway import threads
 from broker.gateway.consent import partner_case
-from broker.gateway.core import Core
+from broker.gateway.core import Core, ToFile
 from broker.gateway.erasures import attested
 from broker.gateway.own_log import Decision
-from broker.gateway.receipts import Owed, owe
+from broker.gateway.receipts import Owed, receipt_rows
 from broker.gateway.store import grants as grant_store
-from broker.gateway.store.alarms import clear_alarms, raise_alarm
-from broker.gateway.store.dialect import insert_for
+from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
+from broker.gateway.store.bulk import padded
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import (
     grant as grant_table,
@@ -35,9 +37,12 @@ from broker.gateway.store.tables import (
     inbox_attachment,
     inbox_section,
     outbox,
+    receipt,
     seen,
+    thread_event,
     withdrawal,
 )
+from broker.gateway.store.together import Rows, insert_missing, insert_together, update_rows
 from broker.gateway.unpack import Unpacked
 from broker.gateway.vault import NewItem
 from broker.gateway.withdrawal import Withdrawals
@@ -45,21 +50,38 @@ from keys.binding import blind_scope
 from schemas.audit import Event
 from schemas.base import b64u
 from schemas.bodies.consent import Record, Update, Withdraw, WithdrawAck
-from schemas.envelope import MAX_SKEW_SECONDS, NEVER_HELD_BACK, Kind, VerifiedEnvelope
-from schemas.errors import (
-    BadSignature,
-    BrokerError,
-    ConsentScope,
-    ConsentWithdrawn,
-    Refused,
-    Suspect,
-)
+from schemas.envelope import MAX_SKEW_SECONDS, Kind, VerifiedEnvelope
+from schemas.errors import BrokerError, Refused, Suspect, Unavailable
 from schemas.evidence import Fact
 
 REMEMBER = timedelta(seconds=MAX_SKEW_SECONDS)
 """How much longer than its life an id is remembered."""
 CONTENT = "message"
 """The vault's name for what is not a section: type, body, scopes."""
+
+
+MOST_OVERTAKING = 10_000
+"""Messages of unknown threads whose waiting is remembered; beyond it, the oldest wait anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Which ids of a batch are ours to judge now."""
+
+    claimed: frozenset[UUID]
+    copies: frozenset[UUID]
+    """Judged before, with the same bytes. What is in neither came before with other bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a batch."""
+
+    suspects: tuple[tuple[VerifiedEnvelope, Suspect], ...]
+    """For the caller to quarantine in the same transaction."""
+    given_back: frozenset[UUID]
+    """Not stored after all: these must come again."""
+    to_file: tuple[ToFile, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +96,6 @@ class Verdicted:
     def id(self) -> UUID:
         return self.envelope.content.id
 
-    @property
-    def digest(self) -> str:
-        return b64u(self.envelope.digest)
-
 
 class Intake:
     """Stores verdicts."""
@@ -85,10 +103,13 @@ class Intake:
     def __init__(self, core: Core, withdrawals: Withdrawals) -> None:
         self._core = core
         self._withdrawals = withdrawals
+        self._overtaking: OrderedDict[UUID, datetime] = OrderedDict()
+        """Since when messages wait for the one that opens their thread."""
 
-    def wake(self) -> None:
+    def wake(self, stored: Stored) -> None:
         """After the commit: whoever works on what was stored."""
         wakes = self._core.wakes
+        self._core.to_file.put(stored.to_file)
         for event in (
             wakes.filing,
             wakes.receipts,
@@ -99,136 +120,127 @@ class Intake:
             event.set()
         self._core.log.wake()
 
-    async def store(
-        self, connection: AsyncConnection, verdicts: Sequence[Verdicted]
-    ) -> list[tuple[Verdicted, BrokerError]]:
-        """Store a batch in the caller's transaction.
-
-        Returns:
-            Those that are suspect, for the caller to quarantine in the same transaction.
-        """
-        suspects: list[tuple[Verdicted, BrokerError]] = [
-            (item, item.error) for item in verdicts if isinstance(item.error, Suspect)
+    async def claim(
+        self, connection: AsyncConnection, envelopes: Sequence[VerifiedEnvelope]
+    ) -> Claims:
+        """Claim ids, which differ, for the caller's transaction. Of two copies at once one gets
+        it, whatever the channels do; the other waits here and finds what became of the first."""
+        now = self._core.now()
+        rows = [
+            {
+                "id": envelope.content.id,
+                "digest": b64u(envelope.digest),
+                "sender": envelope.content.from_,
+                "outcome": "delivered",
+                "code": None,
+                "at": now,
+                "forget_after": envelope.content.expires_at + REMEMBER,
+            }
+            # Sorted: two batches with the same copies must not wait for each other in a ring.
+            for envelope in sorted(envelopes, key=lambda item: item.content.id)
         ]
-        others = [item for item in verdicts if not isinstance(item.error, Suspect)]
-        grants = await self._locked_grants(connection, others)
-        others = [self._still_granted(item, grants) for item in others]
-        new, conflicting = await self._remember(connection, others)
-        suspects += [(item, BadSignature("the same id with other bytes")) for item in conflicting]
-        await self._remember_suspects(connection, suspects)
+        claimed = {key for (key,) in await insert_missing(connection, seen, rows)}
+        lost = {
+            envelope.content.id: b64u(envelope.digest)
+            for envelope in envelopes
+            if envelope.content.id not in claimed
+        }
+        known = await self.recall(connection, list(lost))
+        copies = {key for key, digest in lost.items() if known.get(key) == digest}
+        return Claims(frozenset(claimed), frozenset(copies))
+
+    async def recall(self, connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, str]:
+        """The digests under which these ids came before."""
+        if not ids:
+            return {}
+        found = await connection.execute(
+            select(seen.c.id, seen.c.digest).where(seen.c.id.in_(padded(ids)))
+        )
+        return {row.id: row.digest for row in found}
+
+    async def store(
+        self,
+        connection: AsyncConnection,
+        verdicts: Sequence[Verdicted],
+        suspects: Sequence[tuple[VerifiedEnvelope, Suspect]],
+        grants: dict[UUID, GrantState],
+    ) -> Stored:
+        """Store a batch in the transaction that claimed its ids.
+
+        Args:
+            verdicts: Of those whose ids were claimed.
+            suspects: Of those whose id is somebody else's: the good message that has it keeps it.
+            grants: Locked in this transaction; what the messages tell of them is added.
+        """
         accepted: list[Unpacked] = []
-        refused: list[tuple[Verdicted, Refused]] = []
+        refused: list[tuple[Verdicted, BrokerError]] = []
+        given_back: list[UUID] = []
+        # In the order of the sender's streams: what came together overtakes nothing.
+        verdicts = sorted(verdicts, key=_in_stream)
         known = await threads.load_many(
-            connection, [item.envelope.content.thread for item in new if item.unpacked], lock=True
+            connection,
+            list({item.envelope.content.thread for item in verdicts if _has_states(item)}),
+            lock=True,
         )
         entries: list[threads.Entry] = []
-        for item in new:
+        for item in verdicts:
             error = item.error or self._move_thread(item, known, entries)
-            if isinstance(error, Refused):
+            if isinstance(error, Unavailable):
+                given_back.append(item.id)
+            elif error is not None:
                 refused.append((item, error))
             elif item.unpacked is not None:
                 accepted.append(item.unpacked)
-        await threads.record(
+        events = await threads.move(
             connection, entries, ourselves=self._core.participant, now=self._core.now()
         )
-        await self._refuse(connection, refused, suspects)
-        await self._accept(connection, accepted, grants)
-        return suspects
-
-    # --- judging again, under the locks -------------------------------------------------------
-
-    async def _locked_grants(
-        self, connection: AsyncConnection, items: Sequence[Verdicted]
-    ) -> dict[UUID, GrantState]:
-        ids = {
-            item.envelope.content.consent.grant
-            for item in items
-            if item.envelope.content.consent is not None
-        }
-        return await grant_store.load_grants(connection, ids, lock=True)
-
-    def _still_granted(self, item: Verdicted, grants: dict[UUID, GrantState]) -> Verdicted:
-        """A withdrawal that was stored since we looked wins."""
-        tag = item.envelope.content.consent
-        if item.error is not None or tag is None or item.envelope.content.kind in NEVER_HELD_BACK:
-            return item
-        grant = grants.get(tag.grant)
-        if grant is None:
-            return item
-        if grant.withdrawn:
-            return Verdicted(item.envelope, None, ConsentWithdrawn())
-        if set(tag.scopes) & grant.removed:
-            return Verdicted(item.envelope, None, ConsentScope())
-        return item
-
-    async def _remember(
-        self, connection: AsyncConnection, items: Sequence[Verdicted]
-    ) -> tuple[list[Verdicted], list[Verdicted]]:
-        """Claim the ids. Of two copies at once one gets it, whatever the channels do."""
-        if not items:
-            return [], []
-        now = self._core.now()
-        values = [
-            {
-                "id": item.id,
-                "digest": item.digest,
-                "sender": item.envelope.content.from_,
-                "outcome": "delivered" if item.error is None else "refused",
-                "code": None if item.error is None else item.error.code,
-                "at": now,
-                "forget_after": item.envelope.content.expires_at + REMEMBER,
-            }
-            for item in items
-        ]
-        statement = insert_for(connection, seen).values(values).on_conflict_do_nothing()
-        claimed = set((await connection.execute(statement.returning(seen.c.id))).scalars())
-        lost = [item for item in items if item.id not in claimed]
-        conflicting = []
-        if lost:
-            known = {
-                row.id: row.digest
-                for row in await connection.execute(
-                    select(seen.c.id, seen.c.digest).where(
-                        seen.c.id.in_([item.id for item in lost])
-                    )
-                )
-            }
-            conflicting = [item for item in lost if known.get(item.id) != item.digest]
-        return [item for item in items if item.id in claimed], conflicting
-
-    async def _remember_suspects(
-        self, connection: AsyncConnection, suspects: Sequence[tuple[Verdicted, BrokerError]]
-    ) -> None:
-        for item, error in suspects:
-            values = {
-                "id": item.id,
-                "digest": item.digest,
-                "sender": item.envelope.content.from_,
-                "outcome": "suspect",
-                "code": error.code,
-                "at": self._core.now(),
-                "forget_after": item.envelope.content.expires_at + REMEMBER,
-            }
-            # If the id is taken, the good message that has it keeps it.
-            await connection.execute(
-                insert_for(connection, seen).values(**values).on_conflict_do_nothing()
-            )
+        if given_back:
+            await connection.execute(delete(seen).where(seen.c.id.in_(padded(given_back))))
+        await update_rows(
+            connection,
+            seen,
+            [
+                {
+                    "id": item.id,
+                    "outcome": "suspect" if isinstance(error, Suspect) else "refused",
+                    "code": error.code,
+                }
+                for item, error in refused
+            ],
+            key="id",
+        )
+        owed, decisions = self._refusals([(item.envelope, error) for item, error in refused])
+        more = self._refusals(suspects)
+        rows = await self._accept(connection, accepted, owed + more[0], decisions + more[1])
+        await insert_together(connection, *rows, (thread_event, events))
+        for opened in accepted:
+            await self._learn(connection, opened, grants)
+        await self._consequences(connection, accepted, grants)
+        return Stored(
+            suspects=tuple(
+                (item.envelope, error) for item, error in refused if isinstance(error, Suspect)
+            ),
+            given_back=frozenset(given_back),
+            to_file=tuple(_to_file(opened) for opened in accepted if opened.row.filed),
+        )
 
     def _move_thread(
         self,
         item: Verdicted,
         known: dict[UUID, threads.ThreadState],
         entries: list[threads.Entry],
-    ) -> Refused | None:
+    ) -> BrokerError | None:
         """Apply the message to its thread; the error if the state machine does not have it."""
         opened, content = item.unpacked, item.envelope.content
         if opened is None or not threads.has_states(opened.row):
             return None
+        waited_since = self._overtaking.pop(item.id, None)
         before = known.get(content.thread)
+        is_new = before is None
         try:
             if before is None:
                 if not opened.row.opens:
-                    return threads.not_permitted()
+                    return self._overtaken(item.id, waited_since)
                 before = threads.new_thread(
                     opened.row,
                     thread_id=content.thread,
@@ -246,34 +258,42 @@ class Intake:
         if opened.row.opens:
             step = threads.Step(threads.broker_event(step.thread, "delivered"), step.effect)
         known[content.thread] = step.thread
-        entries.append(threads.Entry(step, content.id, opened.row.name, content.from_))
+        entries.append(
+            threads.Entry(step, content.id, opened.row.name, content.from_, opens=is_new)
+        )
         return None
+
+    def _overtaken(self, message: UUID, since: datetime | None) -> BrokerError:
+        """A message of a thread that is not here: perhaps it has overtaken the one that opens it.
+
+        How long it has waited is known to us alone; after a restart it may wait once more.
+        """
+        now = self._core.now()
+        since = since or now
+        if now - since >= self._core.settings.receive.overtaken:
+            return threads.not_permitted()
+        self._overtaking[message] = since
+        while len(self._overtaking) > MOST_OVERTAKING:
+            self._overtaking.popitem(last=False)
+        return Unavailable("its thread is not open yet")
 
     # --- refusing -----------------------------------------------------------------------------
 
-    async def _refuse(
-        self,
-        connection: AsyncConnection,
-        refused: Sequence[tuple[Verdicted, Refused]],
-        suspects: Sequence[tuple[Verdicted, BrokerError]],
-    ) -> None:
+    def _refusals(
+        self, refused: Sequence[tuple[VerifiedEnvelope, BrokerError]]
+    ) -> tuple[list[Owed], list[Decision]]:
         """A code for the refused, the bare word for the suspect, a leaf for both."""
-        now = self._core.now()
         owed, decisions = [], []
-        for item, error in refused:
-            await connection.execute(
-                update(seen).where(seen.c.id == item.id).values(outcome="refused", code=error.code)
-            )
-            owed.append(self._owed(item, Fact.REFUSED, error.code))
-            decisions.append(Decision(Event.ENVELOPE_REFUSED, item.envelope.digest, item.id))
-        for item, _ in suspects:
-            owed.append(self._owed(item, Fact.REFUSED, "suspect"))
-            decisions.append(Decision(Event.MESSAGE_QUARANTINED, item.envelope.digest, item.id))
-        await owe(connection, owed)
-        await self._core.log.add(connection, decisions, now=now)
-
-    def _owed(self, item: Verdicted, fact: Fact, code: str | None = None) -> Owed:
-        return Owed(item.envelope.content.from_, item.id, item.digest, fact, self._core.now(), code)
+        now = self._core.now()
+        for envelope, error in refused:
+            suspect = isinstance(error, Suspect)
+            code = "suspect" if suspect else error.code
+            message = envelope.content.id
+            digest = b64u(envelope.digest)
+            owed.append(Owed(envelope.content.from_, message, digest, Fact.REFUSED, now, code))
+            event = Event.MESSAGE_QUARANTINED if suspect else Event.ENVELOPE_REFUSED
+            decisions.append(Decision(event, envelope.digest, message))
+        return owed, decisions
 
     # --- accepting ----------------------------------------------------------------------------
 
@@ -281,29 +301,17 @@ class Intake:
         self,
         connection: AsyncConnection,
         accepted: Sequence[Unpacked],
-        grants: dict[UUID, GrantState],
-    ) -> None:
-        if not accepted:
-            return
+        owed: Sequence[Owed],
+        decisions: Sequence[Decision],
+    ) -> list[tuple[Table, Rows]]:
+        """Everything that the batch adds, and what it owes and records beside."""
         core, now = self._core, self._core.now()
         items, places = _vault_items(accepted)
-        refs = await core.vault.store_many(connection, items)
+        refs, kept = await core.vault.prepare_many(connection, items)
         placed = dict(zip(places, refs, strict=True))
-        await connection.execute(
-            insert(inbox), [self._inbox_row(opened, placed) for opened in accepted]
-        )
-        sections = [row for opened in accepted for row in _section_rows(opened, placed)]
-        if sections:
-            await connection.execute(insert(inbox_section), sections)
-        files = [row for opened in accepted for row in self._file_rows(opened, placed)]
-        if files:
-            await connection.execute(insert(inbox_attachment), files)
-        for opened in accepted:
-            await self._learn(connection, opened, grants)
-            await self._consequences(connection, opened, grants)
-        await owe(
-            connection,
-            [
+        owed = [
+            *owed,
+            *(
                 Owed(
                     opened.envelope.content.from_,
                     opened.envelope.content.id,
@@ -312,18 +320,31 @@ class Intake:
                     now,
                 )
                 for opened in accepted
-            ],
-        )
+            ),
+        ]
         decisions = [
-            Decision(Event.MESSAGE_RECEIVED, opened.envelope.digest, opened.envelope.content.id)
-            for opened in accepted
+            *decisions,
+            *(
+                Decision(event, opened.envelope.digest, opened.envelope.content.id)
+                for opened in accepted
+                for event in (
+                    (Event.MESSAGE_RECEIVED, Event.EXCEPTION_USED)
+                    if opened.message.exception is not None
+                    else (Event.MESSAGE_RECEIVED,)
+                )
+            ),
         ]
-        decisions += [
-            Decision(Event.EXCEPTION_USED, opened.envelope.digest, opened.envelope.content.id)
-            for opened in accepted
-            if opened.message.exception is not None
+        return [
+            *kept,
+            (inbox, [self._inbox_row(opened, placed) for opened in accepted]),
+            (inbox_section, [row for opened in accepted for row in _section_rows(opened, placed)]),
+            (
+                inbox_attachment,
+                [row for opened in accepted for row in self._file_rows(opened, placed)],
+            ),
+            (receipt, receipt_rows(owed)),
+            *core.log.rows(decisions, now=now),
         ]
-        await core.log.add(connection, decisions, now=now)
 
     def _inbox_row(self, opened: Unpacked, placed: dict[tuple[UUID, str], str]) -> dict[str, Any]:
         content, message, now = opened.envelope.content, opened.message, self._core.now()
@@ -407,6 +428,7 @@ class Intake:
                 .where(grant_table.c.id == grant.id)
                 .values(record=kept, case_ref=message.case_ref)
             )
+            grant = replace(grant, record=kept, case_ref=message.case_ref)
         if grant.secret is None and message.grant_key is not None:
             secret = await self._core.vault.store(
                 connection, case, "grant-key", grant.id, message.grant_key
@@ -414,29 +436,42 @@ class Intake:
             await connection.execute(
                 update(grant_table).where(grant_table.c.id == grant.id).values(secret=secret)
             )
+            grant = replace(grant, secret=secret)
         await grant_store.name_scopes(connection, grant.id, names)
+        # The next message of this batch need not tell it again.
+        grants[grant.id] = replace(grant, scopes={**grant.scopes, **names})
 
     async def _consequences(
-        self, connection: AsyncConnection, opened: Unpacked, grants: dict[UUID, GrantState]
+        self,
+        connection: AsyncConnection,
+        accepted: Sequence[Unpacked],
+        grants: dict[UUID, GrantState],
     ) -> None:
         """What some messages change beyond their own row."""
-        content, now = opened.envelope.content, self._core.now()
-        if content.in_reply_to is not None:
-            await clear_alarms(connection, content.in_reply_to, "answer-overdue", now=now)
-        if opened.message.exception is not None:
-            await raise_alarm(connection, "exception-received", content.id, now=now)
-        tag = content.consent
-        if isinstance(opened.body, (Withdraw, Update)) and tag is not None:
-            await self._withdrawals.accept(
-                connection,
-                grants[tag.grant],
-                tag.scopes,
-                message=content.id,
-                digest=b64u(opened.envelope.digest),
-                by=content.from_,
-            )
-        elif isinstance(opened.body, WithdrawAck):
-            await self._acknowledged(connection, opened, opened.body)
+        now = self._core.now()
+        answered = [
+            opened.envelope.content.in_reply_to
+            for opened in accepted
+            if opened.envelope.content.in_reply_to is not None
+        ]
+        if answered:
+            await clear_alarms_of(connection, padded(answered), "answer-overdue", now=now)
+        for opened in accepted:
+            content = opened.envelope.content
+            if opened.message.exception is not None:
+                await raise_alarm(connection, "exception-received", content.id, now=now)
+            tag = content.consent
+            if isinstance(opened.body, (Withdraw, Update)) and tag is not None:
+                await self._withdrawals.accept(
+                    connection,
+                    grants[tag.grant],
+                    tag.scopes,
+                    message=content.id,
+                    digest=b64u(opened.envelope.digest),
+                    by=content.from_,
+                )
+            elif isinstance(opened.body, WithdrawAck):
+                await self._acknowledged(connection, opened, opened.body)
 
     async def _acknowledged(
         self, connection: AsyncConnection, opened: Unpacked, body: WithdrawAck
@@ -470,6 +505,32 @@ class Intake:
                 at=content.issued_at,
                 message=content.id,
             )
+
+
+def _in_stream(item: Verdicted) -> tuple[str, str, int]:
+    content = item.envelope.content
+    return content.from_, content.lane.value, content.stream.number
+
+
+def _has_states(item: Verdicted) -> bool:
+    return item.unpacked is not None and threads.has_states(item.unpacked.row)
+
+
+def _to_file(opened: Unpacked) -> ToFile:
+    content, message = opened.envelope.content, opened.message
+    return ToFile(
+        id=content.id,
+        business_id=message.business_id,
+        sender=content.from_,
+        digest=b64u(opened.envelope.digest),
+        attempts=0,
+        case=CaseRecord(
+            case_ref=message.case_ref,
+            sections=message.sections,
+            business_id=message.business_id,
+            sender=content.from_,
+        ),
+    )
 
 
 def _vault_items(

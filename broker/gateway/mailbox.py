@@ -90,12 +90,13 @@ class Mailbox:
         settled = [
             item.delivery
             for item, outcome in zip(items, outcomes, strict=True)
-            if outcome is not Outcome.LATER
+            if outcome not in (Outcome.LATER, Outcome.EARLY)
         ]
-        if not settled:
+        if settled:
+            await core.hub.acknowledge(settled)
+        elif Outcome.LATER in outcomes:
             # The lease brings them again; asking at once would only spin.
             raise Unavailable("nothing could be received just now")
-        await core.hub.acknowledge(settled)
         return len(settled)
 
 

@@ -25,6 +25,7 @@ LONGEST_DRAIN = timedelta(seconds=30)
 _VERDICTS = {
     Outcome.DONE: Verdict.ACK,
     Outcome.LATER: Verdict.RETRY,
+    Outcome.EARLY: Verdict.RETRY,
     Outcome.QUARANTINED: Verdict.QUARANTINE,
 }
 

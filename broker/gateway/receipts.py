@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core, wait_for
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import receipt, receipt_packet
+from broker.gateway.store.together import insert_together, update_rows
 from broker.telemetry import logger
 from keys.binding import uuid7
 from keys.signing import sign_jws
@@ -34,9 +35,12 @@ from schemas.evidence import (
     StoreErasure,
 )
 
-LINGER = timedelta(milliseconds=20)
-"""How long a fact waits for company: less than anyone notices, enough for a page of messages."""
+TOGETHER = timedelta(milliseconds=15)
+"""How long *delivered* waits for *filed*, which follows at once if the case system is at hand: less
+than anyone notices, and one evidence instead of two."""
 POLL = timedelta(seconds=2)
+ABREAST = 16
+"""Packets handed over at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +56,37 @@ class Owed:
     erasures: tuple[StoreErasure, ...] = ()
 
 
+def receipt_rows(facts: Sequence[Owed]) -> list[dict[str, object]]:
+    """Rows of the table `receipt`."""
+    return [
+        {
+            "recipient": item.to,
+            "envelope": item.envelope,
+            "digest": item.digest,
+            "fact": item.fact.value,
+            "code": item.code,
+            "erasures": json.dumps([entry.to_dict() for entry in item.erasures])
+            if item.erasures
+            else None,
+            "at": item.at,
+            "packet": None,
+        }
+        for item in facts
+    ]
+
+
 async def owe(connection: AsyncConnection, facts: Sequence[Owed]) -> None:
     """Write facts down in the transaction of what they state."""
-    if not facts:
-        return
-    await connection.execute(
-        insert(receipt),
-        [
-            {
-                "recipient": item.to,
-                "envelope": item.envelope,
-                "digest": item.digest,
-                "fact": item.fact.value,
-                "code": item.code,
-                "erasures": json.dumps([entry.to_dict() for entry in item.erasures])
-                if item.erasures
-                else None,
-                "at": item.at,
-                "packet": None,
-            }
-            for item in facts
-        ],
-    )
+    await insert_together(connection, (receipt, receipt_rows(facts)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    """One signed evidence on its way to the hub."""
+
+    id: UUID
+    raw: bytes
+    attempts: int
 
 
 class Receipts:
@@ -81,102 +94,139 @@ class Receipts:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._packed: list[_Packet] = []
+        """Signed and stored just now."""
+        self._handed: list[dict[str, object]] = []
+        """What became of those that the hub was given, for the next transaction to write down. A
+        crash before it hands them over again, which changes nothing there."""
 
     async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        look_at = loop.time()
         while True:
             try:
                 packed = await self.pack()
-                sent = await self.deliver()
+                if not packed and loop.time() >= look_at:
+                    look_at = loop.time() + POLL.total_seconds()
+                    packed = await self._look()
+                await self._hand_over_all()
             except Unavailable as error:
                 logger().warning("receipts:wait", code=error.code)
                 await asyncio.sleep(1.0)
                 continue
-            if not packed and not sent:
+            if not packed:
                 await wait_for(self._core.wakes.receipts, POLL)
-                await asyncio.sleep(LINGER.total_seconds())
+                # What was stored will be filed in a moment: one evidence then says both.
+                await self._core.to_file.wait_idle(TOGETHER)
+                self._core.wakes.receipts.clear()
 
     async def pack(self) -> int:
         """Sign what is owed and not yet signed; returns how many facts that were."""
         core, now = self._core, self._core.now()
-        async with core.database.begin() as connection:
-            rows = (
-                await connection.execute(
-                    select(receipt)
-                    .where(receipt.c.packet.is_(None))
-                    .order_by(receipt.c.position)
-                    .limit(8 * MAX_FACTS)
-                )
-            ).all()
-            for to, chunk in _chunks(rows):
-                content = Evidence(
-                    id=uuid7(now),
-                    by=core.participant,
-                    to=to,
-                    issued_at=now,
-                    facts=tuple(_statement(row) for row in chunk),
-                )
-                raw = sign_jws(content.to_json(), typ=EVIDENCE_TYP, signer=core.signer)
-                await connection.execute(
-                    insert(receipt_packet).values(
-                        id=content.id,
-                        recipient=to,
-                        raw=raw,
-                        state="queued",
-                        attempts=0,
-                        next_attempt_at=now,
-                        created_at=now,
+        marks, self._handed = self._handed, []
+        made: list[_Packet] = []
+        stored: list[dict[str, object]] = []
+        packed: list[dict[str, object]] = []
+        try:
+            async with core.database.begin() as connection:
+                await update_rows(connection, receipt_packet, marks, key="id")
+                for mark in marks:
+                    if mark["state"] == "failed":
+                        await raise_alarm(connection, "receipt-refused", mark["id"], now=now)
+                rows = (await connection.execute(_UNPACKED)).all()
+                for to, chunk in _chunks(rows):
+                    content = Evidence(
+                        id=uuid7(now),
+                        by=core.participant,
+                        to=to,
+                        issued_at=now,
+                        facts=tuple(_statement(row) for row in chunk),
                     )
-                )
-                await connection.execute(
-                    update(receipt)
-                    .where(receipt.c.position.in_([row.position for row in chunk]))
-                    .values(packet=content.id)
-                )
+                    raw = sign_jws(content.to_json(), typ=EVIDENCE_TYP, signer=core.signer)
+                    made.append(_Packet(content.id, raw, 0))
+                    stored.append(
+                        {
+                            "id": content.id,
+                            "recipient": to,
+                            "raw": raw,
+                            "state": "queued",
+                            "attempts": 0,
+                            "next_attempt_at": now,
+                            "created_at": now,
+                        }
+                    )
+                    packed += [{"position": row.position, "packet": content.id} for row in chunk]
+                await insert_together(connection, (receipt_packet, stored))
+                await update_rows(connection, receipt, packed, key="position")
+        except BaseException:
+            self._handed = marks + self._handed
+            raise
+        self._packed += made
         return len(rows)
 
     async def deliver(self) -> int:
         """Hand packets to the hub; the same bytes until it takes them."""
+        if not self._packed:
+            await self._look()
+        return await self._hand_over_all()
+
+    async def _look(self) -> int:
+        """Find packets that were signed long ago, or that the hub could not be given."""
         core = self._core
+        known = {mark["id"] for mark in self._handed} | {packet.id for packet in self._packed}
         async with core.database.read() as connection:
             rows = (
                 await connection.execute(
-                    select(receipt_packet)
+                    select(receipt_packet.c.id, receipt_packet.c.raw, receipt_packet.c.attempts)
                     .where(
                         receipt_packet.c.state == "queued",
                         receipt_packet.c.next_attempt_at <= core.now(),
                     )
                     .order_by(receipt_packet.c.id)
-                    .limit(16)
+                    .limit(ABREAST)
                 )
             ).all()
-        if not rows:
-            return 0
-        outcomes = await asyncio.gather(*(self._hand_over(row) for row in rows))
-        async with core.database.begin() as connection:
-            for row, state in zip(rows, outcomes, strict=True):
-                wait = min(0.5 * 2 ** min(row.attempts, 10), 60.0)
-                await connection.execute(
-                    update(receipt_packet)
-                    .where(receipt_packet.c.id == row.id)
-                    .values(
-                        state=state,
-                        attempts=receipt_packet.c.attempts + 1,
-                        next_attempt_at=core.now() + timedelta(seconds=wait),
-                    )
-                )
-                if state == "failed":
-                    await raise_alarm(connection, "receipt-refused", row.id, now=core.now())
-        return sum(state == "sent" for state in outcomes)
+        found = [_Packet(row.id, row.raw, row.attempts) for row in rows if row.id not in known]
+        self._packed += found
+        return len(found)
 
-    async def _hand_over(self, row: AnyRow) -> str:
+    async def _hand_over_all(self) -> int:
+        sent = 0
+        while self._packed:
+            now_handed = self._packed[:ABREAST]
+            outcomes = await asyncio.gather(*(self._hand_over(packet) for packet in now_handed))
+            del self._packed[: len(now_handed)]
+            now = self._core.now()
+            for packet, state in zip(now_handed, outcomes, strict=True):
+                wait = min(0.5 * 2 ** min(packet.attempts, 10), 60.0)
+                self._handed.append(
+                    {
+                        "id": packet.id,
+                        "state": state,
+                        "attempts": packet.attempts + 1,
+                        "next_attempt_at": now + timedelta(seconds=wait),
+                    }
+                )
+            sent += sum(state == "sent" for state in outcomes)
+        return sent
+
+    async def _hand_over(self, packet: _Packet) -> str:
         try:
-            await self._core.hub.submit_evidence(row.raw)
+            await self._core.hub.submit_evidence(packet.raw)
         except Unavailable:
             return "queued"
         except Refused as error:
-            logger().error("receipt:refused", evidence_id=str(row.id), code=error.code)
+            logger().error("receipt:refused", evidence_id=str(packet.id), code=error.code)
             return "failed"
         return "sent"
+
+
+_UNPACKED = (
+    select(receipt)
+    .where(receipt.c.packet.is_(None))
+    .order_by(receipt.c.position)
+    .limit(8 * MAX_FACTS)
+)
 
 
 def _chunks(rows: Sequence[AnyRow]) -> list[tuple[str, list[AnyRow]]]:

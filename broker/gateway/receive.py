@@ -3,13 +3,17 @@
 Order, for each envelope:
 
 1.  strict parse, the sender's key and signature, addressed to us     (`unpack.verify`)
-2.  the same id before? same bytes: done already; other bytes: suspect
-3.  what we know of consent is fresh, else the hub is asked first; safety excepted
-4.  the header rules, on a grant and an agreement that we verified ourselves
+2.  what we know of consent is fresh, else the hub is asked first; safety excepted
+
+and, for all of a batch in one transaction:
+
+3.  the same id before? same bytes: done already; other bytes: suspect
+4.  the header rules, on a grant, locked, and an agreement that we verified ourselves
 5.  unseal; every blinded scope stands for what is inside             (`unpack.unpack`)
 6.  the content rules again
-7.  the thread's state allows it
-8.  vault, inbox, verdict, fact `delivered` and leaf in one transaction
+7.  the thread's state allows it; if there is no thread yet, the message waits for the one that
+    opens it, and is refused if that does not come
+8.  vault, inbox, verdict, fact `delivered` and leaf; commit
 9.  only then is the channel told
 
 A `Refused` is answered with its code, a `Suspect` goes to quarantine and its sender hears only
@@ -20,13 +24,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.agreements import Agreements
@@ -37,8 +40,8 @@ from broker.gateway.evidence import EvidenceBook
 from broker.gateway.intake import Intake, Verdicted
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.dialect import insert_new
-from broker.gateway.store.grants import GrantState
-from broker.gateway.store.tables import quarantine, seen
+from broker.gateway.store.grants import GrantState, load_grants
+from broker.gateway.store.tables import quarantine
 from broker.gateway.unpack import Unpacked, check_record, unpack, verify
 from broker.rules.content import Moment
 from broker.rules.header import Question, header_of, judge, refusal
@@ -46,6 +49,7 @@ from broker.telemetry import logger
 from keys.signing import parse_envelope, verify_evidence
 from schemas.base import b64u
 from schemas.bodies.consent import Record
+from schemas.consent import ConsentRecord
 from schemas.envelope import NEVER_HELD_BACK, Kind, VerifiedEnvelope
 from schemas.errors import (
     BadSignature,
@@ -65,6 +69,8 @@ class Outcome(Enum):
     """Committed, one way or another: it need not come again."""
     LATER = "later"
     """Nothing was done: it must come again."""
+    EARLY = "early"
+    """Nothing was done: it must come again, after another message that it has overtaken."""
     QUARANTINED = "quarantined"
     """Committed to our quarantine; the channel may keep a copy in its own."""
 
@@ -91,11 +97,11 @@ class _Item:
     outcome: Outcome = Outcome.LATER
 
 
-@dataclass
-class _Context:
-    """What a batch is judged by, loaded once for all."""
-
-    grants: dict[UUID, GrantState] = field(default_factory=dict)
+MOST_RECORDS = 512
+"""Consent records kept at hand."""
+FEW = 3
+"""So many are looked at on the spot: going to a thread and back takes longer. One is half a
+millisecond's work for the signature, and two for what is inside."""
 
 
 class Receiver:
@@ -189,8 +195,12 @@ class Receiver:
         if not items:
             return
         try:
-            await self._judge_all(items)
-            await self._commit(items, channel)
+            await self._prepare(items)  # 2
+            unknown = await self._transact(items, channel, frozenset())
+            if unknown:
+                async with self._core.database.read() as connection:
+                    await self._consents.load_received(connection, unknown)
+                await self._transact(items, channel, frozenset(unknown))
         except Unavailable:
             raise
         except Exception as error:
@@ -205,11 +215,11 @@ class Receiver:
                 await self._group([item], channel)
 
     async def _verify_all(self, items: list[_Item]) -> None:
-        await asyncio.to_thread(self._verify, items)
+        await _on_the_side(items, self._verify, items)
         if any(isinstance(item.error, KeyUnknown) for item in items):
             # Perhaps enrolled since we last looked. With the hub away the message waits.
             await self._core.directory.refresh()
-            await asyncio.to_thread(self._verify, items)
+            await _on_the_side(items, self._verify, items)
 
     def _verify(self, items: list[_Item]) -> None:
         directory, now = self._core.trusted(), self._core.now()
@@ -224,40 +234,22 @@ class Receiver:
             except BrokerError as error:
                 item.error = error
 
-    # --- judging ------------------------------------------------------------------------------
+    # --- before the transaction -----------------------------------------------------------------
 
-    async def _judge_all(self, items: list[_Item]) -> None:
-        """Steps 2 to 6: set each item's `unpacked`, its `error`, or `done` for a copy."""
-        await self._mark_copies(items)  # 2
-        open_items = [item for item in items if _is_open(item)]
-        await self._freshen(open_items)  # 3
-        context = await self._context(open_items)
-        async with self._core.database.read() as connection:
-            records = {
-                grant_id: await read_record(self._core, connection, grant)
-                for grant_id, grant in context.grants.items()
-                if not grant.withdrawn
-            }
-        await asyncio.to_thread(self._open_all, open_items, context, records)  # 4, 5, 6
+    async def _prepare(self, items: list[_Item]) -> None:
+        """What may need the hub, so that the transaction need not wait for it.
 
-    async def _mark_copies(self, items: list[_Item]) -> None:
-        ids = [item.verified.content.id for item in items if item.verified is not None]
-        known: dict[UUID, str] = {}
-        async with self._core.database.read() as connection:
-            for row in await connection.execute(
-                select(seen.c.id, seen.c.digest).where(seen.c.id.in_(ids))
-            ):
-                known[row.id] = row.digest
-        for item in items:
-            if item.verified is None:
-                continue
-            message, digest = item.verified.content.id, b64u(item.verified.digest)
-            if message not in known:
-                known[message] = digest  # a second copy in this very batch finds the first
-            elif known[message] == digest:
-                item.done = True
-            else:
-                item.error = BadSignature("the same id came before with other bytes")
+        Raises:
+            Unavailable: An agreement is not known, and the hub cannot be asked.
+        """
+        await self._freshen([item for item in items if _is_open(item)])
+        named = {item.verified.content.agreement for item in items if item.verified is not None}
+        if any(self._agreements.get(name) is None for name in named if name is not None):
+            try:
+                await self._agreements.refresh()
+            except Unavailable as error:
+                logger().info("agreements:not-refreshed", code=error.code)
+                raise
 
     async def _freshen(self, items: list[_Item]) -> None:
         """Nothing is unsealed under consent that may have been withdrawn long ago.
@@ -294,40 +286,111 @@ class Receiver:
                     raise ConsentStale("a withdrawal could not be stored")
             await self._consents.followed()
 
-    async def _context(self, items: list[_Item]) -> _Context:
-        ids = {
-            item.verified.content.consent.grant
-            for item in items
-            if item.verified is not None and item.verified.content.consent is not None
-        }
-        async with self._core.database.read() as connection:
-            found = await self._consents.load_received(connection, ids)
-        named = {
-            item.verified.content.agreement
-            for item in items
-            if item.verified is not None and item.verified.content.agreement is not None
-        }
-        if any(self._agreements.get(agreement) is None for agreement in named):
-            try:
-                await self._agreements.refresh()
-            except Unavailable as error:
-                logger().info("agreements:not-refreshed", code=error.code)
-                raise
-        return _Context(grants=found)
+    # --- judging and storing --------------------------------------------------------------------
+
+    async def _transact(
+        self, items: list[_Item], channel: str, asked: frozenset[UUID]
+    ) -> set[UUID]:
+        """Steps 3 to 9.
+
+        Returns:
+            Grants that are not known here and were not `asked` for: then nothing was done, and
+            they are to be asked for, outside of the transaction.
+        """
+        intake = self._intake
+        waiting = [item for item in items if isinstance(item.error, Unavailable)]
+        async with self._core.database.begin() as connection:
+            grants = await load_grants(connection, _grants_of(items), lock=True)
+            unknown = _grants_of(items) - grants.keys() - asked
+            if unknown:
+                return unknown
+            await self._settle_copies(connection, waiting)
+            suspects = await self._claim(connection, [item for item in items if _is_open(item)])
+            open_items = [item for item in items if _is_open(item)]
+            records = await self._records(connection, grants.values())
+            await _on_the_side(open_items, self._open_all, open_items, grants, records)  # 4, 5, 6
+            stored = await intake.store(  # 7, 8
+                connection,
+                [Verdicted(_known(item), item.unpacked, item.error) for item in open_items],
+                suspects,
+                grants,
+            )
+            for envelope, error in (*suspects, *stored.suspects):
+                await self._quarantine(connection, envelope.raw, error, channel)
+            for item in items:
+                if item.verified is None and not isinstance(item.error, Unavailable):
+                    await self._quarantine(connection, item.raw, _error(item), channel)
+        suspect_bytes = {envelope.raw for envelope, _ in (*suspects, *stored.suspects)}
+        for item in items:
+            item.outcome = _outcome(item, suspect_bytes, stored.given_back)
+        intake.wake(stored)  # 9
+        return set()
+
+    async def _settle_copies(self, connection: AsyncConnection, waiting: list[_Item]) -> None:
+        """What waits for the hub need not, if it is a copy."""
+        known = await self._intake.recall(connection, [_known(item).content.id for item in waiting])
+        for item in waiting:
+            if known.get(_known(item).content.id) == b64u(_known(item).digest):
+                item.error, item.done = None, True
+
+    async def _claim(
+        self, connection: AsyncConnection, items: list[_Item]
+    ) -> list[tuple[VerifiedEnvelope, Suspect]]:
+        """Step 3: marks copies as done; returns those that bear the id of another message."""
+        first: dict[UUID, VerifiedEnvelope] = {}
+        for item in items:
+            first.setdefault(_known(item).content.id, _known(item))
+        claims = await self._intake.claim(connection, list(first.values()))
+        suspects: list[tuple[VerifiedEnvelope, Suspect]] = []
+        for item in items:
+            envelope = _known(item)
+            message = envelope.content.id
+            original = first[message]
+            if envelope is original and message in claims.claimed:
+                continue
+            same = envelope.digest == original.digest
+            if same and (message in claims.claimed or message in claims.copies):
+                item.done = True
+            else:
+                error = BadSignature("the same id came before with other bytes")
+                item.error = error
+                suspects.append((envelope, error))
+        return suspects
+
+    async def _records(
+        self, connection: AsyncConnection, grants: Iterable[GrantState]
+    ) -> dict[UUID, ConsentRecord]:
+        """The persons' records behind these grants, each read from the vault once for a while."""
+        kept = self._core.records
+        live = [grant for grant in grants if grant.record is not None and not grant.withdrawn]
+        for grant in live:
+            known = kept.get(grant.id)
+            if known is None or known[0] != grant.record:
+                record = await read_record(self._core, connection, grant)
+                if record is not None:
+                    kept[grant.id] = (str(grant.record), record)
+        found = {grant.id: kept[grant.id][1] for grant in live if grant.id in kept}
+        while len(kept) > MOST_RECORDS:
+            kept.pop(next(iter(kept)))
+        return found
 
     def _open_all(
-        self, items: Iterable[_Item], context: _Context, records: dict[UUID, Any]
+        self,
+        items: Iterable[_Item],
+        grants: dict[UUID, GrantState],
+        records: dict[UUID, ConsentRecord],
     ) -> None:
         for item in items:
-            if not _is_open(item):
-                continue
             try:
-                item.unpacked = self._open(_known(item), context, records)
+                item.unpacked = self._open(_known(item), grants, records)
             except BrokerError as error:
                 item.error = error
 
     def _open(
-        self, verified: VerifiedEnvelope, context: _Context, records: dict[UUID, Any]
+        self,
+        verified: VerifiedEnvelope,
+        grants: dict[UUID, GrantState],
+        records: dict[UUID, ConsentRecord],
     ) -> Unpacked:
         """Steps 4 to 6 for one envelope."""
         core, content, now = self._core, verified.content, self._core.now()
@@ -335,7 +398,7 @@ class Receiver:
         sender = directory.participant(content.from_)
         signing_key = directory.key(verified.signed_by)
         agreement = self._agreements.get(content.agreement)
-        grant = context.grants.get(content.consent.grant) if content.consent else None
+        grant = grants.get(content.consent.grant) if content.consent else None
         found = judge(
             Question(
                 header=header_of(content),
@@ -365,37 +428,6 @@ class Receiver:
                 now=now,
             )
         return opened
-
-    # --- committing ---------------------------------------------------------------------------
-
-    async def _commit(self, items: list[_Item], channel: str) -> None:
-        """Steps 7 and 8 in one transaction, then step 9 for each."""
-        waiting = [item for item in items if isinstance(item.error, Unavailable)]
-        unknown = [
-            item
-            for item in items
-            if item.error is not None and item.verified is None and item not in waiting
-        ]
-        verdicts = [
-            Verdicted(_known(item), item.unpacked, item.error)
-            for item in items
-            if item.verified is not None and not item.done and item not in waiting
-        ]
-        async with self._core.database.begin() as connection:
-            suspects = await self._intake.store(connection, verdicts)
-            for verdicted, error in suspects:
-                await self._quarantine(connection, verdicted.envelope.raw, error, channel)
-            for item in unknown:
-                await self._quarantine(connection, item.raw, _error(item), channel)
-        suspect_ids = {verdicted.envelope.content.id for verdicted, _ in suspects}
-        for item in items:
-            if item in waiting:
-                item.outcome = Outcome.LATER
-            elif item.verified is None or item.verified.content.id in suspect_ids:
-                item.outcome = Outcome.QUARANTINED
-            else:
-                item.outcome = Outcome.DONE
-        self._intake.wake()
 
     async def _quarantine(
         self, connection: AsyncConnection, raw: bytes, error: BrokerError, channel: str
@@ -465,6 +497,36 @@ def _known(item: _Item) -> VerifiedEnvelope:
     if item.verified is None:
         raise StorageUnavailable("not verified")
     return item.verified
+
+
+def _grants_of(items: Iterable[_Item]) -> set[UUID]:
+    return {
+        item.verified.content.consent.grant
+        for item in items
+        if item.verified is not None and item.verified.content.consent is not None
+    }
+
+
+def _outcome(
+    item: _Item, suspect_bytes: Collection[bytes], given_back: Collection[UUID]
+) -> Outcome:
+    if isinstance(item.error, Unavailable):
+        return Outcome.LATER
+    if item.verified is None or item.raw in suspect_bytes:
+        return Outcome.QUARANTINED
+    if item.verified.content.id in given_back:
+        return Outcome.EARLY
+    return Outcome.DONE
+
+
+async def _on_the_side(
+    items: Sequence[_Item], work: Callable[..., None], *arguments: object
+) -> None:
+    """Do work on many items in a thread, on few here and now."""
+    if len(items) > FEW:
+        await asyncio.to_thread(work, *arguments)
+    else:
+        work(*arguments)
 
 
 def _error(item: _Item) -> BrokerError:

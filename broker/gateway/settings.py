@@ -122,6 +122,8 @@ class ReceiveSettings(_Settings):
     """Nothing is unsealed under a grant whose status is older than this, safety excepted."""
     filing_retry: timedelta = timedelta(seconds=2)
     longest_filing_retry: timedelta = timedelta(minutes=10)
+    overtaken: timedelta = timedelta(minutes=1)
+    """How long a message waits for the one that opens its thread and that it has overtaken."""
 
 
 class DeadlineSettings(_Settings):

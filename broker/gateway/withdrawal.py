@@ -326,6 +326,7 @@ class Withdrawals:
         for message in messages:
             async with core.case_locks[message.business_id]:
                 await self._erase_filed(message, gone, whole=grant.withdrawn)
+        core.records.pop(grant.id, None)
         async with core.database.begin() as connection:
             if grant.withdrawn:
                 await core.vault.erase_grant(connection, grant.id)

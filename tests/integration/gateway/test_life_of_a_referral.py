@@ -288,6 +288,9 @@ async def test_a_refusal_by_the_recipient_reaches_the_sender_with_its_code(two: 
     async with albania.gateway.core.database.begin() as connection:
         await connection.execute(thread_event.delete())
         await connection.execute(thread_table.delete())
+    core = albania.gateway.core
+    impatient = core.settings.receive.model_copy(update={"overtaken": timedelta()})
+    core.settings = core.settings.model_copy(update={"receive": impatient})
     cancel = await italy.send(
         type="referral.cancel.request",
         to="al.nrm",
