@@ -18,7 +18,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.leaves import new_leaf
-from broker.audit.store import add_leaves
 from broker.hub.closing import stop_waiting
 from broker.hub.state import Hub
 from broker.hub.store import (
@@ -29,12 +28,13 @@ from broker.hub.store import (
     evidence,
     grants,
     obligations,
-    participants,
 )
+from broker.hub.store.decisive import Decisive, decisive
 from broker.hub.store.envelopes import StreamKey
-from broker.hub.store.tables import LOG
+from broker.hub.store.tables import DELIVERY, ENVELOPE, LOG, OBLIGATION
+from broker.hub.store.writing import Writing
 from broker.hub.testimony import Testimony, testify
-from broker.rules.header import AgreementView, GrantView, Header, Question, judge, refusal
+from broker.rules.header import Header, Question, judge, refusal
 from broker.telemetry import logger
 from keys.binding import subject_of
 from schemas.audit import Event
@@ -86,11 +86,7 @@ class _Facts:
     """What one batch is judged by, read and locked in its transaction."""
 
     directory: TrustedDirectory
-    known: dict[UUID, envelopes.Known]
-    used: set[StreamKey]
-    agreements: dict[UUID, AgreementView]
-    grants: dict[UUID, GrantView]
-    incarnations: dict[str, str]
+    stored: Decisive
     uploads: set[tuple[str, str]]
 
 
@@ -154,29 +150,29 @@ async def _read(
 ) -> _Facts:
     items = [item for item in batch if isinstance(item, Submission)]
     directory = hub.directory.current()
-    senders = {item.header.sender for item in items}
-    incarnations, version = await participants.live_incarnations(connection, senders, now)
-    if version > directory.version:
+    agreed = {item.header.agreement for item in items if item.header.agreement}
+    granted = {item.header.grant for item in items if item.header.grant}
+    ending = {item.header.grant for item in items if item.header.grant and _is_withdrawal(item)}
+    # The order of locks is the same everywhere: agreements, grants to be changed, grants.
+    if ending:
+        await agreements.views(connection, agreed)
+        await grants.lock(connection, ending)
+    stored = await decisive(
+        connection,
+        agreed=agreed,
+        granted=granted,
+        senders={item.header.sender for item in items},
+        ids={item.envelope.content.id for item in items},
+        streams=[_stream(item) for item in items],
+        now=now,
+    )
+    if stored.version > directory.version:
         # Another process has seen a newer one, perhaps with a revocation: ours will, in a moment.
         raise Unavailable("a newer directory is on its way")
-    ids = {item.envelope.content.id for item in items}
-    # The order of locks is the same everywhere: agreements, grants to be changed, grants.
-    agreed = {item.header.agreement for item in items} - {None}
-    granted = {item.header.grant for item in items} - {None}
-    ending = {item.header.grant for item in items if _is_withdrawal(item)} - {None}
-    in_force = await agreements.views(connection, [one for one in agreed if one])
-    if ending:
-        await grants.lock(connection, [one for one in ending if one])
     files = {(ref.digest, item.header.sender) for item in items for ref in _files(item)}
     return _Facts(
         directory=directory,
-        known=await envelopes.known(connection, ids) if ids else {},
-        used=await envelopes.used_numbers(connection, [_stream(item) for item in items])
-        if items
-        else set(),
-        agreements=in_force,
-        grants=await grants.views(connection, [one for one in granted if one]),
-        incarnations=incarnations,
+        stored=stored,
         uploads=await attachments.uploaded(connection, files) if files else set(),
     )
 
@@ -194,7 +190,7 @@ async def _one(
     now: datetime,
 ) -> Outcome:
     content = item.envelope.content
-    before = found.known.get(content.id)
+    before = found.stored.known.get(content.id)
     if before is not None:
         if before.digest == item.envelope.digest:
             return Outcome(before.evidence, repeated=True)
@@ -203,8 +199,8 @@ async def _one(
     if error is not None:
         return _refuse(hub, writes, _rejected(item, error), now)
     testimony = _record(hub, found, writes, item, now)
-    found.known[content.id] = envelopes.Known(item.envelope.digest, testimony.raw)
-    found.used.add(_stream(item))
+    found.stored.known[content.id] = envelopes.Known(item.envelope.digest, testimony.raw)
+    found.stored.used.add(_stream(item))
     if item.header.kind is Kind.WITHDRAWAL:
         await _withdraw(hub, connection, found, writes, item, now)
     return Outcome(testimony.raw)
@@ -219,8 +215,8 @@ def _judge(hub: Hub, found: _Facts, item: Submission, now: datetime) -> BrokerEr
             sender=found.directory.participant(header.sender),
             recipient=found.directory.participant(header.recipient),
             signing_key=key[1] if key else None,
-            agreement=found.agreements.get(header.agreement) if header.agreement else None,
-            grant=found.grants.get(header.grant) if header.grant else None,
+            agreement=found.stored.agreements.get(header.agreement) if header.agreement else None,
+            grant=found.stored.grants.get(header.grant) if header.grant else None,
             now=now,
         )
     )
@@ -228,10 +224,10 @@ def _judge(hub: Hub, found: _Facts, item: Submission, now: datetime) -> BrokerEr
         return refusal(codes)
     if header.grant in hub.stops.grants and header.kind not in (Kind.WITHDRAWAL, Kind.SAFETY):
         return ConsentWithdrawn()
-    live = found.incarnations.get(header.sender)
+    live = found.stored.incarnations.get(header.sender)
     if live is not None and live != item.envelope.content.stream.incarnation:
         return SecondIncarnation()
-    if _stream(item) in found.used:
+    if _stream(item) in found.stored.used:
         return StreamGap()
     for ref in _files(item):
         if (ref.digest, header.sender) not in found.uploads:
@@ -349,11 +345,11 @@ async def _withdraw(
     grant = item.header.grant
     if grant is None:
         return
-    before = found.grants[grant]
+    before = found.stored.grants[grant]
     ended = await grants.withdraw(connection, grant, scopes=item.header.scopes, now=now)
     await grants.add_change(connection, grant, item.envelope.raw, now)
-    found.grants.update(await grants.views(connection, ended))
-    after = found.grants[grant]
+    found.stored.grants.update(await grants.views(connection, ended))
+    after = found.stored.grants[grant]
     event = Event.GRANT_WITHDRAWN if after.withdrawn else Event.GRANT_NARROWED
     leaf, _ = new_leaf(event, now, subject_of(item.envelope.raw))
     writes.leaves.append(leaf)
@@ -366,11 +362,13 @@ async def _withdraw(
 
 
 async def _write(hub: Hub, connection: AsyncConnection, writes: _Writes, now: datetime) -> None:
-    await evidence.record(connection, writes.evidence)
-    await add_leaves(connection, LOG, writes.leaves)
-    await envelopes.insert_many(connection, writes.envelopes)
-    await deliveries.insert_many(connection, writes.deliveries)
-    await obligations.insert_many(connection, writes.obligations)
+    writing = Writing()
+    evidence.add(writing, writes.evidence)
+    writing.insert(LOG.leaf_pending, [{"body": leaf} for leaf in writes.leaves])
+    writing.insert(ENVELOPE, writes.envelopes)
+    writing.insert(DELIVERY, writes.deliveries)
+    writing.insert(OBLIGATION, writes.obligations)
+    await writing.send(connection)
     if writes.answers:
         await obligations.answer(connection, writes.answers, now)
     for thread, owed_by in writes.pauses:

@@ -22,6 +22,7 @@ from broker.hub import deadlines, retention
 from broker.hub.api import attachments, consents, directory, envelopes, health, log, mailbox
 from broker.hub.api.requests import Callers
 from broker.hub.channels import Channels
+from broker.hub.evidence import EvidenceIntake
 from broker.hub.intake import Intake
 from broker.hub.limiting import Limiter
 from broker.hub.relay import Relay
@@ -48,11 +49,12 @@ def create_app(settings: HubSettings, *, role: Role = "all", clock: Clock | None
     intake = Intake(hub, limiter)
     channels = Channels(hub)
     callers = Callers(hub, limiter)
+    receipts = EvidenceIntake(hub)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await _start(hub, intake)
-        loops = _loops(hub, intake, channels, role)
+        loops = _loops(hub, intake, receipts, channels, role)
         tasks = [asyncio.create_task(_supervised(name, loop)) for name, loop in loops.items()]
         hub.ready.set()
         logger().info("hub:started", port=settings.port)
@@ -77,7 +79,7 @@ def create_app(settings: HubSettings, *, role: Role = "all", clock: Clock | None
     install_error_handlers(app)
     app.include_router(health.router(hub))
     if role != "relay":
-        app.include_router(envelopes.router(hub, intake, callers))
+        app.include_router(envelopes.router(hub, intake, receipts, callers))
         app.include_router(mailbox.router(hub, callers, channels))
         app.include_router(consents.router(hub, callers))
         app.include_router(attachments.router(hub, callers, limiter))
@@ -106,7 +108,9 @@ async def _start(hub: Hub, intake: Intake) -> None:
 Loop = Callable[[], Awaitable[None]]
 
 
-def _loops(hub: Hub, intake: Intake, channels: Channels, role: Role) -> dict[str, Loop]:
+def _loops(
+    hub: Hub, intake: Intake, receipts: EvidenceIntake, channels: Channels, role: Role
+) -> dict[str, Loop]:
     interval = timedelta(seconds=hub.settings.log.every_seconds)
     loops: dict[str, Loop] = {
         "log": lambda: hub.sequencer.run(interval=interval),
@@ -114,7 +118,11 @@ def _loops(hub: Hub, intake: Intake, channels: Channels, role: Role) -> dict[str
         "wake": hub.wake.listen,
     }
     if role != "relay":
-        loops |= {"intake": intake.run, "stops": intake.recover_stops}
+        loops |= {
+            "intake": intake.run,
+            "evidence": receipts.run,
+            "stops": intake.recover_stops,
+        }
     if role != "api":
         loops |= {
             "deadlines": lambda: deadlines.run(hub),

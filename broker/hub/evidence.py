@@ -7,42 +7,32 @@ strongest fact stands, in whatever order they arrive (`schemas.evidence.PRECEDEN
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.hub.grouping import Group
 from broker.hub.refusals import quarantine
 from broker.hub.state import Hub
 from broker.hub.store import deliveries, envelopes, evidence
-from broker.hub.store.envelopes import Stored
+from broker.hub.store.envelopes import RANK, Subject
+from broker.hub.store.tables import DELIVERY, FACT
+from broker.hub.store.writing import Writing
 from broker.hub.testimony import recorded
 from keys.signing import verify_evidence
 from schemas.audit import Event
 from schemas.base import unb64u
 from schemas.envelope import Lane
-from schemas.errors import BadSignature, Conflict, Forbidden, KeyUnknown, NotFound
+from schemas.errors import BadSignature, BrokerError, Conflict, Forbidden, KeyUnknown, NotFound
 from schemas.evidence import GATEWAY_FACTS, Evidence, Fact, VerifiedEvidence
 
 FINAL = frozenset({Fact.DELIVERED, Fact.FILED, Fact.READ, Fact.FAILED, Fact.REFUSED})
 """Facts after which there is nothing more to hand over."""
 
 
-async def receive(hub: Hub, raw: bytes) -> None:
-    """Record a gateway's evidence and queue it for the envelopes' sender; durable on return.
-
-    The same evidence again changes nothing.
-
-    Raises:
-        KeyUnknown, KeyRevoked, BadSignature, MalformedJson, SchemaRefused, TooLarge: Not evidence
-            by whom it says.
-        Forbidden: A fact that is not this participant's to state.
-        NotFound: About an envelope that was never accepted.
-        Conflict: About other bytes than were accepted, or an id that was used before.
-        Unavailable: Send it again later.
-    """
+async def _verified(hub: Hub, raw: bytes) -> VerifiedEvidence:
     now = hub.clock.now()
     directory = hub.directory.current()
     try:
@@ -62,75 +52,131 @@ async def receive(hub: Hub, raw: bytes) -> None:
     if content.to is not None and directory.participant(content.to) is None:
         raise NotFound(where=("to",))
     hub.require_log()
-    woken: set[str] = set()
-    try:
+    return verified
+
+
+class EvidenceIntake:
+    """Takes evidence. One per process; `run` must be running."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        limits = hub.settings.limits
+        self._group: Group[VerifiedEvidence, BrokerError | None] = Group(
+            self._commit, most=limits.batch, waiting=limits.waiting
+        )
+
+    async def receive(self, raw: bytes) -> None:
+        """Record a gateway's evidence and queue it for the envelopes' sender; durable on return.
+
+        The same evidence again changes nothing.
+
+        Raises:
+            KeyUnknown, KeyRevoked, BadSignature, MalformedJson, SchemaRefused, TooLarge: Not
+                evidence by whom it says.
+            Forbidden: A fact that is not this participant's to state.
+            NotFound: About an envelope that was never accepted.
+            Conflict: About other bytes than were accepted, or an id that was used before.
+            Unavailable: Send it again later.
+        """
+        verified = await _verified(self._hub, raw)
+        error = await self._group.put(verified)
+        if error is not None:
+            raise error
+
+    async def run(self) -> None:
+        """Record what is received, for ever."""
+        await self._group.run()
+
+    async def _commit(self, batch: Sequence[VerifiedEvidence]) -> list[BrokerError | None]:
+        """All of a batch in one transaction; what is wrong with each, if anything is."""
+        hub = self._hub
+        errors: list[BrokerError | None] = []
+        good: dict[UUID, VerifiedEvidence] = {}
         async with hub.database.begin() as connection:
-            if await _is_repeated(connection, content, raw):
-                return
-            woken = await _record(hub, connection, verified)
+            known, found = await envelopes.about(
+                connection,
+                evidence={one.content.id for one in batch},
+                subjects={fact.envelope for one in batch for fact in one.content.facts},
+            )
+            for one in batch:
+                content = one.content
+                before = known.get(content.id)
+                try:
+                    if before is None:
+                        _check(content, found)
+                        known[content.id], good[content.id] = one.raw, one
+                    elif before != one.raw:
+                        raise Conflict("evidence id")
+                    errors.append(None)
+                except BrokerError as error:
+                    errors.append(error)
+            woken = await _record(hub, connection, list(good.values()), found)
             await hub.wake.elsewhere(connection, woken)
-    except IntegrityError:
-        # The same evidence came twice at once; the other one was first.
-        async with hub.database.begin() as connection:
-            if await _is_repeated(connection, content, raw):
-                return
-        raise
-    hub.wake.here(woken)
-    hub.sequencer.wake()
+        hub.wake.here(woken)
+        hub.sequencer.wake()
+        return errors
 
 
-async def _is_repeated(connection: AsyncConnection, content: Evidence, raw: bytes) -> bool:
-    before = (await evidence.raw_of(connection, [content.id])).get(content.id)
-    if before is None:
-        return False
-    if before != raw:
-        raise Conflict("evidence id")
-    return True
-
-
-async def _record(hub: Hub, connection: AsyncConnection, verified: VerifiedEvidence) -> set[str]:
-    content = verified.content
+async def _record(
+    hub: Hub,
+    connection: AsyncConnection,
+    batch: Sequence[VerifiedEvidence],
+    found: Mapping[UUID, Subject],
+) -> set[str]:
+    """Write the batch; whom to wake after the commit."""
     now = hub.clock.now()
-    ids = {one.envelope for one in content.facts}
-    found = await envelopes.load(connection, ids, lock=True)
-    _check(content, found)
-    testimony = recorded(hub, content, verified.raw, event=Event.EVIDENCE_RECEIVED, now=now)
-    await evidence.record(connection, [testimony.row])
-    unique = {(one.envelope, one.fact): one for one in content.facts}
-    await envelopes.add_facts(
-        connection,
-        [
-            {
-                "envelope_id": one.envelope,
-                "evidence_id": content.id,
-                "fact": one.fact.value,
-                "at": one.at,
-                "code": one.code,
-            }
-            for one in unique.values()
-        ],
-    )
-    await _settle(hub, connection, content)
-    if content.to is None:
-        return set()
-    urgent = any(one.header.lane is Lane.URGENT for one in found.values())
-    await deliveries.insert_many(
-        connection,
-        [
-            {
-                "recipient": content.to,
-                "lane": (Lane.URGENT if urgent else Lane.ROUTINE).value,
-                "item": deliveries.EVIDENCE_ITEM,
-                "object_id": content.id,
-                "grant_id": None,
-                "due_at": now,
-            }
-        ],
-    )
-    return {content.to}
+    writing = Writing()
+    strongest: dict[UUID, Fact] = {}
+    woken: set[str] = set()
+    for one in batch:
+        content = one.content
+        testimony = recorded(hub, content, one.raw, event=Event.EVIDENCE_RECEIVED, now=now)
+        evidence.add(writing, [testimony.row])
+        unique = {(fact.envelope, fact.fact): fact for fact in content.facts}
+        writing.insert(
+            FACT,
+            [
+                {
+                    "envelope_id": fact.envelope,
+                    "evidence_id": content.id,
+                    "fact": fact.fact.value,
+                    "at": fact.at,
+                    "code": fact.code,
+                }
+                for fact in unique.values()
+            ],
+        )
+        for fact in content.facts:
+            stands = strongest.get(fact.envelope, fact.fact)
+            if fact.fact in FINAL and RANK[fact.fact] <= RANK[stands]:
+                strongest[fact.envelope] = fact.fact
+        if content.to is None:
+            continue
+        about = (found.get(fact.envelope) for fact in content.facts)
+        urgent = any(envelope.lane is Lane.URGENT for envelope in about if envelope is not None)
+        writing.insert(
+            DELIVERY,
+            [
+                {
+                    "recipient": content.to,
+                    "lane": (Lane.URGENT if urgent else Lane.ROUTINE).value,
+                    "item": deliveries.EVIDENCE_ITEM,
+                    "object_id": content.id,
+                    "grant_id": None,
+                    "due_at": now,
+                }
+            ],
+        )
+        woken.add(content.to)
+    if strongest:
+        keep = now + timedelta(days=hub.settings.retention.ciphertext_days)
+        writing.change(envelopes.standing_of_many(strongest, at=now, check_at=keep))
+        writing.change(deliveries.none_left_of(sorted(strongest)))
+    await writing.send(connection)
+    return woken
 
 
-def _check(content: Evidence, found: dict[UUID, Stored]) -> None:
+def _check(content: Evidence, found: Mapping[UUID, Subject]) -> None:
     for one in content.facts:
         envelope = found.get(one.envelope)
         if envelope is None:
@@ -138,23 +184,9 @@ def _check(content: Evidence, found: dict[UUID, Stored]) -> None:
             if one.fact is Fact.ERASED:
                 continue
             raise NotFound(where=("facts.envelope",))
-        if envelope.header.recipient != content.by:
+        if envelope.recipient != content.by:
             raise Forbidden("not addressed to who states this", where=("facts.envelope",))
-        if content.to not in (None, envelope.header.sender):
+        if content.to not in (None, envelope.sender):
             raise Forbidden("evidence goes to the sender", where=("to",))
         if unb64u(one.digest) != envelope.digest:
             raise Conflict("about other bytes", where=("facts.digest",))
-
-
-async def _settle(hub: Hub, connection: AsyncConnection, content: Evidence) -> None:
-    now = hub.clock.now()
-    by_fact: dict[Fact, list[UUID]] = defaultdict(list)
-    for one in content.facts:
-        if one.fact in FINAL:
-            by_fact[one.fact].append(one.envelope)
-    keep = timedelta(days=hub.settings.retention.ciphertext_days)
-    for fact, ids in by_fact.items():
-        await envelopes.set_standing(connection, ids, fact, at=now, check_at=now + keep)
-    settled = sorted({one for ids in by_fact.values() for one in ids})
-    if settled:
-        await deliveries.done_with(connection, settled)

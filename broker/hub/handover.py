@@ -7,7 +7,7 @@ sender and a tombstone to the recipient, in the transaction that claims.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,9 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.closing import close
 from broker.hub.state import Hub
-from broker.hub.store import agreements, deliveries, envelopes, evidence, grants, participants
+from broker.hub.store import deliveries, envelopes, evidence
+from broker.hub.store.decisive import rules
 from broker.hub.store.deliveries import Claim
 from broker.hub.store.envelopes import Stored
+from broker.hub.store.writing import Writing
 from broker.hub.testimony import testify
 from broker.rules.header import Question, judge
 from schemas.audit import Event
@@ -33,42 +35,38 @@ class Item:
     """One thing to hand over, as it was signed."""
 
     delivery: int
+    recipient: str
+    lane: Lane
     kind: str
     """`envelope` or `evidence`."""
     raw: bytes
 
 
-async def take(
-    hub: Hub,
-    *,
-    recipient: str,
-    lane: Lane,
-    limit: int,
-    lease: timedelta,
-    only: str | None = None,
-) -> list[Item]:
+async def take(hub: Hub, *, recipient: str, lane: Lane, limit: int, lease: timedelta) -> list[Item]:
     """Claim what is due for one participant's lane, and stop what may not travel any more.
 
     While the log cannot be written, only evidence, withdrawals and safety alerts are given out.
 
-    Args:
-        only: `envelope` or `evidence`; both if None.
-
     Returns:
         At most `limit` items, oldest first, claimed until the lease ends; committed.
     """
+
+    async def claim(connection: AsyncConnection, now: datetime) -> list[Claim]:
+        return await deliveries.claim_due(
+            connection, recipient=recipient, lane=lane.value, now=now, lease=lease, limit=limit
+        )
+
+    return await take_claimed(hub, claim)
+
+
+async def take_claimed(
+    hub: Hub, claim: Callable[[AsyncConnection, datetime], Awaitable[Sequence[Claim]]]
+) -> list[Item]:
+    """The same for whatever `claim` claims in the transaction that it is given."""
     now = hub.clock.now()
     recording = hub.sequencer.healthy(now)
     async with hub.database.begin() as connection:
-        claims = await deliveries.claim_due(
-            connection,
-            recipient=recipient,
-            lane=lane.value,
-            now=now,
-            lease=lease,
-            limit=limit,
-            only=only,
-        )
+        claims = await claim(connection, now)
         if not claims:
             return []
         items, woken = await _cleared(hub, connection, claims, now, recording=recording)
@@ -87,16 +85,12 @@ async def _cleared(
 ) -> tuple[list[Item], set[str]]:
     of_envelopes = [one for one in claims if one.item == deliveries.ENVELOPE_ITEM]
     of_evidence = [one for one in claims if one.item == deliveries.EVIDENCE_ITEM]
-    found = (
-        await envelopes.load(connection, [one.object_id for one in of_envelopes])
-        if of_envelopes
-        else {}
-    )
-    raw: dict[UUID, bytes] = (
-        await evidence.raw_of(connection, [one.object_id for one in of_evidence])
-        if of_evidence
-        else {}
-    )
+    found = {one.object_id: one.envelope for one in of_envelopes if one.envelope is not None}
+    raw = {one.object_id: one.evidence for one in of_evidence if one.evidence is not None}
+    if wanted := [one.object_id for one in of_envelopes if one.envelope is None]:
+        found |= await envelopes.load(connection, wanted)
+    if wanted := [one.object_id for one in of_evidence if one.evidence is None]:
+        raw |= await evidence.raw_of(connection, wanted)
     codes = await _judge_again(hub, connection, list(found.values()), now)
     woken: set[str] = set()
     for fact in (Fact.STOPPED, Fact.EXPIRED):
@@ -127,7 +121,9 @@ async def _cleared(
     ]
     await _testify_relayed(hub, connection, first, now)
     return [
-        Item(one.id, one.item, raw[one.object_id]) for one in claims if one.object_id in raw
+        Item(one.id, one.recipient, Lane(one.lane), one.item, raw[one.object_id])
+        for one in claims
+        if one.object_id in raw
     ], woken
 
 
@@ -142,12 +138,13 @@ async def _judge_again(
     if not items:
         return {}
     directory = hub.directory.current()
-    if await participants.directory_version(connection) > directory.version:
+    asked = await rules(
+        connection,
+        agreed={one.header.agreement for one in items if one.header.agreement},
+        granted={one.header.grant for one in items if one.header.grant},
+    )
+    if asked.version > directory.version:
         raise Unavailable("a newer directory is on its way")
-    agreed = {one.header.agreement for one in items if one.header.agreement}
-    granted = {one.header.grant for one in items if one.header.grant}
-    in_force = await agreements.views(connection, agreed)
-    views = await grants.views(connection, granted)
     codes: dict[UUID, str] = {}
     for one in items:
         header = one.header
@@ -158,8 +155,8 @@ async def _judge_again(
                 sender=directory.participant(header.sender),
                 recipient=directory.participant(header.recipient),
                 signing_key=key[1] if key else None,
-                agreement=in_force.get(header.agreement) if header.agreement else None,
-                grant=views.get(header.grant) if header.grant else None,
+                agreement=asked.agreements.get(header.agreement) if header.agreement else None,
+                grant=asked.grants.get(header.grant) if header.grant else None,
                 now=now,
             )
         )
@@ -174,10 +171,12 @@ async def _testify_relayed(
     hub: Hub, connection: AsyncConnection, items: Sequence[Stored], now: datetime
 ) -> None:
     """Record that these were handed over: one evidence for many, for the log alone."""
+    writing = Writing()
     for start in range(0, len(items), MAX_FACTS):
         facts = [
             FactStatement(fact=Fact.RELAYED, envelope=one.id, digest=b64u(one.digest), at=now)
             for one in items[start : start + MAX_FACTS]
         ]
         testimony = testify(hub, facts, to=None, event=Event.ENVELOPE_RELAYED, now=now)
-        await evidence.record(connection, [testimony.row])
+        evidence.add(writing, [testimony.row])
+    await writing.send(connection)

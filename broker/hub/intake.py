@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from collections.abc import Sequence
 
 from broker.hub.acceptance import Outcome, Rejection, Submission, accept
+from broker.hub.grouping import Group
 from broker.hub.limiting import Limiter
 from broker.hub.refusals import refuse_parsed, refuse_unparsed
 from broker.hub.state import Hub
@@ -43,17 +42,16 @@ from schemas.errors import (
 RECOVERY_SECONDS = 1.0
 
 
-_Waiting = tuple[Submission | Rejection, asyncio.Future[Outcome]]
-
-
 class Intake:
     """Takes envelopes. One per process; `run` must be running."""
 
     def __init__(self, hub: Hub, limiter: Limiter) -> None:
         self._hub = hub
         self._limiter = limiter
-        self._waiting: deque[_Waiting] = deque()
-        self._something = asyncio.Event()
+        limits = hub.settings.limits
+        self._group: Group[Submission | Rejection, Outcome] = Group(
+            self._commit, most=limits.batch, waiting=limits.waiting
+        )
 
     async def submit(self, raw: bytes) -> Outcome:
         """Take one envelope as it came.
@@ -115,58 +113,16 @@ class Intake:
         held_back = (
             isinstance(submission, Rejection) or submission.header.kind not in NEVER_HELD_BACK
         )
-        if held_back and len(self._waiting) >= self._hub.settings.limits.waiting:
-            raise Unavailable("too many submissions are waiting")
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        item = (submission, future)
         # A withdrawal passes everything that waits: what it stops must not slip in before it.
-        if held_back:
-            self._waiting.append(item)
-        else:
-            self._waiting.appendleft(item)
-        self._something.set()
-        return await future
+        return await self._group.put(submission, urgent=not held_back)
 
     async def run(self) -> None:
-        """Group commit, for ever: what arrives while one transaction commits shares the next."""
-        while True:
-            await self._something.wait()
-            self._something.clear()
-            while self._waiting:
-                most = self._hub.settings.limits.batch
-                batch = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
-                # Whoever hung up is decided on nevertheless: the sender will ask again.
-                await self._commit(batch)
+        """Decide on what is submitted, for ever."""
+        await self._group.run()
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
+    async def _commit(self, batch: Sequence[Submission | Rejection]) -> list[Outcome]:
         self._hub.metrics.batch.observe(len(batch))
-        try:
-            outcomes = await accept(self._hub, [submission for submission, _ in batch])
-        except asyncio.CancelledError:
-            for _, future in batch:
-                future.cancel()
-            raise
-        except Exception as error:
-            if len(batch) > 1 and isinstance(error, (SQLAlchemyError, Refused)):
-                # One bad row must not refuse its neighbours: each alone, then.
-                logger().warning("intake:batch-split", count=len(batch), error=type(error).__name__)
-                for item in batch:
-                    await self._commit([item])
-                return
-            self._fail(batch, error)
-            return
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
-            if not future.done():
-                future.set_result(outcome)
-
-    def _fail(self, batch: list[_Waiting], error: Exception) -> None:
-        if isinstance(error, DBAPIError):
-            # Two hubs crossed (deadlock, serialisation, the same id at once): nothing was decided.
-            logger().warning("intake:not-committed", error=type(error).__name__)
-            error = StorageUnavailable(type(error).__name__)
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(error)
+        return await accept(self._hub, batch)
 
     # --- while the log cannot be written ------------------------------------------------------
 

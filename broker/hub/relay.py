@@ -10,27 +10,30 @@ A crash after the confirm and before the commit publishes twice; gateways drop t
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.amqp import Outgoing, Publisher
 from broker.hub.channels import Channels, cluster
-from broker.hub.handover import Item, take
+from broker.hub.handover import take_claimed
 from broker.hub.settings import AmqpSettings
 from broker.hub.state import Hub
 from broker.hub.store import deliveries
+from broker.hub.store.deliveries import Claim, Settled
 from broker.hub.wake import ANYONE
 from broker.telemetry import logger
-from schemas.envelope import Lane
 from schemas.errors import BrokerError, QueueUnavailable, Unavailable
 
-BATCH = 128
+BATCH = 256
+"""Items in one round: at most 64 MiB, since an envelope has at most 256 KiB."""
 LEASE = timedelta(seconds=30)
 """Longer than the publisher's patience: a batch is not claimed twice while it is under way."""
 LOOK_EVERY = 1.0
 """The safety net under wake-ups, in seconds."""
 PAUSE = 0.5
+_KINDS = (deliveries.ENVELOPE_ITEM, deliveries.EVIDENCE_ITEM)
 
 
 class Relay:
@@ -41,6 +44,8 @@ class Relay:
         self._settings = settings
         self._channels = channels
         self._publisher = Publisher(cluster(settings))
+        self._published: list[tuple[int, str]] = []
+        """Deliveries that are confirmed and not settled yet, each with its kind."""
 
     async def run(self) -> None:
         """Relay until cancelled; what fails is tried again, and `/readyz` says so meanwhile."""
@@ -65,53 +70,50 @@ class Relay:
                     await ticket.wait(LOOK_EVERY)
 
     async def run_once(self) -> bool:
-        """Publish one batch for everybody for whom something is due; True if there was any.
+        """Publish one batch of what is due; True if there was any.
+
+        What the last one published is settled in the transaction that claims this one: until then
+        its lease protects it, and a crash means that it is published twice.
 
         Raises:
-            QueueUnavailable: What was claimed is due again when its lease ends.
+            QueueUnavailable: What was claimed is due again.
         """
-        now = self._hub.clock.now()
-        async with self._hub.database.read() as connection:
-            routes = await deliveries.routes_due(connection, now)
-        relayed = 0
-        for lane in (Lane.URGENT, Lane.ROUTINE):  # urgent is empty before routine begins
-            counts = await asyncio.gather(
-                *(self._route(who, lane) for who, of in routes if of == lane.value)
-            )
-            relayed += sum(counts)
-        return relayed > 0
-
-    async def _route(self, participant: str, lane: Lane) -> int:
-        """One batch for one participant's lane; how many were confirmed."""
-        hub = self._hub
-        async with hub.database.read() as connection:
-            used = await deliveries.in_window(connection, participant, lane.value, hub.clock.now())
-        room = self._settings.window - used
-        items = await take(
-            hub,
-            recipient=participant,
-            lane=lane,
-            limit=min(BATCH, room) if room > 0 else BATCH,
-            lease=LEASE,
-            # A full window holds back envelopes; evidence has nothing that a withdrawal must stop.
-            only=None if room > 0 else deliveries.EVIDENCE_ITEM,
-        )
+        items = await take_claimed(self._hub, self._claim)
+        self._published = []
         if not items:
-            return 0
-        queue = self._channels.queue(participant, lane)
-        confirmed = await self._publisher.publish_many(
-            [Outgoing(queue, item.raw, item.kind, str(item.delivery)) for item in items]
-        )
-        await self._settle([item for item in items if str(item.delivery) in confirmed])
-        return len(confirmed)
+            return False
+        # Urgent ones come first in `items`, and messages of one channel keep their order.
+        messages = [
+            Outgoing(
+                self._channels.queue(one.recipient, one.lane), one.raw, one.kind, str(one.delivery)
+            )
+            for one in items
+        ]
+        try:
+            confirmed = await self._publisher.publish_many(messages)
+        except QueueUnavailable:
+            async with self._hub.database.begin() as connection:
+                await deliveries.give_back(
+                    connection, [one.delivery for one in items], self._hub.clock.now()
+                )
+            raise
+        for one in items:
+            if str(one.delivery) in confirmed:
+                self._published.append((one.delivery, one.kind))
+                self._hub.metrics.handed_over.labels("amqp", one.kind).inc()
+        return True
 
-    async def _settle(self, items: list[Item]) -> None:
-        hub = self._hub
-        again = hub.clock.now() + timedelta(seconds=self._settings.republish_after_seconds)
-        envelopes = [one.delivery for one in items if one.kind == deliveries.ENVELOPE_ITEM]
-        evidence = [one.delivery for one in items if one.kind == deliveries.EVIDENCE_ITEM]
-        async with hub.database.begin() as connection:
-            await deliveries.mark_relayed(connection, envelopes, again)
-            await deliveries.done(connection, evidence)
-        for kind, count in (("envelope", len(envelopes)), ("evidence", len(evidence))):
-            hub.metrics.handed_over.labels("amqp", kind).inc(count)
+    async def _claim(self, connection: AsyncConnection, now: datetime) -> list[Claim]:
+        of = {kind: [one for one, its in self._published if its == kind] for kind in _KINDS}
+        return await deliveries.claim_for_relay(
+            connection,
+            Settled(
+                envelopes=of[deliveries.ENVELOPE_ITEM],
+                evidence=of[deliveries.EVIDENCE_ITEM],
+                again=now + timedelta(seconds=self._settings.republish_after_seconds),
+            ),
+            now=now,
+            lease=LEASE,
+            window=self._settings.window,
+            limit=BATCH,
+        )

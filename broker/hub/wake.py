@@ -1,12 +1,15 @@
 """Wakes whoever waits for a participant's deliveries: at once here, by NOTIFY in other processes.
 
 A wake-up is a hint. Whoever waits looks again after a while by itself, so that a lost one costs
-time and nothing else.
+time and nothing else. A process that listens says so now and then; while no other one is heard,
+nothing is said to it, since NOTIFY costs every transaction a round trip and a lock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -23,6 +26,10 @@ CHANNEL = "referral_hub_deliveries"
 _LONGEST_PAYLOAD = 7000  # PostgreSQL allows 8000 bytes
 ANYONE = "*"
 _RECONNECT = 1.0
+_HERE = "?"
+_HERE_EVERY = 5.0
+_GONE_AFTER = 3 * _HERE_EVERY
+"""Seconds."""
 
 
 class Ticket:
@@ -44,6 +51,9 @@ class Wake:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._events: dict[str, asyncio.Event] = {}
+        self._me = secrets.token_hex(4)
+        self._others_until: float | None = None
+        """Until when another process may be there; None while we would not hear of it."""
 
     def ticket(self, participant: str) -> Ticket:
         """Take a ticket, then look, then wait: nothing that commits after this is missed."""
@@ -59,15 +69,19 @@ class Wake:
     async def elsewhere(self, connection: AsyncConnection, participants: Iterable[str]) -> None:
         """Wake other processes when the caller's transaction commits."""
         names = sorted(set(participants))
-        if not names or connection.dialect.name != "postgresql":
+        if not names or connection.dialect.name != "postgresql" or self._is_alone():
             return
         payload = " ".join(names)
         if len(payload) > _LONGEST_PAYLOAD:
             payload = ANYONE
         await connection.execute(
             text("SELECT pg_notify(:channel, :payload)"),
-            {"channel": CHANNEL, "payload": payload},
+            {"channel": CHANNEL, "payload": f"{self._me} {payload}"},
         )
+
+    def _is_alone(self) -> bool:
+        """True if no other process was heard for a while, although it would have been."""
+        return self._others_until is not None and time.monotonic() > self._others_until
 
     async def listen(self) -> None:
         """Pass on what other processes say, for ever; does nothing on SQLite (one process)."""
@@ -90,13 +104,25 @@ class Wake:
         closed = asyncio.Event()
 
         def heard(_connection: object, _pid: int, _channel: str, payload: str) -> None:
-            names = list(self._events) if payload == ANYONE else payload.split()
-            self.here(names)
+            who, _, names = payload.partition(" ")
+            if who == self._me:
+                return
+            self._others_until = time.monotonic() + _GONE_AFTER
+            if names != _HERE:
+                self.here(list(self._events) if names == ANYONE else names.split())
 
         connection.add_termination_listener(lambda _connection: closed.set())
         try:
             await connection.add_listener(CHANNEL, heard)
+            self._others_until = time.monotonic() + _GONE_AFTER
             self.here(list(self._events))
-            await closed.wait()
+            while not closed.is_set():
+                await connection.execute(
+                    "SELECT pg_notify($1, $2)", CHANNEL, f"{self._me} {_HERE}", timeout=10
+                )
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_HERE_EVERY):
+                        await closed.wait()
         finally:
+            self._others_until = None
             connection.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import AGREEMENT, SUSPENSION
 from broker.rules.header import AgreementView
+
+
+def view(
+    one: str, other: str, lanes: str, valid_from: date, valid_until: date, suspended: bool
+) -> AgreementView:
+    """An agreement's row as the rules see it."""
+    return AgreementView(
+        parties=frozenset((one, other)),
+        valid_from=valid_from,
+        valid_until=valid_until,
+        lanes=frozenset(lanes.split()),
+        suspended=suspended,
+    )
 
 
 async def views(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, AgreementView]:
@@ -37,16 +51,7 @@ async def views(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, 
         .order_by(AGREEMENT.c.id)
         .with_for_update(read=True)
     )
-    return {
-        row.id: AgreementView(
-            parties=frozenset((row.one, row.other)),
-            valid_from=row.valid_from,
-            valid_until=row.valid_until,
-            lanes=frozenset(row.lanes.split()),
-            suspended=row.suspended,
-        )
-        for row in rows
-    }
+    return {row[0]: view(*row[1:]) for row in rows}
 
 
 async def find(connection: AsyncConnection, agreement: UUID) -> AnyRow | None:

@@ -16,8 +16,10 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.hub.store.sql import one_of
+from broker.hub.store.envelopes import Stored, stored
+from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import DELIVERY, PARTICIPANT
+from broker.hub.store.writing import Change
 
 ENVELOPE_ITEM = "envelope"
 EVIDENCE_ITEM = "evidence"
@@ -31,6 +33,25 @@ class Claim:
     item: str
     object_id: UUID
     attempts: int
+    recipient: str
+    lane: str
+    evidence: bytes | None = None
+    """The evidence as it was signed, if it was loaded with the claim."""
+    envelope: Stored | None = None
+    """The envelope, if it was."""
+
+
+def _loaded(row: AnyRow) -> Claim:
+    return Claim(
+        id=row.delivery,
+        item=row.item,
+        object_id=row.object_id,
+        attempts=row.attempts,
+        recipient=row.reader,
+        lane=row.way,
+        evidence=row.evidence,
+        envelope=None if row.sender is None else stored(row),
+    )
 
 
 async def insert_many(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -81,7 +102,14 @@ async def claim_due(
             due_at=bindparam("until", type_=DELIVERY.c.due_at.type),
             attempts=DELIVERY.c.attempts + 1,
         )
-        .returning(DELIVERY.c.id, DELIVERY.c.item, DELIVERY.c.object_id, DELIVERY.c.attempts)
+        .returning(
+            DELIVERY.c.id,
+            DELIVERY.c.item,
+            DELIVERY.c.object_id,
+            DELIVERY.c.attempts,
+            DELIVERY.c.recipient,
+            DELIVERY.c.lane,
+        )
     )
     rows = await connection.execute(claim, {"now": now, "until": now + lease, "most": limit})
     # RETURNING promises no order; ids are the order of acceptance.
@@ -112,6 +140,14 @@ async def mark_relayed(connection: AsyncConnection, ids: Sequence[int], due_at: 
         )
 
 
+async def give_back(connection: AsyncConnection, ids: Sequence[int], now: datetime) -> None:
+    """These were claimed and could not be handed over: they are due again."""
+    if ids:
+        await connection.execute(
+            update(DELIVERY).where(one_of(connection, DELIVERY.c.id, ids)).values(due_at=now)
+        )
+
+
 async def in_window(connection: AsyncConnection, recipient: str, lane: str, now: datetime) -> int:
     """How many envelopes of a participant's lane are in RabbitMQ and have time for a receipt."""
     found = await connection.scalar(
@@ -139,6 +175,106 @@ async def routes_due(connection: AsyncConnection, now: datetime) -> list[tuple[s
     return [(participant, lane) for lane in ("urgent", "routine") for participant in found]
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was published since the relay last claimed."""
+
+    envelopes: Sequence[int] = ()
+    """Looked at again at `again`, unless evidence comes first."""
+    evidence: Sequence[int] = ()
+    """Needs no further attempt."""
+    again: datetime | None = None
+
+
+_CLAIM = """
+WITH relayed AS (
+    UPDATE delivery SET relayed = true, due_at = $2::timestamptz WHERE id IN (
+        SELECT id FROM delivery WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED)
+), finished AS (
+    DELETE FROM delivery WHERE id IN (
+        SELECT id FROM delivery WHERE id = ANY($3::bigint[]) FOR UPDATE SKIP LOCKED)
+), route AS (
+    SELECT p.id AS recipient, l.lane, $4::bigint - (SELECT count(*) FROM (
+            SELECT 1 FROM delivery w WHERE w.recipient = p.id AND w.lane = l.lane
+                AND w.item = 'envelope' AND w.attempts > 0 AND w.due_at > $5::timestamptz
+            LIMIT $4::bigint) AS given) AS room
+    FROM participant p CROSS JOIN (VALUES ('urgent'), ('routine')) AS l(lane)
+    WHERE p.channel = 'amqp'
+), due AS (
+    SELECT d.id FROM (SELECT * FROM route ORDER BY lane DESC, random()) AS r
+    CROSS JOIN LATERAL (
+        SELECT id FROM delivery WHERE recipient = r.recipient AND lane = r.lane
+            AND due_at <= $5::timestamptz AND (r.room > 0 OR item = 'evidence')
+            AND NOT id = ANY($1::bigint[]) AND NOT id = ANY($3::bigint[])
+        ORDER BY id LIMIT CASE WHEN r.room > 0 THEN least(r.room, $7::bigint) ELSE $7::bigint END
+        FOR UPDATE SKIP LOCKED
+    ) AS d
+    LIMIT $7::bigint
+), claimed AS (
+    UPDATE delivery SET due_at = $6::timestamptz, attempts = attempts + 1
+    WHERE id IN (SELECT id FROM due)
+    RETURNING id, recipient, lane, item, object_id, attempts
+)
+SELECT c.id AS delivery, c.item, c.object_id, c.attempts, c.recipient AS reader, c.lane AS way,
+    v.raw AS evidence, e.*
+FROM claimed c LEFT JOIN envelope e ON c.item = 'envelope' AND e.id = c.object_id
+    LEFT JOIN evidence v ON c.item = 'evidence' AND v.id = c.object_id
+ORDER BY c.lane DESC, c.id
+"""
+"""Rows that somebody else holds are passed over: evidence about them is just being recorded."""
+
+
+async def claim_for_relay(
+    connection: AsyncConnection,
+    settled: Settled,
+    *,
+    now: datetime,
+    lease: timedelta,
+    window: int,
+    limit: int,
+) -> list[Claim]:
+    """Settle what was published, and claim what is due for participants on RabbitMQ.
+
+    Args:
+        window: Envelopes of one participant's lane that may be given out without a receipt. A full
+            window holds back envelopes; evidence has nothing that a withdrawal must stop.
+        limit: Claims in all.
+
+    Returns:
+        Urgent ones first, else oldest first.
+    """
+    if connection.dialect.name == "postgresql":
+        rows = await connection.exec_driver_sql(
+            _CLAIM,
+            (
+                list(settled.envelopes),
+                settled.again,
+                list(settled.evidence),
+                window,
+                now,
+                now + lease,
+                limit,
+            ),
+        )
+        return [_loaded(row) for row in rows]
+    if settled.again is not None:
+        await mark_relayed(connection, settled.envelopes, settled.again)
+    await done(connection, settled.evidence)
+    claims: list[Claim] = []
+    for recipient, lane in await routes_due(connection, now):
+        room = window - await in_window(connection, recipient, lane, now)
+        claims += await claim_due(
+            connection,
+            recipient=recipient,
+            lane=lane,
+            now=now,
+            lease=lease,
+            limit=min(limit, room) if room > 0 else limit,
+            only=None if room > 0 else EVIDENCE_ITEM,
+        )
+    return claims
+
+
 async def done(connection: AsyncConnection, ids: Sequence[int]) -> None:
     """These need no further attempt."""
     if ids:
@@ -159,6 +295,17 @@ async def done_with(connection: AsyncConnection, objects: Iterable[UUID]) -> Non
     """Whatever was to be handed over of these objects, need not be."""
     await connection.execute(
         delete(DELIVERY).where(one_of(connection, DELIVERY.c.object_id, objects))
+    )
+
+
+def none_left_of(objects: Sequence[UUID]) -> Change:
+    """The same, with whatever else the transaction writes."""
+
+    async def delete_them(connection: AsyncConnection) -> None:
+        await done_with(connection, objects)
+
+    return Change(
+        "DELETE FROM delivery WHERE object_id = ANY({0}::uuid[])", (list(objects),), delete_them
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, STREAM
+from broker.hub.store.writing import Change
 from broker.rules.header import Header
 from schemas.envelope import WIRE_VERSION, Kind, Lane
 from schemas.evidence import PRECEDENCE, Fact
@@ -71,7 +72,8 @@ _COLUMNS = (
 )
 
 
-def _stored(row: AnyRow) -> Stored:
+def stored(row: AnyRow) -> Stored:
+    """An envelope's row; it may have other columns too."""
     until: date | None = row.until
     return Stored(
         id=row.id,
@@ -163,7 +165,51 @@ async def load(
     query = select(*_COLUMNS).where(one_of(connection, ENVELOPE.c.id, ids)).order_by(ENVELOPE.c.id)
     if lock:
         query = query.with_for_update()
-    return {row.id: _stored(row) for row in await connection.execute(query)}
+    return {row.id: stored(row) for row in await connection.execute(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Of an envelope, what evidence about it is checked against."""
+
+    digest: bytes
+    sender: str
+    recipient: str
+    lane: Lane
+
+
+_ABOUT = """
+WITH subject AS (
+    SELECT id, digest, sender, recipient, lane FROM envelope
+    WHERE id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE
+)
+SELECT (SELECT array_agg(ROW(id, raw)) FROM evidence WHERE id = ANY($1::uuid[])),
+    (SELECT array_agg(subject) FROM subject)
+"""
+
+
+async def about(
+    connection: AsyncConnection, *, evidence: Iterable[UUID], subjects: Iterable[UUID]
+) -> tuple[dict[UUID, bytes], dict[UUID, Subject]]:
+    """Which of these evidences are known already, and the envelopes that they are about.
+
+    The envelopes are locked in id order, since their standing is about to change.
+    """
+    if connection.dialect.name == "postgresql":
+        row: Any = (
+            await connection.exec_driver_sql(_ABOUT, (list(evidence), list(subjects)))
+        ).one()
+        known, found = row[0] or (), row[1] or ()
+    else:
+        known = await connection.execute(
+            select(EVIDENCE.c.id, EVIDENCE.c.raw).where(one_of(connection, EVIDENCE.c.id, evidence))
+        )
+        found = await connection.execute(
+            select(*_COLUMNS[:2], *_COLUMNS[3:6]).where(one_of(connection, ENVELOPE.c.id, subjects))
+        )
+    return {one[0]: one[1] for one in known}, {
+        one[0]: Subject(one[1], one[2], one[3], Lane(one[4])) for one in found
+    }
 
 
 async def due_for_check(connection: AsyncConnection, now: datetime, limit: int) -> list[Stored]:
@@ -175,7 +221,7 @@ async def due_for_check(connection: AsyncConnection, now: datetime, limit: int) 
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [_stored(row) for row in rows]
+    return [stored(row) for row in rows]
 
 
 async def set_standing(
@@ -193,6 +239,27 @@ async def set_standing(
             .where(one_of(connection, ENVELOPE.c.id, ids), ENVELOPE.c.standing > RANK[fact])
             .values(standing=RANK[fact], standing_at=at, check_at=check_at)
         )
+
+
+def standing_of_many(
+    facts: Mapping[UUID, Fact], *, at: datetime, check_at: datetime | None
+) -> Change:
+    """The same for many envelopes, a fact for each."""
+
+    async def one_by_one(connection: AsyncConnection) -> None:
+        by_fact: dict[Fact, list[UUID]] = {}
+        for envelope, fact in facts.items():
+            by_fact.setdefault(fact, []).append(envelope)
+        for fact, ids in by_fact.items():
+            await set_standing(connection, ids, fact, at=at, check_at=check_at)
+
+    return Change(
+        "UPDATE envelope SET standing = u.rank, standing_at = {2}::timestamptz, "
+        "check_at = {3}::timestamptz FROM unnest({0}::uuid[], {1}::smallint[]) AS u(id, rank) "
+        "WHERE envelope.id = u.id AND envelope.standing > u.rank",
+        (list(facts), [RANK[fact] for fact in facts.values()], at, check_at),
+        one_by_one,
+    )
 
 
 async def look_again(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.audit.store import add_leaves
 from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import EVIDENCE, FACT, LOG
+from broker.hub.store.writing import Writing
 
 
 async def record(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -20,6 +21,12 @@ async def record(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]])
     if rows:
         await connection.execute(insert(EVIDENCE), list(rows))
         await add_leaves(connection, LOG, [row["leaf"] for row in rows])
+
+
+def add(writing: Writing, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The same, with whatever else the transaction writes."""
+    writing.insert(EVIDENCE, rows)
+    writing.insert(LOG.leaf_pending, [{"body": row["leaf"]} for row in rows])
 
 
 async def raw_of(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -32,15 +32,24 @@ _VIEW = (
 )
 
 
-def _view(row: AnyRow) -> GrantView:
+def view(
+    giver: str,
+    recipient: str,
+    scopes: str,
+    removed: str,
+    valid_from: date,
+    until: date,
+    withdrawn: bool,
+) -> GrantView:
+    """A grant's row as the rules see it."""
     return GrantView(
-        giver=row.giver,
-        recipient=row.recipient,
-        scopes=frozenset(row.scopes.split()),
-        removed=frozenset(row.removed.split()),
-        valid_from=row.valid_from,
-        until=row.until,
-        withdrawn=row.withdrawn,
+        giver=giver,
+        recipient=recipient,
+        scopes=frozenset(scopes.split()),
+        removed=frozenset(removed.split()),
+        valid_from=valid_from,
+        until=until,
+        withdrawn=withdrawn,
     )
 
 
@@ -55,13 +64,13 @@ async def views(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, 
         .order_by(GRANT.c.id)
         .with_for_update(read=True)
     )
-    return {row.id: _view(row) for row in rows}
+    return {row[0]: view(*row[1:]) for row in rows}
 
 
 async def views_unlocked(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, GrantView]:
     """Grants by id as they are just now; nothing may be decided by them but to stop."""
     rows = await connection.execute(select(*_VIEW).where(one_of(connection, GRANT.c.id, ids)))
-    return {row.id: _view(row) for row in rows}
+    return {row[0]: view(*row[1:]) for row in rows}
 
 
 async def lock(connection: AsyncConnection, ids: Iterable[UUID]) -> None:

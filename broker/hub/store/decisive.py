@@ -1,0 +1,122 @@
+"""Everything that decisions rest on, asked at once: on PostgreSQL one statement, one round trip.
+
+Agreements come before grants in it, as everywhere where their rows are locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.hub.store import agreements, envelopes, grants, participants
+from broker.hub.store.envelopes import Known, StreamKey
+from broker.rules.header import AgreementView, GrantView
+
+
+@dataclass
+class Rules:
+    """Agreements and grants, held FOR SHARE until the transaction ends; the newest directory."""
+
+    agreements: dict[UUID, AgreementView]
+    grants: dict[UUID, GrantView]
+    version: int
+    """Of the newest directory that any process of this hub has seen."""
+
+
+@dataclass
+class Decisive(Rules):
+    """What submissions are decided by."""
+
+    incarnations: dict[str, str]
+    known: dict[UUID, Known]
+    used: set[StreamKey]
+
+
+_RULES = """
+WITH agreed AS (
+    SELECT id, one, other, lanes, valid_from, valid_until, suspended FROM agreement
+    WHERE id = ANY($1::uuid[]) ORDER BY id FOR SHARE
+), granted AS (
+    SELECT id, giver, recipient, scopes, removed, valid_from, until, withdrawn FROM consent_grant
+    WHERE id = ANY($2::uuid[]) ORDER BY id FOR SHARE
+)
+SELECT (SELECT array_agg(agreed) FROM agreed), (SELECT array_agg(granted) FROM granted),
+    (SELECT version FROM directory_version WHERE one = 1)
+"""
+
+_MORE = """,
+    (SELECT array_agg(ROW(p.id, p.incarnation)) FROM participant p
+        WHERE p.id = ANY($3::text[]) AND p.incarnation_until > $4::timestamptz),
+    (SELECT array_agg(ROW(e.id, e.digest, v.raw)) FROM envelope e
+        JOIN evidence v ON v.id = e.evidence_id WHERE e.id = ANY($5::uuid[])),
+    (SELECT array_agg(k.place) FROM unnest($6::text[], $7::text[], $8::text[], $9::text[],
+            $10::bigint[]) WITH ORDINALITY AS k(sender, recipient, lane, incarnation, number, place)
+        WHERE EXISTS (SELECT 1 FROM envelope e WHERE e.sender = k.sender
+                AND e.recipient = k.recipient AND e.lane = k.lane
+                AND e.incarnation = k.incarnation AND e.stream_number = k.number)
+            OR EXISTS (SELECT 1 FROM stream s WHERE s.sender = k.sender
+                AND s.recipient = k.recipient AND s.lane = k.lane
+                AND s.incarnation = k.incarnation AND s.highest >= k.number))
+"""
+"""Numbers below the highest that retention folded away were all used."""
+
+_DECISIVE = _RULES + _MORE
+
+
+async def rules(
+    connection: AsyncConnection, *, agreed: Iterable[UUID], granted: Iterable[UUID]
+) -> Rules:
+    """What is asked again before a hand-over."""
+    if connection.dialect.name != "postgresql":
+        return Rules(
+            agreements=await agreements.views(connection, agreed),
+            grants=await grants.views(connection, granted),
+            version=await participants.directory_version(connection),
+        )
+    row = (await connection.exec_driver_sql(_RULES, (list(agreed), list(granted)))).one()
+    return Rules(*_rules(row))
+
+
+async def decisive(
+    connection: AsyncConnection,
+    *,
+    agreed: Iterable[UUID],
+    granted: Iterable[UUID],
+    senders: Iterable[str],
+    ids: Iterable[UUID],
+    streams: Sequence[StreamKey],
+    now: datetime,
+) -> Decisive:
+    """What submissions of these senders with these ids and stream numbers are decided by."""
+    if connection.dialect.name != "postgresql":
+        incarnations, version = await participants.live_incarnations(connection, senders, now)
+        return Decisive(
+            agreements=await agreements.views(connection, agreed),
+            grants=await grants.views(connection, granted),
+            version=version,
+            incarnations=incarnations,
+            known=await envelopes.known(connection, ids),
+            used=await envelopes.used_numbers(connection, streams),
+        )
+    columns = [[key[part] for key in streams] for part in range(5)]
+    arguments = (list(agreed), list(granted), list(senders), now, list(ids), *columns)
+    row: Any = (await connection.exec_driver_sql(_DECISIVE, arguments)).one()
+    return Decisive(
+        *_rules(row),
+        incarnations=dict(row[3] or ()),
+        known={one[0]: Known(one[1], one[2]) for one in row[4] or ()},
+        used={streams[place - 1] for place in row[5] or ()},
+    )
+
+
+def _rules(row: Any) -> tuple[dict[UUID, AgreementView], dict[UUID, GrantView], int]:
+    return (
+        {one[0]: agreements.view(*one[1:]) for one in row[0] or ()},
+        {one[0]: grants.view(*one[1:]) for one in row[1] or ()},
+        int(row[2] or 0),
+    )
