@@ -45,7 +45,7 @@ IDLE = timedelta(hours=1)
 """A log that has nothing to say signs its head again, so that silence can be told from suppression."""
 
 
-PAUSE = timedelta(milliseconds=250)
+PAUSE = timedelta(seconds=1)
 """At least this between runs, however often it is woken: leaves of a busy moment share a checkpoint."""
 
 
@@ -139,13 +139,14 @@ class Sequencer:
     async def _lock(self, connection: AsyncConnection) -> None:
         head = self._tables.head
         # SQLite: BEGIN IMMEDIATE has locked already. PostgreSQL: the row is made once, then locked.
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        await connection.execute(
-            dialect.insert(head).values(id=1, origin=self._origin).on_conflict_do_nothing()
-        )
-        origin = await connection.scalar(
-            select(head.c.origin).where(head.c.id == 1).with_for_update()
-        )
+        row = select(head.c.origin).where(head.c.id == 1).with_for_update()
+        origin = await connection.scalar(row)
+        if origin is None:
+            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            await connection.execute(
+                dialect.insert(head).values(id=1, origin=self._origin).on_conflict_do_nothing()
+            )
+            origin = await connection.scalar(row)
         if origin != self._origin:
             raise LogInconsistent("this database holds the log of another origin")
 
