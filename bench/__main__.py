@@ -14,6 +14,8 @@ PARTS = {
     "path": ["--count", "2000"],
     "log": [],
     "mapping": [],
+    "scale": [],
+    "memory": ["--count", "100000"],
 }
 
 
