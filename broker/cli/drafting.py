@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from broker.cli.local import LocalApi
+from broker.cli.output import fields
 
 
 def read_object(source: str | None) -> dict[str, Any]:
@@ -87,21 +88,15 @@ def casefile_body(sections: Iterable[str]) -> dict[str, Any]:
 
 def preview(answer: Mapping[str, Any]) -> str:
     """What a dry run found, for a person: the clear part first, then what is sealed to whom."""
-    lines = ["Travels in the clear (the hub and the queue see this):"]
-    lines += [f"  {name}: {_short(value)}" for name, value in answer.get("clear", {}).items()]
-    lines.append("Sealed (only the recipient's key opens it):")
-    for part, content in answer.get("sealed", {}).items():
-        lines.append(f"  {part}:")
-        if isinstance(content, Mapping):
-            lines += [f"    {name}: {_short(value)}" for name, value in content.items()]
-        else:
-            lines.append(f"    {_short(content)}")
-    lines.append("Nothing was sent.")
-    return "\n".join(lines)
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "\n".join(
+        (
+            "Travels in the clear (the hub and the queue see this):",
+            fields(answer.get("clear", {}), indent="  "),
+            "Sealed (only the recipient's key opens it):",
+            fields(answer.get("sealed", {}), indent="  "),
+            "Nothing was sent.",
+        )
+    )
 
 
 def reply(

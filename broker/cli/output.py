@@ -104,15 +104,40 @@ def _cell(value: Any) -> str:
         return value
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return ", ".join(value) or "-"
+    if isinstance(value, Mapping) and not value:
+        return "-"
     if isinstance(value, dict | list | tuple):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
 
 
-def fields(value: Mapping[str, Any]) -> str:
-    """`name  value`, one per line, names aligned."""
-    width = max((len(name) for name in value), default=0)
-    return "\n".join(f"{name:<{width}}  {_cell(item)}" for name, item in value.items())
+def fields(value: Mapping[str, Any], *, indent: str = "") -> str:
+    """`name  value`, one per line, names aligned; what has parts stands indented below its name."""
+    width = max((len(name) for name, item in value.items() if not _has_parts(item)), default=0)
+    lines = []
+    for name, item in value.items():
+        if not _has_parts(item):
+            lines.append(f"{indent}{name:<{width}}  {_cell(item)}")
+            continue
+        lines.append(f"{indent}{name}")
+        deeper = indent + "  "
+        if isinstance(item, Mapping):
+            lines.append(fields(item, indent=deeper))
+        elif any(_has_parts(cell) for row in item for cell in row.values()):
+            lines += [fields(row, indent=deeper) for row in item]
+        else:
+            # A column in which nobody has anything would only be wide.
+            names = list(dict.fromkeys(key for row in item for key in row))
+            columns = [key for key in names if any(row.get(key) is not None for row in item)]
+            lines += [deeper + line for line in table(item, columns).splitlines()]
+    return "\n".join(lines)
+
+
+def _has_parts(item: Any) -> bool:
+    """True for an object, and for a list of objects, that is not empty."""
+    if isinstance(item, list | tuple):
+        return bool(item) and all(isinstance(row, Mapping) for row in item)
+    return isinstance(item, Mapping) and bool(item)
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -40,6 +40,18 @@ class ReferralCommand(click.Command):
             ),
         ]
 
+    def make_context(
+        self, info_name: str | None, args: list[str], *others: Any, **more: Any
+    ) -> click.Context:
+        # Looked up before parsing, which is what may fail.
+        wants_json = "--json" in args
+        try:
+            return super().make_context(info_name, args, *others, **more)
+        except click.UsageError as error:
+            if not wants_json:
+                raise
+            raise _said_as_json(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         voice = _voice(ctx)
         try:
@@ -52,7 +64,11 @@ class ReferralCommand(click.Command):
             else:
                 voice.say(sentence(error), fg="red")
             ctx.exit(exit_code(error))
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except click.ClickException as error:
+            if voice.as_json:
+                raise _said_as_json(error) from None
+            raise
+        except (click.exceptions.Exit, click.Abort):
             raise
         except FileNotFoundError as error:
             if voice.debug:
@@ -115,6 +131,15 @@ class LazyGroup(click.Group):
         ]
 
 
+def _said_as_json(error: click.ClickException) -> click.exceptions.Exit:
+    """Tell what ends a command, for a script; what is returned ends it."""
+    names = {Exit.USAGE: "usage", Exit.PARTLY: "partly-done", Exit.VERIFICATION: "not-verified"}
+    code = names.get(Exit(error.exit_code), "failed")
+    told = {"code": code, "family": "command", "detail": error.format_message(), "where": []}
+    click.echo(json.dumps({"error": told}, ensure_ascii=False), err=True)
+    return click.exceptions.Exit(error.exit_code)
+
+
 def _voice(ctx: click.Context) -> Output:
     found = ctx.find_object(Output)
     if found is None:
@@ -154,7 +179,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="referral-broker", prog_name="referral")
 @click.pass_context
 def referral(ctx: click.Context) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from broker.cli.drafting import body_options, reply, words
+from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralGroup
@@ -42,7 +43,7 @@ def _note(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @answer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @_role
 @body_options
 def received(api: LocalApi, message: str, role: str, body: dict[str, Any]) -> None:
@@ -52,7 +53,7 @@ def received(api: LocalApi, message: str, role: str, body: dict[str, Any]) -> No
 
 @answer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--service", "services", multiple=True, help="Only this one; may be repeated.")
 @_role
 @_note
@@ -72,7 +73,7 @@ def accept(
 
 @answer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--reason", required=True, help="A code, for example no_capacity or language.")
 @_note
 @body_options
@@ -85,7 +86,7 @@ def decline(
 
 @answer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--question", required=True, metavar="FILE", help="In a file, or - for stdin.")
 @click.option("--about", multiple=True, metavar="SECTION[.FIELD]", help="What it asks for.")
 @body_options
@@ -103,7 +104,7 @@ def ask(
 
 @answer.command("reply")
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--answer", "text", required=True, metavar="FILE", help="In a file, or - for stdin.")
 @click.option("--withheld", multiple=True, metavar="SECTION[.FIELD]", help="What is not given.")
 @body_options
@@ -121,7 +122,7 @@ def reply_to(
 
 @answer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--progress", required=True, help="A code, for example started or scheduled.")
 @_note
 @body_options
@@ -134,7 +135,7 @@ def interim(
 
 @answer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--result", required=True, help="A code, for example service_given.")
 @_note
 @body_options
@@ -147,7 +148,7 @@ def outcome(
 
 @answer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--reason", required=True, help="A code, for example no_longer_needed.")
 @_note
 @body_options
@@ -161,7 +162,7 @@ def cancel(
 
 @answer.command("confirm-cancel")
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @body_options
 def confirm_cancel(api: LocalApi, message: str, body: dict[str, Any]) -> None:
     """Confirm a cancellation. MESSAGE is the request to cancel."""
@@ -170,7 +171,7 @@ def confirm_cancel(api: LocalApi, message: str, body: dict[str, Any]) -> None:
 
 @answer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @_role
 @body_options
 def alert(api: LocalApi, message: str, role: str, body: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from broker.cli.drafting import read_object
+from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand, ReferralGroup
@@ -83,7 +84,7 @@ def list_(api: LocalApi) -> None:
 
 @consent.command()
 @with_gateway
-@click.argument("grant")
+@click.argument("grant", type=ID)
 @click.option("--erasures", is_flag=True, help="Who has erased what, and who has not said so.")
 def show(api: LocalApi, grant: str, erasures: bool) -> None:
     """One grant: its state and scopes."""
@@ -93,7 +94,7 @@ def show(api: LocalApi, grant: str, erasures: bool) -> None:
 
 @click.command(cls=ReferralCommand)
 @with_gateway
-@click.argument("grant")
+@click.argument("grant", type=ID)
 @click.option("--scope", "texts", multiple=True, metavar="PURPOSE:SECTION,…", help="Only this.")
 @click.option("--reason", help="Who asked, as a code; the person owes nobody a reason.")
 def withdraw(api: LocalApi, grant: str, texts: tuple[str, ...], reason: str | None) -> None:

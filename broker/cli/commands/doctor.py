@@ -147,7 +147,7 @@ def examine_hub(file: Path) -> Iterator[Finding]:
 
     def keys() -> str:
         custody = open_custody(settings.custody, settings.passphrase_file.read_bytes().strip())
-        return f"{len(custody.keys)} keys"
+        return f"{len(custody.keys)} to sign with, and the log's"
 
     yield _look("keys", keys)
     yield _look("disk", lambda: _disk(file.parent))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from broker.cli.identity import home_option
+from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralGroup
@@ -126,26 +127,7 @@ def restored(home: Path) -> None:
 
 @gateway.command()
 @with_gateway
-@click.option("--all", "everything", is_flag=True, help="Also what has settled itself.")
-def alarms(api: LocalApi, everything: bool) -> None:
-    """What a person must look at. docs/operations.md says what each code means and what to do."""
-    found = api.items("/v1/alarms", "alarms", all="true" if everything else None)
-    rows = [
-        {
-            "code": one["code"],
-            "about": one["id"],
-            "raised_at": one["at"],
-            "cleared_at": one["cleared_at"],
-        }
-        for one in found
-    ]
-    columns = ("code", "about", "raised_at", *(("cleared_at",) if everything else ()))
-    current().rows(rows, columns)
-
-
-@gateway.command()
-@with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 def replay(api: LocalApi, message: str) -> None:
     """Send a message that failed once more, with its original bytes."""
     current().result(api.post(f"/v1/messages/{message}/replay"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
@@ -22,7 +23,7 @@ def inbox(api: LocalApi, sent: bool, state: str | None, quarantine: bool, alarms
     if quarantine:
         current().rows(api.items("/v1/quarantine", "items"), ("id", "partner", "code", "at"))
     elif alarms:
-        current().rows(api.items("/v1/alarms", "items"), ("id", "kind", "code", "at"))
+        current().rows(api.items("/v1/alarms", "items"), ("code", "id", "at"))
     else:
         box = "outbox" if sent else "inbox"
         found = api.pages("/v1/messages", "messages", box=box, state=state)
@@ -31,7 +32,7 @@ def inbox(api: LocalApi, sent: bool, state: str | None, quarantine: bool, alarms
 
 @click.command(cls=ReferralCommand)
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option(
     "--open", "opened", is_flag=True, help="Read it: the sender is told that it was read."
 )

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from broker.cli.failures import VerificationFailed
+from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralGroup
@@ -129,7 +130,7 @@ def verify_all(
 
 @log.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--fact", default="delivered", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="A file; standard output otherwise.")
 def proof(api: LocalApi, message: str, fact: str, out: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from broker.cli.drafting import read_object, with_fields
+from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralGroup
@@ -71,7 +72,7 @@ def propose(
 
 @safety.command()
 @with_gateway
-@click.argument("exception")
+@click.argument("exception", type=ID)
 def approve(api: LocalApi, exception: str) -> None:
     """Approve what another worker proposed; it is sent at once. The proposer is refused."""
     current().result(api.post(f"/v1/exceptions/{exception}/approve"))

@@ -9,6 +9,7 @@ import click
 
 from broker.cli.drafting import preview, read_object, with_fields
 from broker.cli.failures import PartlyDone
+from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
@@ -31,13 +32,13 @@ TERMS = ("until", "language", "notice")
 )
 @click.option("--all", "everything", is_flag=True, help="Every case of the file, one message each.")
 @click.option("--purpose", help="Why the data travels, for example protection.")
-@click.option("--grant", metavar="ID", help="The consent under which it travels.")
+@click.option("--grant", type=ID, help="The consent under which it travels.")
 @click.option("--section", "chosen", multiple=True, help="Only this section; may be repeated.")
 @click.option("--body", metavar="FILE", help="The typed body as a JSON file, or - for stdin.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A body field.")
-@click.option("--thread", metavar="ID", help="Continue this thread.")
-@click.option("--in-reply-to", metavar="ID", help="The message that this one answers.")
-@click.option("--derived-from", metavar="ID", help="The referral that this one passes on.")
+@click.option("--thread", type=ID, help="Continue this thread.")
+@click.option("--in-reply-to", type=ID, help="The message that this one answers.")
+@click.option("--derived-from", type=ID, help="The referral that this one passes on.")
 @click.option(
     "--urgency",
     type=click.Choice(["emergency", "urgent", "normal"]),

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from broker.cli.drafting import body_options, casefile_body, read_object, reply, words
+from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralGroup
@@ -60,7 +61,7 @@ def offer(
 
 @transfer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--role", default="case worker", show_default=True)
 @body_options
 def accept(api: LocalApi, message: str, role: str, body: dict[str, Any]) -> None:
@@ -70,7 +71,7 @@ def accept(api: LocalApi, message: str, role: str, body: dict[str, Any]) -> None
 
 @transfer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--reason", required=True, help="A code, for example no_capacity.")
 @click.option("--note", metavar="FILE", help="In a file, or - for stdin.")
 @body_options
@@ -84,7 +85,7 @@ def decline(
 
 @transfer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--grant", required=True, metavar="ID")
 @click.option("--purpose", default="case_transfer", show_default=True)
 @click.option("--sections", metavar="FILE", help="Sections as a JSON file.")
@@ -119,7 +120,7 @@ def casefile(
 
 @transfer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--missing", multiple=True, metavar="NAME", help="What the manifest names in vain.")
 @body_options
 def ack(api: LocalApi, message: str, missing: tuple[str, ...], body: dict[str, Any]) -> None:
@@ -130,7 +131,7 @@ def ack(api: LocalApi, message: str, missing: tuple[str, ...], body: dict[str, A
 
 @transfer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--met-on", required=True, metavar="YYYY-MM-DD", help="When worker and person met.")
 @click.option("--role", default="case worker", show_default=True)
 @click.option("--countersign", is_flag=True, help="MESSAGE is the other side's complete.")
@@ -147,7 +148,7 @@ def complete(
 
 @transfer.command()
 @with_gateway
-@click.argument("message")
+@click.argument("message", type=ID)
 @click.option("--reason", required=True, help="A code, for example person_asked.")
 @click.option("--note", metavar="FILE", help="In a file, or - for stdin.")
 @body_options

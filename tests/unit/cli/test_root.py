@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from broker.cli.failures import Exit, error_named, exit_code, sentence
-from broker.cli.output import current, table
+from broker.cli.output import current, fields, table
 from broker.cli.root import COMMANDS, ReferralCommand, referral
 from schemas import errors
 
@@ -189,3 +189,24 @@ def test_a_result_is_one_json_object_and_narration_is_elsewhere() -> None:
 def test_a_table_aligns_and_marks_what_is_missing() -> None:
     text = table([{"id": "a", "at": None}, {"id": "bcd", "at": "now"}], ("id", "at"))
     assert text.splitlines() == ["id   at", "a    -", "bcd  now"]
+
+
+def test_with_json_a_mistake_of_writing_is_json_too() -> None:
+    ended = CliRunner().invoke(referral, ["show", "no-id", "--json"])
+    assert (ended.exit_code, ended.stdout) == (Exit.USAGE, "")
+    assert json.loads(ended.stderr)["error"]["code"] == "usage"
+
+
+def test_what_has_parts_stands_below_its_name() -> None:
+    rows = [{"fact": "filed", "by": "al.nrm", "code": None}]
+    text = fields({"id": "m", "facts": rows, "body": {"a": {"b": 1}}, "none": {}})
+    assert text.splitlines() == [
+        "id    m",
+        "facts",
+        "  fact   by",
+        "  filed  al.nrm",
+        "body",
+        "  a",
+        "    b  1",
+        "none  -",
+    ]
