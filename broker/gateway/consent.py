@@ -65,6 +65,8 @@ class Consents:
         self._sender = sender
         self._fresh_at: datetime | None = None
         self._lock = asyncio.Lock()
+        self._unregistered = True
+        """False while it is certain that the hub knows every grant of ours."""
 
     # --- giving -----------------------------------------------------------------------------
 
@@ -138,7 +140,12 @@ class Consents:
             )
         try:
             await self._register(grant_id, raw)
-        except Unavailable as error:
+        except Refused:
+            raise
+        except BaseException as error:
+            self._unregistered = True
+            if not isinstance(error, Unavailable):
+                raise
             logger().info("grant:waits", grant_id=str(grant_id), code=error.code)
         core.wakes.outbox.set()
         return grant_id
@@ -146,8 +153,17 @@ class Consents:
     async def register_waiting(self) -> None:
         """Register at the hub what could not be before."""
         core = self._core
-        async with core.database.read() as connection:
-            rows = await store.unregistered(connection, now=core.now())
+        if not self._unregistered:
+            return
+        self._unregistered = False
+        try:
+            async with core.database.read() as connection:
+                rows = await store.unregistered(connection, now=core.now())
+        except BaseException:
+            self._unregistered = True
+            raise
+        if rows:
+            self._unregistered = True  # until a look finds none
         for row in rows:
             try:
                 await self._register(row.id, row.statement)
@@ -174,7 +190,8 @@ class Consents:
             )
 
     async def _require_covered(self, draft: ConsentDraft) -> None:
-        """What is passed on was received under a grant that lives, and is no more than it gave.
+        """What is passed on was received under a grant that lives, and is no more than it gave:
+        neither other sections, nor for another purpose, nor for longer.
 
         Raises:
             NotFound, ConsentWithdrawn, ConsentScope: As they say.
@@ -186,10 +203,18 @@ class Consents:
             raise ConsentRecipient
         if source.withdrawn:
             raise ConsentWithdrawn
-        received = {names[1] for names in source.live().values() if names is not None}
-        beyond = {scope.section for scope in draft.scopes} - received
+        received = {names for names in source.live().values() if names is not None}
+        beyond = [
+            f"scopes.{scope.section}"
+            for scope in draft.scopes
+            if (str(scope.purpose), scope.section) not in received
+        ]
+        if draft.valid_until > source.until:
+            beyond.append("valid_until")
+        if core.now().date() < source.valid_from:
+            beyond.append("derived_from")
         if beyond:
-            raise ConsentScope(where=tuple(f"scopes.{section}" for section in sorted(beyond)))
+            raise ConsentScope(where=tuple(sorted(beyond)))
 
     def _record(self, draft: ConsentDraft, now: datetime) -> ConsentRecord:
         core = self._core
