@@ -142,11 +142,16 @@ def gateway_child(home: Path, port: int, log: Path) -> Child:
 
 @contextmanager
 def running(
-    path: Path, *, gateways: Sequence[str] = ("it.nrm", "al.nrm"), **options: Any
+    path: Path,
+    *,
+    gateways: Sequence[str] = ("it.nrm", "al.nrm"),
+    before: Callable[[Running], None] = lambda _made: None,
+    **options: Any,
 ) -> Iterator[Running]:
     """A network whose hub and gateways run, with an agreement between the first two.
 
     Args:
+        before: Changes settings before anybody starts.
         options: Of `create_network`.
     """
     network = create_network(path, **options)
@@ -162,6 +167,7 @@ def running(
         for name in gateways
     }
     made = Running(network, hub, children)
+    before(made)
     try:
         hub.start()
         hub.wait_ready()
