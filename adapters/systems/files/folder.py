@@ -58,7 +58,24 @@ class Folder:
         """
         with _answering("write"):
             self._make_folders()
-            put = [self._link(name, content) for name, content in contents]
+            written: list[Path] = []
+            try:
+                for name, content in contents:
+                    self._clear(name)
+                    written.append(self._write_part(name, content))
+                # All are written before the first is waited for: the disk takes them together.
+                for part in written:
+                    _sync(part)
+                put = [
+                    self._link(part, name)
+                    for part, (name, _) in zip(written, contents, strict=True)
+                ]
+            finally:
+                # A crash before this leaves a second name for the same content, which `_clear`
+                # removes.
+                for part in written:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(part)
             _sync(self.path)
             return put
 
@@ -68,6 +85,7 @@ class Folder:
             self._make_folders()
             self._clear(name)
             written = self._write_part(name, content)
+            _sync(written)
             os.replace(written, self.path / name)
             _sync(self.path)
 
@@ -89,17 +107,11 @@ class Folder:
                 _sync(self._parts)
             return existed
 
-    def _link(self, name: str, content: bytes) -> bool:
-        self._clear(name)
-        written = self._write_part(name, content)
+    def _link(self, part: Path, name: str) -> bool:
         try:
-            os.link(written, self.path / name)
+            os.link(part, self.path / name)
         except FileExistsError:
             return False
-        finally:
-            # A crash before this leaves a second name for the same content, which `_clear` removes.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(written)
         return True
 
     def _make_folders(self) -> None:
@@ -115,7 +127,6 @@ class Folder:
             rest = memoryview(content)
             while rest:
                 rest = rest[os.write(file, rest) :]
-            os.fsync(file)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(part)
@@ -141,11 +152,12 @@ class Folder:
 
 
 def _sync(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    """Make a file or a folder durable."""
+    opened = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
 
 
 @contextlib.contextmanager
