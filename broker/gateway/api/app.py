@@ -45,7 +45,7 @@ def create_api(parts: Parts, *, not_ready: Callable[[], tuple[str, ...]]) -> Fas
         what is sent meanwhile waits on disk."""
         codes = list(not_ready())
         try:
-            await parts.core.database.ping()
+            await parts.core.database.require_writable()
         except BrokerError as error:
             codes.append(error.code)
         return JSONResponse({"codes": codes}, status_code=503 if codes else 200)
