@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import update
@@ -44,6 +45,18 @@ from schemas.errors import (
 )
 
 FEED = "grant-changes"
+MAX_PAGES = 32
+"""Of the feed, held in memory at once."""
+
+
+class _Followed(NamedTuple):
+    """How far the feed was read."""
+
+    position: int
+    as_of: datetime
+    asked_at: datetime | None
+    """By our own clock, not the hub's: a hub that is wrong about the time must not make us stale.
+    None if there is more to read."""
 
 
 def own_case(case_ref: str) -> str:
@@ -268,17 +281,30 @@ class Consents:
     async def follow(self) -> list[bytes]:
         """Ask the hub for withdrawals since the last time; returns their envelopes, in order.
 
-        The caller receives them like any other and then calls `followed`.
+        The caller receives them like any other and then calls `followed`. Pages are asked for
+        until one is empty. Who was away so long that `MAX_PAGES` do not reach the end stays stale,
+        and goes on from there the next time.
 
         Raises:
             Unavailable: The hub does not answer.
         """
         async with self._core.database.read() as connection:
             position, _ = await store.get_cursor(connection, FEED)
-        answer = await self._core.hub.grant_changes(position)
-        self._pending = (answer.cursor, answer.as_of)
-        # What we withdrew ourselves was in force here before it left.
-        return [change.envelope for change in answer.changes if not self._is_ours(change.envelope)]
+        envelopes: list[bytes] = []
+        for _ in range(MAX_PAGES):
+            asked = self._core.now()
+            answer = await self._core.hub.grant_changes(position)
+            position = answer.cursor
+            # What we withdrew ourselves was in force here before it left.
+            envelopes += (
+                change.envelope for change in answer.changes if not self._is_ours(change.envelope)
+            )
+            if not answer.changes:
+                self._pending = _Followed(position, answer.as_of, asked)
+                break
+        else:
+            self._pending = _Followed(position, answer.as_of, None)
+        return envelopes
 
     def _is_ours(self, raw: bytes) -> bool:
         try:
@@ -288,11 +314,11 @@ class Consents:
 
     async def followed(self) -> None:
         """What `follow` returned has been received and stored."""
-        position, as_of = self._pending
+        pending = self._pending
         async with self._core.database.begin() as connection:
-            await store.set_cursor(connection, FEED, position, as_of)
-        # Our own clock, not the hub's: a hub that is wrong about the time must not make us stale.
-        self._fresh_at = self._core.now()
+            await store.set_cursor(connection, FEED, pending.position, pending.as_of)
+        if pending.asked_at is not None:
+            self._fresh_at = pending.asked_at
 
     async def load_received(
         self, connection: AsyncConnection, ids: set[UUID]
