@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Any
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import String, cast, delete, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
 from broker.gateway.store.alarms import raise_alarm
-from broker.gateway.store.tables import exception_request, inbox, outbox, seen
+from broker.gateway.store.tables import alarm, exception_request, inbox, outbox, seen
 from broker.telemetry import logger
 from schemas.errors import Unavailable
 
 UNRECEIPTED = ("queued", "sending", "submitted", "relayed", "undelivered")
 WAITING_FOR_ANSWER = ("delivered", "filed", "read")
 GROUP = 500
+"""New alarms of one kind in one round; the next round goes on."""
 
 
 class Deadlines:
@@ -40,7 +42,7 @@ class Deadlines:
             await asyncio.sleep(self._core.settings.deadlines.every.total_seconds())
 
     async def run_once(self) -> int:
-        """Raise what is due; returns how many things are late now."""
+        """Raise what is due; returns how many alarms are new."""
         now = self._core.now()
         async with self._core.database.begin() as connection:
             late = await self._receipts(connection, now)
@@ -55,9 +57,9 @@ class Deadlines:
             connection,
             select(outbox.c.id)
             .where(outbox.c.receipt_by < now, outbox.c.state.in_(UNRECEIPTED))
-            .order_by(outbox.c.receipt_by)
-            .limit(GROUP),
+            .order_by(outbox.c.receipt_by, outbox.c.position),
             "receipt-missing",
+            outbox.c.id,
             now,
         )
 
@@ -80,9 +82,9 @@ class Deadlines:
                 ~answered,
                 ~asked,
             )
-            .order_by(outbox.c.answer_by)
-            .limit(GROUP),
+            .order_by(outbox.c.answer_by, outbox.c.position),
             "answer-overdue",
+            outbox.c.id,
             now,
         )
 
@@ -94,15 +96,34 @@ class Deadlines:
                 exception_request.c.review_by < now,
                 exception_request.c.message.is_not(None),
             )
-            .limit(GROUP),
+            .order_by(exception_request.c.review_by, exception_request.c.id),
             "exception-review",
+            exception_request.c.id,
             now,
         )
 
     async def _raise(
-        self, connection: AsyncConnection, query: Any, code: str, now: datetime
+        self, connection: AsyncConnection, query: Any, code: str, about: Any, now: datetime
     ) -> int:
-        found = list((await connection.execute(query)).scalars())
-        for about in found:
-            await raise_alarm(connection, code, about, now=now)
+        """Raise what has no open alarm of this code yet: whoever has one takes nobody's place."""
+        raised = exists().where(
+            alarm.c.code == code,
+            alarm.c.about == _as_text(connection, about),
+            alarm.c.cleared_at.is_(None),
+        )
+        found = list((await connection.execute(query.where(~raised).limit(GROUP))).scalars())
+        for item in found:
+            await raise_alarm(connection, code, item, now=now)
         return len(found)
+
+
+def _as_text(connection: AsyncConnection, column: Any) -> Any:
+    """An id as alarms write it; SQLite keeps ids without the hyphens."""
+    text = cast(column, String)
+    if connection.dialect.name != "sqlite":
+        return text
+    groups = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+    return reduce(
+        lambda left, right: left + "-" + right,
+        (func.substr(text, start, length, type_=String()) for start, length in groups),
+    )
