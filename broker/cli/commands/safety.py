@@ -76,3 +76,13 @@ def propose(
 def approve(api: LocalApi, exception: str) -> None:
     """Approve what another worker proposed; it is sent at once. The proposer is refused."""
     current().result(api.post(f"/v1/exceptions/{exception}/approve"))
+
+
+@safety.command("list")
+@with_gateway
+def list_(api: LocalApi) -> None:
+    """What was proposed, by whom, and what became of it."""
+    current().rows(
+        api.items("/v1/exceptions", "exceptions"),
+        ("id", "code", "case_ref", "requested_by", "approved_by", "review_by"),
+    )
