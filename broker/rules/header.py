@@ -267,6 +267,14 @@ def withdrawal_is_theirs(question: Question) -> type[BrokerError] | None:
     return None if own else Forbidden
 
 
+def withdrawal_goes_to_a_party(question: Question) -> type[BrokerError] | None:
+    """Refuse a withdrawal to anyone who has nothing under the grant: it would end there unheard."""
+    header, grant = question.header, question.grant
+    if header.kind is not Kind.WITHDRAWAL or grant is None:
+        return None
+    return None if header.recipient in (grant.giver, grant.recipient) else ConsentRecipient
+
+
 def withdrawal_only_narrows(question: Question) -> type[BrokerError] | None:
     """Refuse a withdrawal that names what the grant never held."""
     header, grant = question.header, question.grant
@@ -334,6 +342,7 @@ RULES: tuple[Rule, ...] = (
     agreement_is_in_force,
     consent_is_named,
     withdrawal_is_theirs,
+    withdrawal_goes_to_a_party,
     withdrawal_only_narrows,
     grant_is_for_these_two,
     grant_is_not_withdrawn,

@@ -204,6 +204,10 @@ CASES: dict[str, tuple[str, Change]] = {
             kind=Kind.WITHDRAWAL,
         ),
     ),
+    "a withdrawal to somebody with nothing under the grant": (
+        "consent-recipient",
+        lambda q: with_grant(with_header(q, kind=Kind.WITHDRAWAL), recipient="xk.nrm"),
+    ),
     "a withdrawal that widens": (
         "grant-widened",
         lambda q: with_header(q, kind=Kind.WITHDRAWAL, scopes=frozenset({"u" * 22})),
