@@ -134,7 +134,10 @@ async def add_change(connection: AsyncConnection, grant: UUID, raw: bytes, now: 
 async def changes(
     connection: AsyncConnection, party: str, *, after: int, limit: int
 ) -> tuple[list[AnyRow], int]:
-    """Withdrawals of grants that `party` is party to, in order; and the feed's last number."""
+    """Withdrawals of grants that `party` is party to, in order; and how far the feed was read."""
+    # The end before the rows: what is committed between the two statements comes in this page or
+    # in the next one, and is never stepped over.
+    end = int(await connection.scalar(select(func.max(GRANT_CHANGE.c.cursor))) or 0)
     rows = await connection.execute(
         select(GRANT_CHANGE.c.cursor, GRANT_CHANGE.c.grant_id, GRANT_CHANGE.c.raw)
         .join(GRANT, GRANT.c.id == GRANT_CHANGE.c.grant_id)
@@ -146,10 +149,9 @@ async def changes(
         .limit(limit)
     )
     found = list(rows)
-    last = await connection.scalar(select(func.max(GRANT_CHANGE.c.cursor)))
     if len(found) == limit:
-        last = found[-1].cursor
-    return found, max(after, int(last or 0))
+        return found, int(found[-1].cursor)
+    return found, max(after, end, *(one.cursor for one in found))
 
 
 async def find(connection: AsyncConnection, grant: UUID) -> AnyRow | None:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from broker.clock import TurnedClock
+from broker.hub.store import grants
 from broker.hub.store.tables import ENVELOPE, OBLIGATION
 from schemas.envelope import Lane
 from schemas.errors import LogUnavailable
@@ -101,6 +102,22 @@ async def test_nobody_else_may_withdraw(served: Served) -> None:
 
     assert answer.json()["code"] == "forbidden"
     assert (await it.get(f"/grants/{grant.id}")).json()["status"] == "live"
+
+
+async def test_a_withdrawal_is_refused_unless_it_goes_to_a_party_of_the_grant(
+    served: Served,
+) -> None:
+    it, al, _ = await served.pair()
+    authority = served.client("al.coordinator")
+    grant = await it.grant("al.nrm")
+
+    astray = [
+        await it.submit(it.withdrawal(grant, "al.shelter")),
+        await authority.submit(authority.withdrawal(grant, "it.rapporteur")),
+    ]
+
+    assert [answer.json()["code"] for answer in astray] == ["consent-recipient"] * 2
+    assert (await al.get(f"/grants/{grant.id}")).json()["status"] == "live"
 
 
 async def test_narrowing_stops_only_what_needs_the_scope_that_was_taken_back(
@@ -203,8 +220,8 @@ async def test_withdrawn_while_leased_it_never_comes_again(
 async def test_the_feed_of_changes_is_in_order_and_for_parties_only(served: Served) -> None:
     it, al, _ = await served.pair()
     shelter = served.client("al.shelter")
-    grants = [await it.grant("al.nrm") for _ in range(3)]
-    for grant in grants:
+    given = [await it.grant("al.nrm") for _ in range(3)]
+    for grant in given:
         await it.submit(it.withdrawal(grant, "al.nrm"))
 
     first = (await al.get("/grants/changes", after=0, limit=2)).json()
@@ -212,8 +229,42 @@ async def test_the_feed_of_changes_is_in_order_and_for_parties_only(served: Serv
     foreign = (await shelter.get("/grants/changes")).json()
 
     seen = [change["grant"] for change in first["changes"] + rest["changes"]]
-    assert seen == [str(grant.id) for grant in grants]
+    assert seen == [str(grant.id) for grant in given]
     assert foreign["changes"] == []
+
+
+async def test_a_withdrawal_that_commits_while_the_feed_is_read_is_in_the_next_page(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, _, _ = await served.pair()
+    grant = await it.grant("al.nrm")
+    database = served.hub.database
+
+    class Meanwhile:
+        """Each statement sees what was committed before it; one withdrawal comes after the first."""
+
+        def __init__(self) -> None:
+            self.statements = 0
+
+        async def execute(self, statement: Any) -> list[Any]:
+            async with database.read() as connection:
+                rows = list(await connection.execute(statement))
+            self.statements += 1
+            if self.statements == 1:
+                async with database.begin() as connection:
+                    await grants.add_change(connection, grant.id, b"withdrawal", clock.now())
+            return rows
+
+        async def scalar(self, statement: Any) -> Any:
+            [row] = await self.execute(statement)
+            return row[0]
+
+    reader: Any = Meanwhile()
+    found, cursor = await grants.changes(reader, "al.nrm", after=0, limit=100)
+    async with database.read() as connection:
+        later, _ = await grants.changes(connection, "al.nrm", after=cursor, limit=100)
+
+    assert len(found) + len(later) == 1
 
 
 async def test_a_race_of_message_and_withdrawal_ends_with_nothing_handed_over(
