@@ -32,6 +32,7 @@ from schemas.errors import (
     ConsentRecipient,
     ConsentWithdrawn,
     Forbidden,
+    GrantWidened,
     KeyUnknown,
     NoAgreement,
     RecipientUnknown,
@@ -46,6 +47,7 @@ async def register_grant(hub: Hub, raw: bytes) -> bool:
         Conflict: The id belongs to another grant.
         ConsentMissing, ConsentRecipient, ConsentWithdrawn, ConsentExpired: It derives from a grant
             that its giver may not pass on.
+        GrantWidened: It lasts longer than the grant that it derives from, or begins earlier.
         RecipientUnknown, Forbidden, SchemaRefused, and those of `keys.signing.verify_grant`.
     """
     now = hub.clock.now()
@@ -92,6 +94,11 @@ async def _store_grant(hub: Hub, content: GrantStatement, raw: bytes, digest: by
                 raise ConsentWithdrawn(where=("derived_from",))
             if parent.until < now.date():
                 raise ConsentExpired(where=("derived_from",))
+            # Passing on needs the same consent: it neither starts earlier nor lasts longer.
+            if content.until > parent.until:
+                raise GrantWidened(where=("until",))
+            if content.valid_from < parent.valid_from:
+                raise GrantWidened(where=("valid_from",))
         await grants.register(
             connection,
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 from schemas.envelope import Kind, Lane
 from tests.support.hub import Served
@@ -75,6 +76,26 @@ async def test_only_who_received_may_pass_on_and_only_while_the_consent_lives(
 
     assert refused.json()["code"] == "consent-recipient"
     assert too_late.json()["code"] == "consent-withdrawn"
+
+
+async def test_a_consent_that_is_passed_on_keeps_within_the_days_of_the_first(
+    served: Served,
+) -> None:
+    it, al, _ = await served.pair()
+    today = served.world.clock.now().date()
+    grant = await it.grant("al.nrm")
+    day = timedelta(days=1)
+    onward = partial(al.grant_statement, "al.shelter", derived_from=grant.id)
+    longer, earlier = onward(until=grant.until + day), onward(valid_from=today - day)
+    same = onward(until=grant.until)
+
+    refused = [await al.http.post("/grants", content=one.raw) for one in (longer, earlier)]
+
+    assert [(one.json()["code"], one.json()["where"]) for one in refused] == [
+        ("grant-widened", ["until"]),
+        ("grant-widened", ["valid_from"]),
+    ]
+    assert (await al.http.post("/grants", content=same.raw)).status_code == 201
 
 
 async def test_an_agreement_needs_both_signatures(served: Served) -> None:
