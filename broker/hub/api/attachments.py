@@ -43,20 +43,22 @@ def router(hub: Hub, callers: Callers, limiter: Limiter) -> APIRouter:
         name = uuid4()
         try:
             size = await _store(request, name, digest, announced)
-            async with hub.database.begin() as connection:
-                new = await attachments.complete(
-                    connection,
-                    digest=digest,
-                    uploader=caller.id,
-                    upload=name,
-                    size=size,
-                    now=hub.clock.now(),
-                )
-                if not new:
-                    await attachments.drop_upload(connection, name)
         except BaseException:
             await _drop(name)
             raise
+        # From here on nothing is dropped: after an error it is not known whether this was
+        # committed, and a known file without its bytes is worse than an orphan, which goes in a day.
+        async with hub.database.begin() as connection:
+            new = await attachments.complete(
+                connection,
+                digest=digest,
+                uploader=caller.id,
+                upload=name,
+                size=size,
+                now=hub.clock.now(),
+            )
+            if not new:
+                await attachments.drop_upload(connection, name)
         return Response(status_code=201 if new else 200)
 
     async def _store(request: Request, name: UUID, digest: str, announced: int | None) -> int:

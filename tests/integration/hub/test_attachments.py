@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import httpx2
+import pytest
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.clock import TurnedClock
 from broker.hub import deadlines, retention
+from broker.hub.store import attachments
 from broker.hub.store.tables import ATTACHMENT, ATTACHMENT_CHUNK
 from schemas.base import b64u
 from schemas.envelope import MAX_ATTACHMENT_BYTES
+from schemas.errors import StorageUnavailable
 from schemas.evidence import Fact
 from tests.support.hub import Client, Served, refs
 
@@ -75,6 +81,41 @@ async def test_a_cut_off_or_exchanged_upload_leaves_nothing(served: Served) -> N
     assert exchanged.json()["code"] == "truncated"
     assert cut_off.json()["code"] == "truncated"
     assert await chunks(served) == 0
+
+
+async def test_a_file_is_kept_when_nobody_knows_whether_its_upload_was_committed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    data = secrets.token_bytes(1_500_000)
+    begin, complete = served.hub.database.begin, attachments.complete
+    completing = False
+
+    async def noticed(*given: Any, **named: Any) -> bool:
+        nonlocal completing
+        completing = True
+        return await complete(*given, **named)
+
+    @asynccontextmanager
+    async def cut_off_after_the_commit() -> AsyncIterator[AsyncConnection]:
+        nonlocal completing
+        async with begin() as connection:
+            yield connection
+        if completing:
+            completing = False
+            raise StorageUnavailable
+
+    monkeypatch.setattr(attachments, "complete", noticed)
+    monkeypatch.setattr(served.hub.database, "begin", cut_off_after_the_commit)
+    unknown = await upload(it, data)
+    monkeypatch.undo()
+    again = await upload(it, data)
+    named = refs((digest_of(data), len(data), grant.scopes[0]))
+    await it.send("al.nrm", agreement=agreement, grant=grant, attachments=named)
+
+    assert (unknown.status_code, again.status_code) == (503, 200)
+    assert (await al.get(f"/attachments/{digest_of(data)}")).content == data
 
 
 async def test_more_than_the_limit_is_refused_while_it_is_read(served: Served) -> None:
