@@ -19,6 +19,7 @@ from broker.gateway.core import Core, wait_for
 from broker.gateway.drafts import AttachmentDraft
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.dialect import AnyRow
+from broker.gateway.store.grants import load_grants
 from broker.gateway.store.tables import (
     inbox,
     inbox_attachment,
@@ -187,6 +188,9 @@ class Attachments:
                 plain = await self._fetch(row.digest, key, row.thread, row.scope)
                 case = f"{row.sender}:{row.case_ref}"
                 async with core.database.begin() as connection:
+                    if not await self._still_wanted(connection, row):
+                        await self._settle(connection, row, "stopped")
+                        continue
                     ref = await core.vault.store(connection, case, row.section, row.grant, plain)
                     await self._settle(connection, row, "kept", content=ref)
                 done += 1
@@ -204,6 +208,30 @@ class Attachments:
                 async with core.database.begin() as connection:
                     await self._settle(connection, row, "waiting")
         return done
+
+    async def _still_wanted(self, connection: AsyncConnection, row: AnyRow) -> bool:
+        """False if the file was taken back while it was under way.
+
+        Asked under locks, in the transaction that stores it: a withdrawal either is seen here, or
+        comes after and finds the file to erase. Nothing is stored after its erasure was attested.
+        """
+        if row.grant is not None:
+            found = await load_grants(connection, [row.grant], lock=True)
+            grant = found.get(row.grant)
+            if grant is not None and (grant.withdrawn or row.scope in grant.removed):
+                return False
+        state = await connection.scalar(
+            select(inbox.c.state).where(inbox.c.id == row.message).with_for_update()
+        )
+        if state is None or state in ("stopped", "erased"):
+            return False
+        left = await connection.scalar(
+            select(inbox_attachment.c.state).where(
+                inbox_attachment.c.message == row.message,
+                inbox_attachment.c.digest == row.digest,
+            )
+        )
+        return left == "waiting"
 
     async def _key_of(self, ref: str) -> AttachmentKey:
         async with self._core.database.read() as connection:
