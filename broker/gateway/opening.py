@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.content_check import ask, consent_of, read_record
 from broker.gateway.own_log import Decision
@@ -24,6 +27,16 @@ from schemas.evidence import Fact
 from schemas.message import Message
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Opened:
+    """A message that may be shown now. Holds plaintext."""
+
+    row: AnyRow
+    message: Message
+    """With the sections and files that are still here, and no others."""
+    files: Sequence[AnyRow]
+
+
 async def open_message(parts: Parts, message: UUID) -> dict[str, Any]:
     """The content of a received message.
 
@@ -36,50 +49,9 @@ async def open_message(parts: Parts, message: UUID) -> dict[str, Any]:
         ConsentWithdrawn: It was withdrawn; what was here is gone or going.
         Refused: As the content rules say.
     """
-    core = parts.core
-    async with core.database.read() as connection:
-        row = (await connection.execute(select(inbox).where(inbox.c.id == message))).first()
-        if row is None:
-            raise NotFound("no such message")
-        if row.state in ("stopped", "erased") or row.content is None:
-            raise ConsentWithdrawn  # 1
-        sections = (
-            await connection.execute(
-                select(inbox_section).where(
-                    inbox_section.c.message == message, inbox_section.c.content.is_not(None)
-                )
-            )
-        ).all()
-        refs = [row.content, *(section.content for section in sections)]
-        plain = await core.vault.read_many(connection, refs)
-        files = (
-            await connection.execute(
-                select(inbox_attachment).where(inbox_attachment.c.message == message)
-            )
-        ).all()
-        content = Message.from_json(plain[row.content])
-        opened = {section.section: json.loads(plain[section.content]) for section in sections}
-        grant = None
-        if row.grant is not None:
-            state = (await grant_store.load_grants(connection, [row.grant])).get(row.grant)
-            if state is not None:
-                grant = consent_of(state, await read_record(core, connection, state))
-    whole = content.model_copy(
-        update={
-            "sections": opened,
-            "scopes": tuple(entry for entry in content.scopes if entry.section in opened),
-        }
-    )
-    ask(  # 2
-        whole,
-        message_type(row.type),
-        sender=core.partner(row.sender),
-        recipient=core.self_entry(),
-        grant=grant,
-        agreement=None,
-        moment=Moment.OPEN,
-        now=core.now(),
-    )
+    async with parts.core.database.read() as connection:
+        opened = await _open(parts, connection, message)  # 1, 2
+    row, whole = opened.row, opened.message
     await _note_read(parts, row)  # 3
     return {
         "id": str(row.id),
@@ -89,41 +61,89 @@ async def open_message(parts: Parts, message: UUID) -> dict[str, Any]:
         "business_id": str(row.business_id),
         "case_ref": row.case_ref,
         "recipient_case_ref": row.recipient_case_ref,
-        "language": content.language,
-        "body": content.body,
-        "sections": opened,
+        "language": whole.language,
+        "body": whole.body,
+        "sections": whole.sections,
         "purposes": sorted({str(entry.purpose) for entry in whole.scopes}),
-        "exception": None if content.exception is None else content.exception.to_dict(),
+        "exception": None if whole.exception is None else whole.exception.to_dict(),
         "derived_from": None if row.derived_from is None else str(row.derived_from),
         "attachments": [
-            {"digest": file.digest, "section": file.section, "state": file.state} for file in files
+            {"digest": file.digest, "section": file.section, "state": file.state}
+            for file in opened.files
         ],
     }
 
 
 async def open_attachment(parts: Parts, message: UUID, digest: str) -> bytes:
-    """The bytes of a received file.
+    """The bytes of a received file, by the same steps as the message that brought it.
 
     Raises:
         NotFound: No such file, or it has not been fetched yet.
         ConsentWithdrawn: The message was withdrawn.
+        Refused: As the content rules say.
     """
     core = parts.core
     async with core.database.read() as connection:
-        row = (
-            await connection.execute(
-                select(inbox_attachment.c.content, inbox.c.state)
-                .join(inbox, inbox.c.id == inbox_attachment.c.message)
-                .where(inbox_attachment.c.message == message, inbox_attachment.c.digest == digest)
-            )
-        ).first()
-        if row is None:
+        opened = await _open(parts, connection, message)  # 1, 2
+        file = next((file for file in opened.files if file.digest == digest), None)
+        if file is None:
             raise NotFound("no such file")
-        if row.state in ("stopped", "erased"):
-            raise ConsentWithdrawn
-        if row.content is None:
+        if file.content is None:
             raise NotFound("not fetched yet")
-        return await core.vault.read(connection, row.content)
+        data = await core.vault.read(connection, file.content)
+    await _note_read(parts, opened.row)  # 3
+    return data
+
+
+async def _open(parts: Parts, connection: AsyncConnection, message: UUID) -> _Opened:
+    """Steps 1 and 2: what is left of a message, if it may be shown."""
+    core = parts.core
+    row = (await connection.execute(select(inbox).where(inbox.c.id == message))).first()
+    if row is None:
+        raise NotFound("no such message")
+    if row.state in ("stopped", "erased") or row.content is None:
+        raise ConsentWithdrawn
+    sections = (
+        await connection.execute(
+            select(inbox_section).where(
+                inbox_section.c.message == message, inbox_section.c.content.is_not(None)
+            )
+        )
+    ).all()
+    files = (
+        await connection.execute(
+            select(inbox_attachment).where(inbox_attachment.c.message == message)
+        )
+    ).all()
+    refs = [row.content, *(section.content for section in sections)]
+    plain = await core.vault.read_many(connection, refs)
+    content = Message.from_json(plain[row.content])
+    opened = {section.section: json.loads(plain[section.content]) for section in sections}
+    grant = None
+    if row.grant is not None:
+        state = (await grant_store.load_grants(connection, [row.grant])).get(row.grant)
+        if state is not None:
+            grant = consent_of(state, await read_record(core, connection, state))
+    here = opened.keys() | {file.section for file in files}
+    digests = {file.digest for file in files}
+    whole = content.model_copy(
+        update={
+            "sections": opened,
+            "scopes": tuple(entry for entry in content.scopes if entry.section in here),
+            "attachments": tuple(file for file in content.attachments if file.digest in digests),
+        }
+    )
+    ask(
+        whole,
+        message_type(row.type),
+        sender=core.partner(row.sender),
+        recipient=core.self_entry(),
+        grant=grant,
+        agreement=None,
+        moment=Moment.OPEN,
+        now=core.now(),
+    )
+    return _Opened(row, whole, files)
 
 
 async def _note_read(parts: Parts, row: AnyRow) -> None:
