@@ -26,7 +26,7 @@ from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import inbox, inbox_section, receipt
-from broker.gateway.store.together import insert_together, update_rows
+from broker.gateway.store.together import Changes, insert_together, update_rows
 from broker.telemetry import logger
 from schemas.audit import Event
 from schemas.base import unb64u
@@ -237,12 +237,13 @@ class Filing:
         async with core.database.begin() as connection:
             for code, message in alarms:
                 await raise_alarm(connection, code, message, now=now)
-            for rows in (filed, failed, later):
+            for rows in (failed, later):
                 await update_rows(connection, inbox, rows, key="id", only=("state", DUE))
             await insert_together(
                 connection,
                 (receipt, receipt_rows(owed)),
                 *core.log.rows(decisions, now=now),
+                changes=(Changes(inbox, filed, key="id", only=("state", DUE)),),
             )
         core.wakes.receipts.set()
         core.log.wake()

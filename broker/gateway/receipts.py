@@ -20,7 +20,7 @@ from broker.gateway.core import Core, wait_for
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import receipt, receipt_packet
-from broker.gateway.store.together import insert_together, update_rows
+from broker.gateway.store.together import Changes, insert_together, update_rows
 from broker.telemetry import logger
 from keys.binding import uuid7
 from keys.signing import sign_jws
@@ -39,6 +39,8 @@ TOGETHER = timedelta(milliseconds=15)
 """How long *delivered* waits for *filed*, which follows at once if the case system is at hand: less
 than anyone notices, and one evidence instead of two."""
 POLL = timedelta(seconds=2)
+ENOUGH = 8 * MAX_FACTS
+"""Facts signed in one go; when there were so many, more may wait."""
 ABREAST = 16
 """Packets handed over at the same time."""
 
@@ -102,8 +104,10 @@ class Receipts:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        wake = self._core.wakes.receipts
         look_at = loop.time()
         while True:
+            wake.clear()
             try:
                 packed = await self.pack()
                 if not packed and loop.time() >= look_at:
@@ -114,11 +118,10 @@ class Receipts:
                 logger().warning("receipts:wait", code=error.code)
                 await asyncio.sleep(1.0)
                 continue
-            if not packed:
-                await wait_for(self._core.wakes.receipts, POLL)
+            if packed < ENOUGH:
+                await wait_for(wake, POLL)
                 # What was stored will be filed in a moment: one evidence then says both.
                 await self._core.to_file.wait_idle(TOGETHER)
-                self._core.wakes.receipts.clear()
 
     async def pack(self) -> int:
         """Sign what is owed and not yet signed; returns how many facts that were."""
@@ -156,8 +159,11 @@ class Receipts:
                         }
                     )
                     packed += [{"position": row.position, "packet": content.id} for row in chunk]
-                await insert_together(connection, (receipt_packet, stored))
-                await update_rows(connection, receipt, packed, key="position")
+                await insert_together(
+                    connection,
+                    (receipt_packet, stored),
+                    changes=(Changes(receipt, packed, key="position"),),
+                )
         except BaseException:
             self._handed = marks + self._handed
             raise
@@ -222,10 +228,7 @@ class Receipts:
 
 
 _UNPACKED = (
-    select(receipt)
-    .where(receipt.c.packet.is_(None))
-    .order_by(receipt.c.position)
-    .limit(8 * MAX_FACTS)
+    select(receipt).where(receipt.c.packet.is_(None)).order_by(receipt.c.position).limit(ENOUGH)
 )
 
 

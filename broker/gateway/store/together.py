@@ -7,34 +7,63 @@ prepared once. SQLite, which has no network between, gets one statement for each
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, String, Table, bindparam, insert, update
+from sqlalchemy import Column, String, Table, bindparam, insert, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Rows = Sequence[Mapping[str, Any]]
-_Shape = tuple[tuple[Table, tuple[str, ...]], ...]
+_Part = (
+    tuple[Table, tuple[str, ...]]
+    | tuple[Table, tuple[str, ...], str, tuple[str, tuple[str, ...]] | None]
+)
 
 
-async def insert_together(connection: AsyncConnection, *groups: tuple[Table, Rows]) -> None:
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Rows that are there already: set the other columns of those with these keys."""
+
+    table: Table
+    rows: Rows
+    key: str
+    only: tuple[str, tuple[str, ...]] | None = None
+    """A text column and its values: rows in which it holds another are left alone."""
+
+
+async def insert_together(
+    connection: AsyncConnection,
+    *groups: tuple[Table, Rows],
+    changes: Sequence[Changes] = (),
+) -> None:
     """Insert rows; those of one table all have the same columns. Tables in an order that their
-    foreign keys allow; one may stand here more than once."""
+    foreign keys allow; one may stand here more than once.
+
+    Args:
+        changes: To be made beside. None of a row that is inserted here, and of one table one.
+    """
     wanted = [(table, rows) for table, rows in _merged(groups) if rows]
-    if not wanted:
-        return
+    changes = [change for change in changes if change.rows]
     if connection.dialect.name != "postgresql":
         for table, rows in wanted:
             await connection.execute(insert(table), [dict(row) for row in rows])
+        for change in changes:
+            await _change_one_by_one(connection, change)
         return
-    shape = tuple((table, tuple(rows[0])) for table, rows in wanted)
+    if not wanted and not changes:
+        return
+    shape = (
+        *((table, tuple(rows[0])) for table, rows in wanted),
+        *((c.table, tuple(c.rows[0]), c.key, c.only) for c in changes),
+    )
     arrays = [
         [row[name] for row in rows]
-        for (_, names), (_, rows) in zip(shape, wanted, strict=True)
-        for name in names
+        for rows in (*(rows for _, rows in wanted), *(change.rows for change in changes))
+        for name in rows[0]
     ]
-    await connection.exec_driver_sql(_insert_text(shape), tuple(arrays))
+    await connection.exec_driver_sql(_text(shape), tuple(arrays))
 
 
 async def insert_missing(connection: AsyncConnection, table: Table, rows: Rows) -> set[Any]:
@@ -65,28 +94,20 @@ async def update_rows(
     key: str,
     only: tuple[str, tuple[str, ...]] | None = None,
 ) -> None:
-    """Set the other columns of the rows with these keys.
+    """Set the other columns of the rows with these keys; see `Changes`."""
+    await insert_together(connection, changes=(Changes(table, rows, key, only),))
 
-    Args:
-        only: A text column and its values: rows in which it holds another are left alone.
-    """
-    if not rows:
-        return
-    names = tuple(rows[0])
-    if connection.dialect.name == "postgresql":
-        arrays = [[row[name] for row in rows] for name in names]
-        await connection.exec_driver_sql(_update_text(table, names, key, only), tuple(arrays))
-        return
+
+async def _change_one_by_one(connection: AsyncConnection, change: Changes) -> None:
+    table, key, names = change.table, change.key, tuple(change.rows[0])
     statement = update(table).where(table.c[key] == bindparam("_" + key))
-    if only is not None:
+    if change.only is not None:
         # Spelt out: a list of many rows cannot be combined with `IN`.
-        alternatives = [table.c[only[0]] == value for value in only[1]]
-        condition = alternatives[0]
-        for other in alternatives[1:]:
-            condition = condition | other
-        statement = statement.where(condition)
+        column, values = change.only
+        statement = statement.where(or_(*(table.c[column] == value for value in values)))
     statement = statement.values({name: bindparam("_" + name) for name in names if name != key})
-    await connection.execute(statement, [{"_" + name: row[name] for name in names} for row in rows])
+    rows = [{"_" + name: row[name] for name in names} for row in change.rows]
+    await connection.execute(statement, rows)
 
 
 def _merged(groups: Sequence[tuple[Table, Rows]]) -> list[tuple[Table, list[Mapping[str, Any]]]]:
@@ -97,38 +118,47 @@ def _merged(groups: Sequence[tuple[Table, Rows]]) -> list[tuple[Table, list[Mapp
 
 
 @cache
-def _insert_text(shape: _Shape) -> str:
+def _text(shape: tuple[_Part, ...]) -> str:
     # Foreign keys are looked at when the whole statement has ended, so their order is no matter.
     parts, used = [], 0
-    for table, names in shape:
-        columns = ", ".join(_quoted(name) for name in names)
-        arrays = _arrays(table, names, used + 1)
+    for part in shape:
+        table, names = part[0], part[1]
+        if len(part) == 2:
+            parts.append(_insert_text(table, names, used + 1))
+        else:
+            parts.append(_update_text(table, names, part[2], part[3], used + 1))
         used += len(names)
-        parts.append(
-            f"INSERT INTO {_quoted(table.name)} ({columns}) SELECT * FROM unnest({arrays})"  # noqa: S608
-        )
     *first, last = parts
     if not first:
         return last
-    named = ", ".join(f"i{number} AS ({text})" for number, text in enumerate(first))
+    named = ", ".join(f"p{number} AS ({text})" for number, text in enumerate(first))
     return f"WITH {named} {last}"
 
 
 @cache
 def _missing_text(table: Table, names: tuple[str, ...], key: tuple[str, ...]) -> str:
     returned = ", ".join(_quoted(name) for name in key)
-    return f"{_insert_text(((table, names),))} ON CONFLICT DO NOTHING RETURNING {returned}"
+    return f"{_insert_text(table, names, 1)} ON CONFLICT DO NOTHING RETURNING {returned}"
 
 
-@cache
+def _insert_text(table: Table, names: tuple[str, ...], start: int) -> str:
+    columns = ", ".join(_quoted(name) for name in names)
+    arrays = _arrays(table, names, start)
+    return f"INSERT INTO {_quoted(table.name)} ({columns}) SELECT * FROM unnest({arrays})"  # noqa: S608
+
+
 def _update_text(
-    table: Table, names: tuple[str, ...], key: str, only: tuple[str, tuple[str, ...]] | None
+    table: Table,
+    names: tuple[str, ...],
+    key: str,
+    only: tuple[str, tuple[str, ...]] | None,
+    start: int,
 ) -> str:
     columns = ", ".join(_quoted(name) for name in names)
     changes = ", ".join(f"{_quoted(name)} = n.{_quoted(name)}" for name in names if name != key)
     text = (
         f"UPDATE {_quoted(table.name)} AS t SET {changes} "  # noqa: S608 (our own names)
-        f"FROM unnest({_arrays(table, names, 1)}) AS n({columns}) "
+        f"FROM unnest({_arrays(table, names, start)}) AS n({columns}) "
         f"WHERE t.{_quoted(key)} = n.{_quoted(key)}"
     )
     if only is not None:
