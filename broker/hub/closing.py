@@ -45,9 +45,13 @@ async def stop_waiting(
 ) -> set[str]:
     """Stop what waits under grants that were withdrawn, or under the scopes taken back.
 
+    Files are destroyed whether their envelopes wait or were handed over: who has not fetched one
+    yet must not get it any more.
+
     Returns:
         Whom to wake after the commit.
     """
+    await attachments.unlink_under(connection, grants, scopes=scopes)
     waiting = await deliveries.take_waiting_under(connection, grants, now)
     if not waiting:
         return set()

@@ -12,7 +12,21 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.store.sql import AnyRow, one_of
-from broker.hub.store.tables import ATTACHMENT, ATTACHMENT_CHUNK, ATTACHMENT_LINK, ENVELOPE
+from broker.hub.store.tables import (
+    ATTACHMENT,
+    ATTACHMENT_CHUNK,
+    ATTACHMENT_LINK,
+    ENVELOPE,
+    GRANT,
+)
+from broker.rules.header import SKEW
+from schemas.envelope import NEVER_HELD_BACK
+from schemas.evidence import PRECEDENCE, Fact
+
+_ENDED = tuple(PRECEDENCE.index(fact) for fact in (Fact.STOPPED, Fact.EXPIRED, Fact.REFUSED))
+"""Standings of an envelope after which its recipient has no use for its files."""
+
+_NEVER_HELD_BACK = tuple(sorted(kind.value for kind in NEVER_HELD_BACK))
 
 
 async def uploaded(
@@ -72,20 +86,40 @@ async def drop_upload(connection: AsyncConnection, upload: UUID) -> None:
 async def for_addressee(
     connection: AsyncConnection, digest: str, recipient: str, *, now: datetime
 ) -> AnyRow | None:
-    """The file, if a live envelope to this recipient names it."""
+    """The file, if an envelope to this recipient names it whose way has not ended otherwise.
+
+    What needs consent goes only while the grant lives and holds the file's scope.
+    """
     rows = await connection.execute(
-        select(ATTACHMENT.c.upload, ATTACHMENT.c.size, ENVELOPE.c.id)
+        select(
+            ATTACHMENT.c.upload,
+            ATTACHMENT.c.size,
+            ATTACHMENT_LINK.c.scope,
+            ENVELOPE.c.kind,
+            GRANT.c.withdrawn,
+            GRANT.c.removed,
+            GRANT.c.until,
+        )
         .join(ATTACHMENT_LINK, ATTACHMENT_LINK.c.digest == ATTACHMENT.c.digest)
         .join(ENVELOPE, ENVELOPE.c.id == ATTACHMENT_LINK.c.envelope_id)
+        .outerjoin(GRANT, GRANT.c.id == ENVELOPE.c.grant_id)
         .where(
             ATTACHMENT.c.digest == digest,
             ENVELOPE.c.recipient == recipient,
             ENVELOPE.c.sender == ATTACHMENT.c.uploader,
             ENVELOPE.c.expires_at > now,
+            ENVELOPE.c.standing.not_in(_ENDED),
         )
-        .limit(1)
     )
-    return rows.first()
+    return next((row for row in rows if _may_go(row, now)), None)
+
+
+def _may_go(row: AnyRow, now: datetime) -> bool:
+    if row.kind in _NEVER_HELD_BACK or row.withdrawn is None:
+        return True
+    if row.withdrawn or row.until < (now - SKEW).date():
+        return False
+    return row.scope not in row.removed.split()
 
 
 async def chunk(connection: AsyncConnection, upload: UUID, number: int) -> bytes | None:
@@ -105,9 +139,23 @@ async def unlink(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
         .where(one_of(connection, ATTACHMENT_LINK.c.envelope_id, ids))
         .returning(ATTACHMENT_LINK.c.digest)
     )
-    digests = sorted(set(rows.scalars()))
-    if digests:
-        await _destroy(connection, one_of(connection, ATTACHMENT.c.digest, digests))
+    await _destroy_unnamed(connection, rows.scalars().all())
+
+
+async def unlink_under(
+    connection: AsyncConnection, grants: Sequence[UUID], *, scopes: frozenset[str] | None
+) -> None:
+    """Destroy what went under these grants, or under some of their scopes, delivered or not."""
+    covered = select(ENVELOPE.c.id).where(
+        ENVELOPE.c.id.in_(select(ATTACHMENT_LINK.c.envelope_id)),
+        one_of(connection, ENVELOPE.c.grant_id, grants),
+        ENVELOPE.c.kind.not_in(_NEVER_HELD_BACK),
+    )
+    statement = delete(ATTACHMENT_LINK).where(ATTACHMENT_LINK.c.envelope_id.in_(covered))
+    if scopes is not None:
+        statement = statement.where(ATTACHMENT_LINK.c.scope.in_(scopes))
+    rows = await connection.execute(statement.returning(ATTACHMENT_LINK.c.digest))
+    await _destroy_unnamed(connection, rows.scalars().all())
 
 
 async def destroy_orphans(connection: AsyncConnection, before: datetime) -> int:
@@ -119,6 +167,11 @@ async def destroy_orphans(connection: AsyncConnection, before: datetime) -> int:
         )
     )
     return await _destroy(connection, ATTACHMENT.c.uploaded_at < before)
+
+
+async def _destroy_unnamed(connection: AsyncConnection, digests: Iterable[str]) -> None:
+    if some := sorted(set(digests)):
+        await _destroy(connection, one_of(connection, ATTACHMENT.c.digest, some))
 
 
 async def _destroy(connection: AsyncConnection, which: Any) -> int:

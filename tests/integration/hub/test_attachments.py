@@ -171,6 +171,43 @@ async def test_a_withdrawal_destroys_the_file_with_the_message(served: Served) -
     assert await chunks(served) == 0
 
 
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_withdrawal_destroys_the_files_of_what_was_delivered_and_no_others(
+    served: Served, whole: bool
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm", sections=("identity_core", "health_general"))
+    gone, stays = secrets.token_bytes(1000), secrets.token_bytes(1000)
+    for data, scope in zip((gone, stays), grant.scopes, strict=True):
+        await upload(it, data)
+        named = refs((digest_of(data), len(data), scope))
+        sealed = await it.send("al.nrm", agreement=agreement, grant=grant, attachments=named)
+        await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, sealed)]))
+
+    await it.submit(it.withdrawal(grant, "al.nrm", () if whole else grant.scopes[:1]))
+
+    fetched = [await al.get(f"/attachments/{digest_of(data)}") for data in (gone, stays)]
+    assert [one.status_code for one in fetched] == [404, 404 if whole else 200]
+    assert await chunks(served) == (0 if whole else 1)
+
+
+async def test_a_file_is_not_handed_out_after_the_last_day_of_its_consent(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm", until=clock.now().date())
+    data = secrets.token_bytes(1000)
+    await upload(it, data)
+    named = refs((digest_of(data), len(data), grant.scopes[0]))
+    await it.send("al.nrm", agreement=agreement, grant=grant, attachments=named)
+
+    today = await al.get(f"/attachments/{digest_of(data)}")
+    clock.turn(timedelta(hours=25))
+    tomorrow = await al.get(f"/attachments/{digest_of(data)}")
+
+    assert (today.status_code, tomorrow.status_code) == (200, 404)
+
+
 async def test_orphans_go_after_a_day_and_named_files_stay_until_they_are_due(
     served: Served, clock: TurnedClock
 ) -> None:
