@@ -19,6 +19,9 @@ from schemas.envelope import MAX_ENVELOPE_BYTES, Lane
 from schemas.errors import NotFound
 from schemas.evidence import PRECEDENCE, Fact
 
+_WITHHELD = frozenset({Fact.STOPPED, Fact.EXPIRED})
+"""How a way ended before the recipient had anything: the sender's to know."""
+
 
 def router(hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers) -> APIRouter:
     routes = APIRouter()
@@ -45,6 +48,11 @@ def router(hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers)
             if found is None or caller.id not in (found.sender, found.recipient):
                 raise NotFound
             facts = await envelopes.facts_of(connection, envelope)
+        standing = PRECEDENCE[found.standing]
+        if caller.id == found.recipient:
+            # What its tombstone does not say is not said here either (I-3): why it never came.
+            facts = [one for one in facts if one.by == caller.id or one.to != found.sender]
+            standing = Fact.TOMBSTONE if standing in _WITHHELD else standing
         submitted = {
             "fact": Fact.SUBMITTED.value,
             "at": instant_text(found.accepted_at),
@@ -55,7 +63,7 @@ def router(hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers)
         return {
             "id": str(envelope),
             "digest": b64u(found.digest),
-            "state": PRECEDENCE[found.standing].value,
+            "state": standing.value,
             "facts": [
                 submitted,
                 *(

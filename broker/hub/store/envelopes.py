@@ -347,7 +347,9 @@ async def add_facts(connection: AsyncConnection, rows: Sequence[Mapping[str, Any
 async def facts_of(connection: AsyncConnection, envelope: UUID) -> list[AnyRow]:
     """Facts about one envelope with the evidence that states each, oldest first."""
     rows = await connection.execute(
-        select(FACT.c.fact, FACT.c.at, FACT.c.code, FACT.c.evidence_id, EVIDENCE.c.by)
+        select(
+            FACT.c.fact, FACT.c.at, FACT.c.code, FACT.c.evidence_id, EVIDENCE.c.by, EVIDENCE.c.to
+        )
         .join(EVIDENCE, EVIDENCE.c.id == FACT.c.evidence_id)
         .where(FACT.c.envelope_id == envelope)
         .order_by(FACT.c.at, FACT.c.fact)

@@ -43,6 +43,23 @@ async def test_a_withdrawal_stops_what_waits_and_both_sides_are_told(served: Ser
     assert [item["kind"] for item in await al.mailbox(Lane.URGENT)] == ["envelope"]
 
 
+async def test_the_recipient_of_what_was_stopped_cannot_ask_why(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+
+    await it.submit(it.withdrawal(grant, "al.nrm"))
+
+    mine = (await it.get(f"/envelopes/{sealed.content.id}")).json()
+    theirs = (await al.get(f"/envelopes/{sealed.content.id}")).json()
+    assert ("stopped", "consent-withdrawn") in [(one["fact"], one["code"]) for one in mine["facts"]]
+    assert theirs["state"] == "tombstone"
+    assert {one["fact"]: one["code"] for one in theirs["facts"]} == {
+        "submitted": None,
+        "tombstone": None,
+    }
+
+
 async def test_the_sealed_bytes_of_a_stopped_envelope_are_destroyed(served: Served) -> None:
     it, _, agreement = await served.pair()
     grant = await it.grant("al.nrm")
