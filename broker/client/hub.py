@@ -33,6 +33,7 @@ from broker.client.results import (
     jws_bytes,
     proof_of,
 )
+from broker.client.transport import KeptConnections
 from broker.clock import Clock
 from keys import strict_json
 from keys.http_signing import sign_request
@@ -74,11 +75,9 @@ class HubClient:
         self._timeout = timeout.total_seconds()
         self._http = httpx2.AsyncClient(
             timeout=self._timeout,
-            transport=transport,
-            verify=_context(ca),
+            transport=transport or KeptConnections(verify=_context(ca)),
             follow_redirects=False,
             trust_env=False,
-            limits=httpx2.Limits(max_connections=64, max_keepalive_connections=32),
         )
 
     async def __aenter__(self) -> Self:

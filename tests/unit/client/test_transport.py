@@ -1,0 +1,103 @@
+"""How many connections there are to a hub, and what becomes of one that was closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import httpx2
+import pytest
+
+from broker.client.transport import KeptConnections
+
+
+@dataclass
+class Server:
+    """Answers every request without a body; counts connections."""
+
+    port: int = 0
+    accepted: int = 0
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        self.writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await self.answer.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server()
+    made.answer.set()
+    listening = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.port = listening.sockets[0].getsockname()[1]
+    yield made
+    listening.close()
+    for writer in made.writers:
+        writer.close()
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[httpx2.AsyncClient]:
+    url = f"http://127.0.0.1:{server.port}"
+    async with httpx2.AsyncClient(transport=KeptConnections(keep=4), base_url=url) as made:
+        yield made
+
+
+async def test_one_request_after_the_other_uses_one_connection(
+    server: Server, client: httpx2.AsyncClient
+) -> None:
+    for _ in range(5):
+        assert (await client.get("/")).text == "ok"
+
+    assert server.accepted == 1
+
+
+async def test_requests_at_once_have_a_connection_each_and_leave_a_few(
+    server: Server, client: httpx2.AsyncClient
+) -> None:
+    server.answer.clear()
+    waiting = [asyncio.create_task(client.get("/")) for _ in range(8)]
+    while server.accepted < 8:  # noqa: ASYNC110 (the server has no event for it)
+        await asyncio.sleep(0.01)
+    server.answer.set()
+    assert {answer.text for answer in await asyncio.gather(*waiting)} == {"ok"}
+
+    for _ in range(8):
+        await client.get("/")
+
+    assert server.accepted == 8
+    await asyncio.sleep(0.05)
+    assert sum(not writer.is_closing() for writer in server.writers) <= 5
+
+
+async def test_a_connection_that_the_other_side_closed_is_replaced(
+    server: Server, client: httpx2.AsyncClient
+) -> None:
+    await client.get("/")
+    server.writers[0].close()
+    await asyncio.sleep(0.05)
+
+    assert (await client.get("/")).text == "ok"
+    assert server.accepted == 2
+
+
+async def test_a_request_that_is_given_up_leaves_no_connection_behind(
+    server: Server, client: httpx2.AsyncClient
+) -> None:
+    server.answer.clear()
+    with pytest.raises(httpx2.ReadTimeout):
+        await client.get("/", timeout=0.1)
+    server.answer.set()
+
+    assert (await client.get("/")).text == "ok"
+    assert server.accepted == 2
