@@ -21,7 +21,7 @@ from broker.gateway.attachments import StagedFile, stage
 from broker.gateway.content_check import check_outgoing
 from broker.gateway.core import Core
 from broker.gateway.drafts import MessageDraft
-from broker.gateway.store import grants as grant_store
+from broker.gateway.known import Knowledge, Known, KnownGrant
 from broker.gateway.store.grants import GrantState
 from broker.rules.content import bases_for
 from keys.binding import blind_scope, uuid7
@@ -80,6 +80,10 @@ class Composed:
     exception: ExceptionUse | None = None
     named: bool = False
     """The worker chose the business id: asking again with it is the same request."""
+    opens: bool = False
+    """The thread's id was made here, for this message."""
+    registered: bool = False
+    """The hub knows the grant, or it travels under none."""
 
     def __repr__(self) -> str:
         return f"<Composed {self.row.name}>"
@@ -92,6 +96,7 @@ async def compose(
     draft: MessageDraft,
     *,
     exception: ExceptionUse | None = None,
+    known: Known | None = None,
 ) -> Composed:
     """Turn a draft into a message, or say why it may not be sent.
 
@@ -103,11 +108,14 @@ async def compose(
     Args:
         connection: Reads grants and threads, and the vault; nothing is written.
         exception: Approved by two workers, in place of consent.
+        known: What was read for this draft already.
 
     Raises:
         Refused: With the code of the first rule that refuses, and where.
     """
     now = core.now()
+    if known is None:
+        known = await Knowledge(core).about(connection, [draft])
     row = message_type(draft.type)
     if row.needs_exception and exception is None:
         raise ExceptionRefused("this type needs an exception of two workers")
@@ -127,11 +135,10 @@ async def compose(
     found = agreements.for_partner(draft.to, row.name, lane)
     if found is None and not row.passes_agreement:
         raise NoAgreement(draft.to)
-    known = found[1] if found else None
-    grant = await _grant(core, connection, draft, row, has_content=bool(sections))
-    grant_key = await _grant_key(core, connection, grant)
-    if exception is not None and grant is None:
-        grant_key = None
+    agreement = found[1] if found else None
+    granted = _grant(core, known, draft, row, has_content=bool(sections))
+    grant = None if granted is None else granted.state
+    grant_key = None if granted is None else granted.key
     staged = [
         await stage(core, item, thread=thread_id, scope=_scope(grant_key, draft, item.section))
         for item in draft.attachments
@@ -143,7 +150,7 @@ async def compose(
         {*sections, *(file.section for file in files)},
         grant,
         grant_key,
-        known,
+        agreement,
         recipient,
     )
     message = Message(
@@ -163,8 +170,14 @@ async def compose(
     body = check_message(message)
     if row.opens or step is not None:
         step = _with_body(step, row, body)  # 2
-    await check_outgoing(  # 3, 4
-        core, connection, message, row, recipient=recipient, grant=grant, agreement=known
+    check_outgoing(  # 3, 4
+        core,
+        message,
+        row,
+        recipient=recipient,
+        grant=None if granted is None else granted.view,
+        agreement=agreement,
+        exclusions=known.exclusions(draft),
     )
     in_reply_to = draft.in_reply_to
     if in_reply_to is None and not row.opens:
@@ -193,6 +206,8 @@ async def compose(
         files=tuple(staged),
         exception=exception,
         named=draft.business_id is not None,
+        opens=row.opens and draft.thread is None,
+        registered=grant is None or grant.registered,
     )
 
 
@@ -344,14 +359,14 @@ def _urgency(body: dict[str, Any]) -> Urgency:
         return Urgency.NORMAL  # the body's own model refuses it in a moment
 
 
-async def _grant(
+def _grant(
     core: Core,
-    connection: AsyncConnection,
+    known: Known,
     draft: MessageDraft,
     row: MessageType,
     *,
     has_content: bool,
-) -> GrantState | None:
+) -> KnownGrant | None:
     """The grant that the draft names, if it may be used for this.
 
     Raises:
@@ -362,24 +377,16 @@ async def _grant(
         if needed and not row.exceptions:
             raise ConsentMissing("sections travel under a grant")
         return None
-    found = (await grant_store.load_grants(connection, [draft.grant])).get(draft.grant)
+    found = known.grants.get(draft.grant)
     if found is None:
         raise ConsentMissing("no such grant here")
-    pair = (found.sender, found.recipient)
+    pair = (found.state.sender, found.state.recipient)
     forth, back = (core.participant, draft.to), (draft.to, core.participant)
     if pair != forth and not (pair == back and (not row.opens or row.passes_agreement)):
         raise ConsentRecipient
-    if found.withdrawn and not row.passes_agreement:
+    if found.state.withdrawn and not row.passes_agreement:
         raise ConsentWithdrawn
     return found
-
-
-async def _grant_key(
-    core: Core, connection: AsyncConnection, grant: GrantState | None
-) -> bytes | None:
-    if grant is None or grant.secret is None:
-        return None
-    return await core.vault.read(connection, grant.secret)
 
 
 def _scope(grant_key: bytes | None, draft: MessageDraft, section: str) -> str | None:

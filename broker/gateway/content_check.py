@@ -5,14 +5,15 @@ Asked three times: before sealing, after unsealing, and before a worker sees it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
-from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.agreements import KnownAgreement
 from broker.gateway.core import Core
+from broker.gateway.store.bulk import padded
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import exclusion
 from broker.rules.content import AgreementView, GrantView, Moment, Question, decide
@@ -104,41 +105,45 @@ def ask(
     ).raise_if_refused()
 
 
-async def check_outgoing(
+def check_outgoing(
     core: Core,
-    connection: AsyncConnection,
     message: Message,
     row: MessageType,
     *,
     recipient: Participant,
-    grant: GrantState | None,
+    grant: GrantView | None,
     agreement: KnownAgreement | None,
+    exclusions: frozenset[str],
 ) -> None:
     """May this message leave?
 
     Raises:
         Refused: It may not; nothing was stored.
     """
-    record = None if grant is None else await read_record(core, connection, grant)
     ask(
         message,
         row,
         sender=core.self_entry(),
         recipient=recipient,
-        grant=None if grant is None else consent_of(grant, record),
+        grant=grant,
         agreement=agreement,
         moment=Moment.SEND,
         now=core.now(),
-        exclusions=await excluded(connection, message.case_ref, message.derived_from),
+        exclusions=exclusions,
     )
 
 
 async def excluded(
-    connection: AsyncConnection, case_ref: str, business_id: UUID | None
-) -> frozenset[str]:
+    connection: AsyncConnection, abouts: Collection[str]
+) -> dict[str, frozenset[str]]:
     """Whom the person wants nothing to reach, by case or by the referral that is passed on."""
-    keys = [case_ref] if business_id is None else [case_ref, str(business_id)]
-    rows = await connection.execute(
-        select(exclusion.c.participant).where(exclusion.c.about.in_(keys))
-    )
-    return frozenset(rows.scalars())
+    if not abouts:
+        return {}
+    found: dict[str, set[str]] = {}
+    for row in await connection.execute(
+        select(exclusion.c.about, exclusion.c.participant).where(
+            exclusion.c.about.in_(padded(list(abouts)))
+        )
+    ):
+        found.setdefault(row.about, set()).add(row.participant)
+    return {about: frozenset(participants) for about, participants in found.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
@@ -21,8 +21,10 @@ from broker.gateway.erasures import attested
 from broker.gateway.own_log import Decision
 from broker.gateway.store import outbox as outbox_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
-from broker.gateway.store.dialect import AnyRow, insert_for
+from broker.gateway.store.bulk import insert_rows, padded
+from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import evidence, fact, outbox
+from broker.gateway.store.together import insert_missing, update_rows
 from keys.binding import subject_of
 from schemas.audit import Event
 from schemas.base import ParticipantId
@@ -48,7 +50,7 @@ BAD_ENDINGS = {
 """Facts that raise an alarm, and the event that they are for the thread's opening message."""
 
 RECEIPTS = frozenset({Fact.DELIVERED, Fact.FILED, Fact.READ})
-BATCH = 200
+BATCH = 256
 """Rows per statement: far below the databases' limits on parameters."""
 _T = TypeVar("_T")
 
@@ -100,7 +102,9 @@ class EvidenceBook:
         if not verified:
             return []
         now = self._core.now()
-        statement = insert_for(connection, evidence).values(
+        inserted = await insert_missing(
+            connection,
+            evidence,
             [
                 {
                     "id": item.content.id,
@@ -108,13 +112,10 @@ class EvidenceBook:
                     "raw": item.raw,
                     "received_at": now,
                 }
-                for item in verified.values()
-            ]
+                for _, item in sorted(verified.items())
+            ],
         )
-        inserted = await connection.execute(
-            statement.on_conflict_do_nothing().returning(evidence.c.id)
-        )
-        return [verified[key] for key in inserted.scalars()]
+        return [item for key, item in verified.items() if (key,) in inserted]
 
     async def _counts(
         self,
@@ -139,21 +140,18 @@ class EvidenceBook:
         return True
 
     async def _insert(self, connection: AsyncConnection, counted: Sequence[_Counted]) -> None:
-        for batch in _batches(counted):
-            statement = insert_for(connection, fact).values(
-                [
-                    {
-                        "envelope": item.stated.envelope,
-                        "fact": item.stated.fact.value,
-                        "by": item.content.by,
-                        "code": item.stated.code,
-                        "at": item.stated.at,
-                        "evidence": item.content.id,
-                    }
-                    for item in batch
-                ]
-            )
-            await connection.execute(statement.on_conflict_do_nothing())
+        stated = {
+            (item.stated.envelope, item.stated.fact, item.content.by): {
+                "envelope": item.stated.envelope,
+                "fact": item.stated.fact.value,
+                "by": item.content.by,
+                "code": item.stated.code,
+                "at": item.stated.at,
+                "evidence": item.content.id,
+            }
+            for item in reversed(counted)  # of two that say the same, the first counts
+        }
+        await insert_rows(connection, fact, list(stated.values()), key=("envelope", "fact", "by"))
 
     async def _settle(self, connection: AsyncConnection, messages: Sequence[UUID]) -> None:
         """Set each state to the fact that stands among all that were ever stated."""
@@ -161,7 +159,7 @@ class EvidenceBook:
         for batch in _batches(messages):
             for row in await connection.execute(
                 select(fact.c.envelope, fact.c.fact, fact.c.code, fact.c.at).where(
-                    fact.c.envelope.in_(batch)
+                    fact.c.envelope.in_(padded(batch))
                 )
             ):
                 known.setdefault(row.envelope, []).append(row)
@@ -174,23 +172,13 @@ class EvidenceBook:
             taken = next((item.at for item in stated if item.fact == Fact.SUBMITTED.value), None)
             changes.append(
                 {
-                    "message": message,
-                    "new_state": stands.value,
-                    "new_code": chosen.code,
-                    "taken": taken,
+                    "id": message,
+                    "state": stands.value,
+                    "code": chosen.code,
+                    "submitted_at": taken,
                 }
             )
-        if changes:
-            await connection.execute(
-                update(outbox)
-                .where(outbox.c.id == bindparam("message"))
-                .values(
-                    state=bindparam("new_state"),
-                    code=bindparam("new_code"),
-                    submitted_at=bindparam("taken"),
-                ),
-                changes,
-            )
+        await update_rows(connection, outbox, changes, key="id")
 
     async def _arrived(self, connection: AsyncConnection, counted: Sequence[_Counted]) -> None:
         """Receipts clear the alarms about their absence, and move the threads."""

@@ -1,5 +1,7 @@
 """The outbox's worker: the same bytes until the hub's signed word, or the hard stop.
 
+* What is stored while the hub is there is pushed at once, from memory. The table is looked at for
+  everything else: what waited, what failed, what another loop stored.
 * Withdrawals and safety alerts go first, then the urgent lane.
 * One hub, one back-off: when it cannot be reached, nothing is tried until it is over, and then one
   message alone, so that a dead hub is not hammered and one bad message holds up no other.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +28,7 @@ from broker.gateway.attachments import Attachments
 from broker.gateway.consent import Consents
 from broker.gateway.core import Core, wait_for
 from broker.gateway.evidence import EvidenceBook
+from broker.gateway.send import Handed
 from broker.gateway.store import outbox as store
 from broker.gateway.store.alarms import clear_alarms, clear_alarms_of, raise_alarm
 from broker.gateway.store.dialect import AnyRow
@@ -42,7 +46,7 @@ POLL = timedelta(seconds=2)
 class _Heard:
     """What came of one attempt."""
 
-    row: AnyRow
+    row: AnyRow | Handed
     evidence: VerifiedEvidence | None = None
     code: str | None = None
     hub_away: bool = False
@@ -60,10 +64,41 @@ class Outbox:
         self._attachments = attachments
         self._hub_failures = 0
         self.hub_reachable = False
+        self._running = False
+        self._handed: deque[Handed] = deque()
+        self._pushing: asyncio.Task[None] | None = None
+
+    # --- pushed from memory -------------------------------------------------------------------
+
+    def is_ready(self) -> bool:
+        """True if what is handed over now leaves now."""
+        room = len(self._handed) < self._core.settings.send.parallel
+        return self._running and self.hub_reachable and not self._hub_failures and room
+
+    def push(self, messages: Sequence[Handed]) -> None:
+        """Take messages that are stored as `sending`; those not answered become due again."""
+        self._handed.extend(messages)
+        if self._pushing is None or self._pushing.done():
+            self._pushing = asyncio.create_task(self._push())
+
+    async def _push(self) -> None:
+        while self._handed:
+            count = min(len(self._handed), self._core.settings.send.parallel)
+            group = [self._handed.popleft() for _ in range(count)]
+            try:
+                await self._try(group)
+            except Exception as error:
+                # Their lease ends, and they are found in the table.
+                logger().error("outbox:push-failed", exc_info=error)
+            if self._hub_failures:
+                self._core.wakes.outbox.set()
+
+    # --- found in the table -------------------------------------------------------------------
 
     async def run(self) -> None:
         """Work for ever; a database that is away is waited for."""
         await self._retry(self.reconcile)
+        self._running = True
         while True:
             moved = await self._retry(self.run_once)
             if self._hub_failures:
@@ -87,6 +122,10 @@ class Outbox:
                 self._hub_failures = 0 if await core.hub.ready() else self._hub_failures + 1
                 self.hub_reachable = not self._hub_failures
             return 0
+        return await self._try(due)
+
+    async def _try(self, due: Sequence[AnyRow | Handed]) -> int:
+        """Try these at once; returns how many the hub answered for."""
         heard = await asyncio.gather(*(self._attempt(row) for row in due))
         await self._record(heard)
         answered = [item for item in heard if not item.hub_away]
@@ -144,15 +183,16 @@ class Outbox:
                     hard_stop_at=min(now + core.settings.send.hard_stop, row.expires_at),
                 )
             )
-            await clear_alarms(connection, message, "send-failed", now=now)
+            await clear_alarms(connection, message, "send-failed", "unsigned-refusal", now=now)
         core.wakes.outbox.set()
 
     # --- one attempt --------------------------------------------------------------------------
 
-    async def _attempt(self, row: AnyRow) -> _Heard:
+    async def _attempt(self, row: AnyRow | Handed) -> _Heard:
         core = self._core
         try:
-            await self._attachments.upload_for(row.id)
+            if row.has_files:
+                await self._attachments.upload_for(row.id)
             answer = await core.hub.submit(row.envelope)
         except Unavailable as error:
             return _Heard(row, code=error.code, hub_away=error.code == "hub-unreachable")
@@ -167,7 +207,9 @@ class Outbox:
             logger().error("outbox:unverified-answer", message_id=str(row.id), code=error.code)
             return _Heard(row, code="bad-signature")
 
-    def _verified(self, row: AnyRow, raw: bytes, answer: Submitted | Refusal) -> VerifiedEvidence:
+    def _verified(
+        self, row: AnyRow | Handed, raw: bytes, answer: Submitted | Refusal
+    ) -> VerifiedEvidence:
         """Evidence of our hub, about these very bytes, that says what the answer says.
 
         Raises:
@@ -189,9 +231,9 @@ class Outbox:
         async with core.database.begin() as connection:
             good = [item for item in heard if item.evidence is not None]
             await self._book.keep(connection, [item.evidence for item in good if item.evidence])
-            await clear_alarms_of(
-                connection, [item.row.id for item in good], "unsigned-refusal", now=now
-            )
+            complained = [item.row.id for item in good if item.row.attempts > 3]
+            if complained:
+                await clear_alarms_of(connection, complained, "unsigned-refusal", now=now)
             for item in heard:
                 if item.evidence is not None:
                     continue
@@ -204,7 +246,7 @@ class Outbox:
                 delay = timedelta() if item.hub_away else self._delay(item.row.attempts)
                 await store.postpone(connection, item.row.id, now + delay)
 
-    async def _give_up(self, connection: Any, row: AnyRow, code: str | None) -> None:
+    async def _give_up(self, connection: Any, row: AnyRow | Handed, code: str | None) -> None:
         await store.set_state(connection, row.id, "failed", code=code or "unavailable")
         await raise_alarm(connection, "send-failed", row.id, now=self._core.now())
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.leaves import new_leaf
 from broker.audit.merkle import leaf_hash
 from broker.audit.note import NoteSigner
 from broker.audit.sequencer import Sequencer
-from broker.audit.store import add_leaves
 from broker.clock import Clock
 from broker.database import Database
 from broker.gateway.store.tables import log, opening
+from broker.gateway.store.together import Rows, insert_together
 from schemas.audit import Event
 from schemas.base import b64u
 
@@ -44,25 +44,29 @@ class OwnLog:
         self, connection: AsyncConnection, decisions: Sequence[Decision], *, now: datetime
     ) -> None:
         """Record decisions; they are in the log if and only if the transaction commits."""
-        if not decisions:
-            return
+        await insert_together(connection, *self.rows(decisions, now=now))
+
+    def rows(self, decisions: Sequence[Decision], *, now: datetime) -> list[tuple[Table, Rows]]:
+        """What `add` inserts, for a caller that inserts more in the same statement."""
         made = [
             (decision, *new_leaf(decision.event, now, decision.subject)) for decision in decisions
         ]
-        await add_leaves(connection, log, [leaf for _, leaf, _ in made])
-        await connection.execute(
-            insert(opening),
-            [
-                {
-                    "leaf": b64u(leaf_hash(leaf)),
-                    "event": decision.event.value,
-                    "about": decision.about,
-                    "salt": opened.salt,
-                    "subject": opened.subject,
-                }
-                for decision, leaf, opened in made
-            ],
-        )
+        return [
+            (log.leaf_pending, [{"body": leaf} for _, leaf, _ in made]),
+            (
+                opening,
+                [
+                    {
+                        "leaf": b64u(leaf_hash(leaf)),
+                        "event": decision.event.value,
+                        "about": decision.about,
+                        "salt": opened.salt,
+                        "subject": opened.subject,
+                    }
+                    for decision, leaf, opened in made
+                ],
+            ),
+        ]
 
     def wake(self) -> None:
         self.sequencer.wake()

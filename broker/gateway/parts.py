@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from broker.gateway.agreements import Agreements
 from broker.gateway.attachments import Attachments
+from broker.gateway.composer import Composer
 from broker.gateway.consent import Consents
 from broker.gateway.core import Core
 from broker.gateway.deadlines import Deadlines
@@ -26,6 +27,7 @@ class Parts:
 
     core: Core
     agreements: Agreements
+    composer: Composer
     sender: Sender
     consents: Consents
     withdrawals: Withdrawals
@@ -47,13 +49,15 @@ def join(core: Core) -> Parts:
     withdrawals = Withdrawals(core, agreements, sender)
     attachments = Attachments(core)
     intake = Intake(core, withdrawals)
+    sender.outbox = outbox = Outbox(core, consents, book, attachments)
     return Parts(
         core=core,
         agreements=agreements,
+        composer=Composer(core, agreements),
         sender=sender,
         consents=consents,
         withdrawals=withdrawals,
-        outbox=Outbox(core, consents, book, attachments),
+        outbox=outbox,
         receiver=Receiver(core, agreements, consents, book, intake),
         receipts=Receipts(core),
         filing=Filing(core),

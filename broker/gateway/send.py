@@ -11,8 +11,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,11 +23,12 @@ from broker.gateway.compose import Composed
 from broker.gateway.core import Core
 from broker.gateway.own_log import Decision
 from broker.gateway.store import grants as grant_store
-from broker.gateway.store import outbox
+from broker.gateway.store import outbox, tables
+from broker.gateway.store.together import insert_together
 from keys.binding import subject_of
 from keys.sealing import EnvelopeDraft, seal_envelope
 from schemas.audit import Event
-from schemas.base import b64u
+from schemas.base import ParticipantId, b64u
 from schemas.bodies.common import Urgency
 from schemas.envelope import NEVER_HELD_BACK, Kind, Lane, SealedEnvelope, Stream
 from schemas.errors import ConsentScope, ConsentWithdrawn
@@ -46,6 +47,33 @@ class Stored:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A stored message on its way to the hub, as much of its row as that takes."""
+
+    id: UUID
+    envelope: bytes
+    digest: str
+    attempts: int
+    hard_stop_at: datetime
+    has_files: bool = False
+
+
+class Push(Protocol):
+    """Whoever takes messages to the hub (`outbox.py`)."""
+
+    def is_ready(self) -> bool:
+        """True if what is handed over now leaves now."""
+        ...
+
+    def push(self, messages: Sequence[Handed]) -> None:
+        """Take messages that are stored as `sending`; those not answered become due again."""
+        ...
+
+
+LEASE = timedelta(seconds=30)
+"""A message that was handed over and not heard of again is due after this."""
+
 Request = tuple[UUID, str, str]
 """Business id, type, recipient: what makes two requests the same one."""
 
@@ -60,6 +88,8 @@ class Sender:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._batch: Batcher[Composed, Stored] = Batcher(self._store_group, limit=GROUP)
+        self.outbox: Push | None = None
+        """Who pushes; without, everything waits to be found in the table."""
 
     async def send(self, composed: Composed) -> Stored:
         """Store one message; on return it is durable.
@@ -69,15 +99,13 @@ class Sender:
             NotPermitted: The thread moved on since then.
             StorageUnavailable: Not known to be stored; the worker may try again.
         """
-        stored = await self._batch(composed)
-        self._core.wakes.outbox.set()
-        self._core.log.wake()
-        return stored
+        return await self._batch(composed)
 
     async def _store_group(self, group: Sequence[Composed]) -> Sequence[Stored | Exception]:
         """Store a group. A request that names its business id may be repeated, after a lost answer
         say: it is answered with what it led to the first time. Groups are stored one after the
         other, so two at once cannot both be the first."""
+        pushed: list[Handed] = []
         async with self._core.database.begin() as connection:
             stored = await self._asked_before(connection, group)
             fresh: dict[Request, Composed] = {}
@@ -85,8 +113,13 @@ class Sender:
                 if _request(composed) not in stored:
                     fresh.setdefault(_request(composed), composed)
             if fresh:
-                made = await self._store_many(connection, list(fresh.values()))
+                made = await self._store_many(connection, list(fresh.values()), pushed)
                 stored.update(zip(fresh, made, strict=True))
+        if pushed and self.outbox is not None:
+            self.outbox.push(pushed)
+        if len(pushed) < len(fresh):
+            self._core.wakes.outbox.set()
+        self._core.log.wake()
         return [stored[_request(composed)] for composed in group]
 
     async def _asked_before(
@@ -105,39 +138,45 @@ class Sender:
         return (await self._store_many(connection, [composed]))[0]
 
     async def _store_many(
-        self, connection: AsyncConnection, group: Sequence[Composed]
+        self,
+        connection: AsyncConnection,
+        group: Sequence[Composed],
+        pushed: list[Handed] | None = None,
     ) -> list[Stored]:
+        """Store a group; into `pushed` goes what is to be pushed once that is committed."""
         core = self._core
         await self._still_granted(connection, group)
-        await self._move_threads(connection, group)
+        events = await self._move_threads(connection, group)
         numbers = await self._number(connection, group)
         sealed = await asyncio.to_thread(self._seal_all, group, numbers)
-        await outbox.add(
-            connection,
-            [
-                self._row(composed, envelope, number)
-                for composed, envelope, number in zip(group, sealed, numbers, strict=True)
-            ],
-        )
-        await outbox.add_attachments(
-            connection,
-            [
-                {
-                    "message": composed.id,
-                    "digest": item.ref.digest,
-                    "size": item.ref.bucket,
-                    "uploaded_at": None,
-                }
-                for composed in group
-                for item in composed.files
-            ],
-        )
+        rows = [
+            self._row(composed, envelope, number)
+            for composed, envelope, number in zip(group, sealed, numbers, strict=True)
+        ]
+        if pushed is not None and self.outbox is not None and self.outbox.is_ready():
+            pushed += _handed_over(group, rows)
+        files = [
+            {
+                "message": composed.id,
+                "digest": item.ref.digest,
+                "size": item.ref.bucket,
+                "uploaded_at": None,
+            }
+            for composed in group
+            for item in composed.files
+        ]
         decisions = []
         for composed, envelope in zip(group, sealed, strict=True):
             decisions.append(Decision(Event.MESSAGE_SENT, envelope.digest, composed.id))
             if composed.exception is not None:
                 decisions.append(Decision(Event.EXCEPTION_USED, envelope.digest, composed.id))
-        await core.log.add(connection, decisions, now=core.now())
+        await insert_together(
+            connection,
+            (tables.thread_event, events),
+            (tables.outbox, rows),
+            (tables.outbox_attachment, files),
+            *core.log.rows(decisions, now=core.now()),
+        )
         return [
             Stored(composed.id, composed.thread, composed.message.business_id, "queued")
             for composed in group
@@ -254,11 +293,16 @@ class Sender:
             if set(tag.scopes) & grant.removed:
                 raise ConsentScope
 
-    async def _move_threads(self, connection: AsyncConnection, group: Sequence[Composed]) -> None:
-        """Take each step again on the state of now: somebody's message may have come in between."""
+    async def _move_threads(
+        self, connection: AsyncConnection, group: Sequence[Composed]
+    ) -> list[dict[str, object]]:
+        """Take each step again on the state of now: somebody's message may have come in between.
+
+        Returns the rows of the threads' histories, still to be inserted.
+        """
         moving = [composed for composed in group if composed.step is not None]
         known = await threads.load_many(
-            connection, [composed.thread for composed in moving], lock=True
+            connection, [composed.thread for composed in moving if not composed.opens], lock=True
         )
         ourselves = self._core.participant
         entries = []
@@ -269,8 +313,23 @@ class Sender:
                 step = threads.take_step(current, composed.row, composed.body, ours=True)
             if step is not None:
                 known[composed.thread] = step.thread
-                entries.append(threads.Entry(step, composed.id, composed.row.name, ourselves))
-        await threads.record(connection, entries, ourselves=ourselves, now=self._core.now())
+                entries.append(_entry(composed, step, ourselves))
+        return await threads.move(connection, entries, ourselves=ourselves, now=self._core.now())
+
+
+def _handed_over(group: Sequence[Composed], rows: Sequence[dict[str, Any]]) -> list[Handed]:
+    """Mark as `sending` what may leave at once: the hub knows its grant, and it has no files."""
+    handed = []
+    for composed, row in zip(group, rows, strict=True):
+        if composed.files or not composed.registered:
+            continue
+        row |= {"state": "sending", "attempts": 1, "next_attempt_at": row["created_at"] + LEASE}
+        handed.append(Handed(row["id"], row["envelope"], row["digest"], 1, row["hard_stop_at"]))
+    return handed
+
+
+def _entry(composed: Composed, step: threads.Step, ourselves: ParticipantId) -> threads.Entry:
+    return threads.Entry(step, composed.id, composed.row.name, ourselves, opens=composed.opens)
 
 
 async def log_refusal(core: Core, draft: bytes) -> None:

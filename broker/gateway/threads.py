@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import case, func, insert, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.store.dialect import AnyRow, insert_for
+from broker.gateway.store.bulk import insert_rows, padded
+from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import thread, thread_event
 from schemas.base import ParticipantId
 from schemas.bodies.common import Body
@@ -156,7 +157,7 @@ async def load_many(
     """Several threads; locked in the order of their ids, so that two batches never wait in a ring."""
     if not thread_ids:
         return {}
-    query = select(thread).where(thread.c.id.in_(thread_ids)).order_by(thread.c.id)
+    query = select(thread).where(thread.c.id.in_(padded(thread_ids))).order_by(thread.c.id)
     rows = await connection.execute(query.with_for_update() if lock else query)
     return {row.id: _from_row(row) for row in rows}
 
@@ -181,6 +182,11 @@ class Entry:
     message: UUID
     type_name: str
     by: ParticipantId
+    opens: bool = False
+    """The thread is new, and nobody else can know its id: nothing of it is stored."""
+
+
+_CHANGING = ("state", "owner", "signed_by_sender", "signed_by_recipient", "updated_at")
 
 
 async def record(
@@ -191,27 +197,31 @@ async def record(
     now: datetime,
 ) -> None:
     """Store threads' states and the messages that led to them, in the order given."""
+    events = await move(connection, entries, ourselves=ourselves, now=now)
+    await insert_rows(connection, thread_event, events)
+
+
+async def move(
+    connection: AsyncConnection,
+    entries: Sequence[Entry],
+    *,
+    ourselves: ParticipantId,
+    now: datetime,
+) -> list[dict[str, object]]:
+    """Store threads' states; returns the rows of `thread_event` that the caller is to insert."""
     if not entries:
-        return
+        return []
     last = {entry.step.thread.id: entry.step.thread for entry in entries}
-    statement = insert_for(connection, thread).values(
-        [_row(state, ourselves, now) for state in last.values()]
+    await insert_rows(
+        connection,
+        thread,
+        [_row(state, ourselves, now) for state in last.values()],
+        key=("id",),
+        replace=_CHANGING,
     )
-    changing = ("state", "owner", "signed_by_sender", "signed_by_recipient", "updated_at")
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["id"], set_={name: statement.excluded[name] for name in changing}
-        )
-    )
-    counts = {
-        row.thread: int(row.known)
-        for row in await connection.execute(
-            select(thread_event.c.thread, func.count().label("known"))
-            .where(thread_event.c.thread.in_(list(last)))
-            .group_by(thread_event.c.thread)
-        )
-    }
-    events = []
+    opened = {entry.step.thread.id for entry in entries if entry.opens}
+    counts = await _counts(connection, [key for key in last if key not in opened])
+    events: list[dict[str, object]] = []
     for entry in entries:
         position = counts.get(entry.step.thread.id, 0)
         counts[entry.step.thread.id] = position + 1
@@ -227,7 +237,19 @@ async def record(
                 "late": entry.step.effect is Effect.RECORDED,
             }
         )
-    await connection.execute(insert(thread_event), events)
+    return events
+
+
+async def _counts(connection: AsyncConnection, thread_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """How many messages of each thread are known."""
+    if not thread_ids:
+        return {}
+    rows = await connection.execute(
+        select(thread_event.c.thread, func.count().label("known"))
+        .where(thread_event.c.thread.in_(padded(thread_ids)))
+        .group_by(thread_event.c.thread)
+    )
+    return {row.thread: int(row.known) for row in rows}
 
 
 def _row(state: ThreadState, ourselves: ParticipantId, now: datetime) -> dict[str, object]:
@@ -258,7 +280,7 @@ async def delivered(
             moved.setdefault((before.machine, after.state), []).append(before.id)
     for (_, state), ids in moved.items():
         await connection.execute(
-            update(thread).where(thread.c.id.in_(ids)).values(state=state, updated_at=now)
+            update(thread).where(thread.c.id.in_(padded(ids))).values(state=state, updated_at=now)
         )
 
 

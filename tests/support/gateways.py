@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -178,10 +178,19 @@ async def close(side: Side) -> None:
 
 
 @contextlib.asynccontextmanager
-async def world(path: Path, *members: str) -> AsyncIterator[World]:
-    """A network whose hub runs and whose gateways are open, with agreements between all."""
+async def world(
+    path: Path, *members: str, databases: Mapping[str, str] | None = None
+) -> AsyncIterator[World]:
+    """A network whose hub runs and whose gateways are open, with agreements between all.
+
+    Args:
+        databases: URLs by participant, of those whose database is not a file.
+    """
     network = await asyncio.to_thread(
-        create_network, path, hub_extra=("[limits]", f"lease_seconds = {LEASE}")
+        create_network,
+        path,
+        gateway_databases=databases,
+        hub_extra=("[limits]", f"lease_seconds = {LEASE}"),
     )
     settings = load_hub_settings(network.hub.settings_file)
     app = create_app(settings)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from adapters.base import CaseRecord, Source
 from broker.gateway import threads
 from broker.gateway.api import views
-from broker.gateway.compose import compose, preview
+from broker.gateway.compose import preview
 from broker.gateway.drafts import MessageDraft
 from broker.gateway.opening import open_attachment, open_message
 from broker.gateway.parts import Parts
@@ -81,8 +81,7 @@ def router(parts: Parts) -> APIRouter:
         draft = await parse(request, MessageDraft)
         await parts.agreements.look_for(draft.to)
         try:
-            async with core.database.read() as connection:
-                composed = await compose(core, parts.agreements, connection, draft)
+            composed = await parts.composer(draft)
             if draft.dry_run:
                 return preview(core, composed)
             return stored_view(await parts.sender.send(composed))

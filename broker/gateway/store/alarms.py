@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import insert_for
 from broker.gateway.store.tables import alarm
 from broker.telemetry import logger
@@ -44,7 +45,7 @@ async def clear_alarms_of(
     await connection.execute(
         update(alarm)
         .where(
-            alarm.c.about.in_([str(item)[:64] for item in about]),
+            alarm.c.about.in_(padded([str(item)[:64] for item in about])),
             alarm.c.code.in_(codes),
             alarm.c.cleared_at.is_(None),
         )

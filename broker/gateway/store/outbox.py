@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, case, insert, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, case, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import AnyRow, insert_for
 from broker.gateway.store.tables import grant, outbox, outbox_attachment, stream
 from schemas.envelope import NEVER_HELD_BACK, Lane
@@ -36,10 +38,6 @@ async def take_numbers(
     return int((await connection.execute(counted)).scalar_one())
 
 
-async def add(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    await connection.execute(insert(outbox), list(rows))
-
-
 async def with_business_ids(
     connection: AsyncConnection, business_ids: Sequence[UUID]
 ) -> Sequence[AnyRow]:
@@ -48,30 +46,26 @@ async def with_business_ids(
         return []
     columns = (outbox.c.id, outbox.c.thread, outbox.c.business_id, outbox.c.type)
     query = select(*columns, outbox.c.recipient, outbox.c.state)
-    rows = await connection.execute(query.where(outbox.c.business_id.in_(business_ids)))
+    rows = await connection.execute(query.where(outbox.c.business_id.in_(padded(business_ids))))
     return rows.all()
-
-
-async def add_attachments(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        await connection.execute(insert(outbox_attachment), list(rows))
 
 
 _FIRST = case((outbox.c.kind.in_([str(kind) for kind in NEVER_HELD_BACK]), 0), else_=1)
 _LANE = case((outbox.c.lane == Lane.URGENT.value, 0), else_=1)
 
 
-async def claim_due(connection: AsyncConnection, *, now: datetime, limit: int) -> Sequence[AnyRow]:
-    """Take what is due and mark it `sending`: withdrawals and safety first, then urgent.
-
-    What travels under a grant of ours that the hub does not know yet waits for the registration.
-    """
+@cache
+def _claim(dialect: str) -> Any:
+    """One statement, built once: choose, mark, and return what was chosen."""
+    has_files = exists().where(
+        outbox_attachment.c.message == outbox.c.id, outbox_attachment.c.uploaded_at.is_(None)
+    )
     chosen = (
         select(outbox.c.id)
         .outerjoin(grant, grant.c.id == outbox.c.grant)
         .where(
             outbox.c.state.in_(UNSENT),
-            outbox.c.next_attempt_at <= now,
+            outbox.c.next_attempt_at <= bindparam("now", type_=outbox.c.next_attempt_at.type),
             or_(
                 outbox.c.grant.is_(None),
                 grant.c.id.is_(None),
@@ -80,21 +74,32 @@ async def claim_due(connection: AsyncConnection, *, now: datetime, limit: int) -
             ),
         )
         .order_by(_FIRST, _LANE, outbox.c.position)
-        .limit(limit)
+        .limit(bindparam("most", type_=Integer()))
     )
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         chosen = chosen.with_for_update(of=outbox, skip_locked=True)
-    ids = [row.id for row in await connection.execute(chosen)]
-    if not ids:
-        return ()
-    rows = await connection.execute(
+    taken = chosen.cte("chosen")
+    return (
         update(outbox)
-        .where(outbox.c.id.in_(ids))
+        .where(outbox.c.id == taken.c.id)
         .values(state="sending", attempts=outbox.c.attempts + 1)
-        .returning(*outbox.c)
+        .returning(*outbox.c, has_files.label("has_files"))
     )
-    order = {message: index for index, message in enumerate(ids)}
-    return sorted(rows.all(), key=lambda row: order[row.id])
+
+
+async def claim_due(connection: AsyncConnection, *, now: datetime, limit: int) -> Sequence[AnyRow]:
+    """Take what is due and mark it `sending`: withdrawals and safety first, then urgent.
+
+    What travels under a grant of ours that the hub does not know yet waits for the registration.
+    `has_files` of a row says that files of it are still to be uploaded.
+    """
+    statement = _claim(connection.dialect.name)
+    rows = (await connection.execute(statement, {"now": now, "most": limit})).all()
+    first = {str(kind) for kind in NEVER_HELD_BACK}
+    return sorted(
+        rows,
+        key=lambda row: (row.kind not in first, row.lane != Lane.URGENT.value, row.position),
+    )
 
 
 async def get(connection: AsyncConnection, message: UUID) -> AnyRow | None:
@@ -110,7 +115,7 @@ async def lock_many(connection: AsyncConnection, messages: Sequence[UUID]) -> di
     """
     found: dict[UUID, AnyRow] = {}
     wanted = sorted(messages)
-    for start in range(0, len(wanted), 500):
+    for start in range(0, len(wanted), 512):
         rows = await connection.execute(
             select(
                 outbox.c.id,
@@ -120,7 +125,7 @@ async def lock_many(connection: AsyncConnection, messages: Sequence[UUID]) -> di
                 outbox.c.grant,
                 outbox.c.thread,
             )
-            .where(outbox.c.id.in_(wanted[start : start + 500]))
+            .where(outbox.c.id.in_(padded(wanted[start : start + 512])))
             .order_by(outbox.c.id)
             .with_for_update()
         )

@@ -1,0 +1,133 @@
+"""What drafts are judged by, read once for as many of them as are at hand.
+
+A worker's desk sends one case to one partner under one grant, again and again. The key and the
+person's record of a grant that we gave do not change, so they are opened once and kept in memory
+for a minute; what was given to us may be erased and is read each time. So is whether a grant still
+stands, which is asked again under a lock when a message is stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.gateway.content_check import consent_of, excluded
+from broker.gateway.core import Core
+from broker.gateway.drafts import MessageDraft
+from broker.gateway.store import grants as grant_store
+from broker.gateway.store.grants import GrantState
+from broker.rules.content import GrantView
+from schemas.consent import ConsentRecord
+
+REMEMBER_SECONDS = 60.0
+MOST = 256
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class KnownGrant:
+    """A grant, with what lies in the vault about it."""
+
+    state: GrantState
+    key: bytes | None
+    view: GrantView
+
+    def __repr__(self) -> str:
+        return f"<KnownGrant {self.state.id}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What some drafts are judged by."""
+
+    grants: dict[UUID, KnownGrant]
+    excluded: dict[str, frozenset[str]]
+
+    def exclusions(self, draft: MessageDraft) -> frozenset[str]:
+        """Whom the person of this draft wants nothing to reach."""
+        none: frozenset[str] = frozenset()
+        return none.union(*(self.excluded.get(about, none) for about in _abouts(draft)))
+
+
+class _Remembered(Generic[_T]):
+    """A few things by reference, each for a while."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[_T, float]] = {}
+
+    def get(self, ref: str) -> _T | None:
+        kept, until = self._kept.get(ref, (None, 0.0))
+        return kept if time.monotonic() < until else None
+
+    def put(self, ref: str, value: _T) -> None:
+        now = time.monotonic()
+        if len(self._kept) >= MOST:
+            self._kept = {key: item for key, item in self._kept.items() if now < item[1]}
+        if len(self._kept) >= MOST:
+            self._kept.clear()
+        self._kept[ref] = (value, now + REMEMBER_SECONDS)
+
+
+class Knowledge:
+    """Reads it. One for each gateway."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._keys: _Remembered[bytes] = _Remembered()
+        self._records: _Remembered[ConsentRecord] = _Remembered()
+
+    async def about(self, connection: AsyncConnection, drafts: Sequence[MessageDraft]) -> Known:
+        """What these drafts are judged by."""
+        states = await grant_store.load_grants(
+            connection, [draft.grant for draft in drafts if draft.grant is not None]
+        )
+        keys, records = await self._open(connection, states.values())
+        return Known(
+            grants={
+                state.id: KnownGrant(
+                    state,
+                    keys.get(state.secret or ""),
+                    consent_of(state, records.get(state.record or "")),
+                )
+                for state in states.values()
+            },
+            excluded=await excluded(
+                connection, {about for draft in drafts for about in _abouts(draft)}
+            ),
+        )
+
+    async def _open(
+        self, connection: AsyncConnection, states: Collection[GrantState]
+    ) -> tuple[dict[str, bytes], dict[str, ConsentRecord]]:
+        """Keys and records by their references in the vault; what is not remembered is read."""
+        keys = {ref: self._keys.get(ref) for state in states if (ref := state.secret)}
+        records = {ref: self._records.get(ref) for state in states if (ref := state.record)}
+        wanted = [ref for known in (keys, records) for ref, value in known.items() if value is None]
+        if wanted:
+            read = await self._core.vault.read_many(connection, wanted)
+            for state in states:
+                ours = state.sender == self._core.participant
+                if state.secret in read:
+                    keys[state.secret] = read[state.secret]
+                    if ours:
+                        self._keys.put(state.secret, read[state.secret])
+                if state.record in read:
+                    record = ConsentRecord.from_json(read[state.record])
+                    records[state.record] = record
+                    if ours:
+                        self._records.put(state.record, record)
+        return (
+            {ref: key for ref, key in keys.items() if key is not None},
+            {ref: record for ref, record in records.items() if record is not None},
+        )
+
+
+def _abouts(draft: MessageDraft) -> list[str]:
+    """What an exclusion can be about: the case, or the referral that is passed on."""
+    passed_on = draft.derived_from
+    return [draft.case_ref] if passed_on is None else [draft.case_ref, str(passed_on)]
