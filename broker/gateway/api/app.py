@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from broker.gateway.api import consents, messages, overview
-from broker.gateway.api.guard import Workers, install_host_check
+from broker.gateway.api.guard import Guard
 from broker.gateway.parts import Parts
 from broker.http import install_error_handlers
 from schemas.errors import BrokerError
@@ -22,14 +22,9 @@ def create_api(parts: Parts, *, not_ready: Callable[[], tuple[str, ...]]) -> Fas
     """
     app = FastAPI(title="Referral gateway", docs_url=None, redoc_url=None, openapi_url=None)
     install_error_handlers(app)
-    install_host_check(app, parts.core.settings.api)
-    workers = Workers(parts.core.database)
-
-    async def guard(request: Request) -> None:
-        request.state.worker = await workers(request)
-
+    app.add_middleware(Guard, settings=parts.core.settings.api, database=parts.core.database)
     for module in (messages, consents, overview):
-        app.include_router(module.router(parts), dependencies=[Depends(guard)])
+        app.include_router(module.router(parts))
 
     @app.get("/livez")
     async def livez() -> dict[str, str]:

@@ -2,73 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.responses import Response
-from sqlalchemy import select
+from fastapi import Depends, Request
+from sqlalchemy import bindparam, select
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.database import Database
 from broker.gateway.home import token_hash
 from broker.gateway.settings import ApiSettings
 from broker.gateway.store.tables import worker
 from broker.http import problem
-from schemas.errors import Forbidden, Unauthenticated
+from broker.telemetry import logger
+from schemas.errors import BrokerError, Forbidden, Unauthenticated, Unavailable
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/startupz"})
+REMEMBER_SECONDS = 1.0
+"""How long a worker who was removed may still be taken for one."""
+MOST_REMEMBERED = 1024
+
+_BY_TOKEN = select(worker.c.name).where(
+    worker.c.token_hash == bindparam("hash"), worker.c.removed_at.is_(None)
+)
 
 
-def install_host_check(app: FastAPI, settings: ApiSettings) -> None:
-    """Refuse requests for another name.
+class Guard:
+    """Stands before the application: lets a request in, with the worker that it comes from.
 
-    A page in a worker's browser can point a name of its own at this machine (DNS rebinding); its
-    requests then carry that name.
+    The host is checked because a page in a worker's browser can point a name of its own at this
+    machine (DNS rebinding); its requests then carry that name.
     """
-    allowed = {name.lower().strip("[]") for name in (*settings.allowed_hosts, settings.host)}
 
-    @app.middleware("http")
-    async def check(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        host = request.headers.get("host", "").lower()
+    def __init__(self, app: ASGIApp, *, settings: ApiSettings, database: Database) -> None:
+        self._app = app
+        self._allowed = {
+            name.lower().strip("[]") for name in (*settings.allowed_hosts, settings.host)
+        }
+        self._workers = Workers(database)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            headers = Headers(scope=scope)
+            self._check_host(headers)
+            if scope["path"] not in OPEN_PATHS:
+                name = await self._workers(headers.get("authorization", ""))
+                scope.setdefault("state", {})["worker"] = name
+        except BrokerError as error:
+            if isinstance(error, Unavailable):
+                logger().warning("http:unavailable", code=error.code)
+            await problem(error)(scope, receive, send)
+            return
+
+        async def not_kept(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["cache-control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, not_kept)
+
+    def _check_host(self, headers: Headers) -> None:
+        host = headers.get("host", "").lower()
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-        if name.strip("[]") not in allowed:
-            return problem(Forbidden("not a name of this gateway"))
-        response = await call_next(request)
-        response.headers["cache-control"] = "no-store"
-        return response
+        if name.strip("[]") not in self._allowed:
+            raise Forbidden("not a name of this gateway")
 
 
 class Workers:
-    """Finds the worker behind a token."""
+    """Finds the worker behind a token, and remembers it for a moment."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._known: dict[str, tuple[str, float]] = {}
 
-    async def __call__(self, request: Request) -> str:
+    async def __call__(self, authorization: str) -> str:
         """The worker's name.
 
         Raises:
             Unauthenticated: No token, or one that is not (or no longer) a worker's.
         """
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("a worker's token is needed")
+        # Looked up by its hash, so the time it takes tells nothing about the token.
+        hashed = token_hash(token.strip())
+        name, until = self._known.get(hashed, ("", 0.0))
+        now = time.monotonic()
+        if now < until:
+            return name
         async with self._database.read() as connection:
-            # Looked up by its hash, so the time it takes tells nothing about the token.
-            name: str | None = await connection.scalar(
-                select(worker.c.name).where(
-                    worker.c.token_hash == token_hash(token.strip()), worker.c.removed_at.is_(None)
-                )
-            )
-        if name is None:
+            found: str | None = await connection.scalar(_BY_TOKEN, {"hash": hashed})
+        if found is None:
+            self._known.pop(hashed, None)
             raise Unauthenticated("not a worker's token")
-        return name
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        self._known[hashed] = (found, now + REMEMBER_SECONDS)
+        return found
 
 
 def current_worker(request: Request) -> str:
-    """The worker that the router's guard has found."""
+    """The worker that the guard has found."""
     name: str = request.state.worker
     return name
 
