@@ -1,7 +1,8 @@
 """Our own clock on others' duties: a hub does not testify against itself.
 
-A receipt that does not come within the time of its urgency, and an answer that is not given by its
-date, become alarms here, whatever the hub says or does not say. An alarm goes out by itself when
+A receipt that does not come within the time of its urgency, a case that was delivered and is not
+filed, and an answer that is not given by its date, become alarms here, whatever the hub says or
+does not say. An alarm goes out by itself when
 the receipt or the answer comes after all.
 """
 
@@ -9,20 +10,27 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from functools import reduce
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import String, cast, delete, exists, func, select
+from sqlalchemy import ColumnElement, String, cast, delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
-from broker.gateway.store.alarms import raise_alarm
-from broker.gateway.store.tables import alarm, exception_request, inbox, outbox, seen
+from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
+from broker.gateway.store.tables import alarm, exception_request, fact, grant, inbox, outbox, seen
 from broker.telemetry import logger
+from schemas.catalogue import catalogue
 from schemas.errors import Unavailable
+from schemas.evidence import Fact
 
 UNRECEIPTED = ("queued", "sending", "submitted", "relayed", "undelivered")
 WAITING_FOR_ANSWER = ("delivered", "filed", "read")
+UNFILED = ("delivered", "read")
+"""A worker there may read it before, or without, the case system having it."""
+FILED_TYPES = tuple(sorted(name for name, row in catalogue.items() if row.filed))
+SETTLES_FILING = (Fact.FILED.value, Fact.FAILED.value, Fact.ERASED.value)
+"""Filed, or known by another alarm not to be, or gone."""
 GROUP = 500
 """New alarms of one kind in one round; the next round goes on."""
 
@@ -46,6 +54,7 @@ class Deadlines:
         now = self._core.now()
         async with self._core.database.begin() as connection:
             late = await self._receipts(connection, now)
+            late += await self._filings(connection, now)
             late += await self._answers(connection, now)
             late += await self._reviews(connection, now)
             # Ids are kept until nothing with them can be valid any more.
@@ -62,6 +71,51 @@ class Deadlines:
             outbox.c.id,
             now,
         )
+
+    async def _filings(self, connection: AsyncConnection, now: datetime) -> int:
+        """What was delivered and never reached the partner's case system, withdrawn data excepted."""
+        await self._filed_after_all(connection, now)
+        delivered = exists().where(
+            fact.c.envelope == outbox.c.id,
+            fact.c.fact == Fact.DELIVERED.value,
+            fact.c.at < now - self._core.settings.deadlines.filing,
+        )
+        return await self._raise(
+            connection,
+            select(outbox.c.id)
+            .where(
+                outbox.c.state.in_(UNFILED),
+                outbox.c.type.in_(FILED_TYPES),
+                outbox.c.created_at < now - self._core.settings.deadlines.filing,
+                delivered,
+                ~_stated(outbox.c.id, SETTLES_FILING),
+                ~_withdrawn(outbox.c.grant),
+            )
+            .order_by(outbox.c.position),
+            "filing-overdue",
+            outbox.c.id,
+            now,
+        )
+
+    async def _filed_after_all(self, connection: AsyncConnection, now: datetime) -> None:
+        """Clear the alarms of what was filed since, or is not to be filed any more."""
+        of_code = (alarm.c.code == "filing-overdue", alarm.c.cleared_at.is_(None))
+        query = select(alarm.c.about).where(*of_code).order_by(alarm.c.id)
+        waiting = [UUID(about) for about in (await connection.execute(query)).scalars()]
+        for start in range(0, len(waiting), GROUP):
+            settled = await connection.execute(
+                select(outbox.c.id).where(
+                    outbox.c.id.in_(waiting[start : start + GROUP]),
+                    or_(
+                        outbox.c.state.not_in(UNFILED),
+                        _stated(outbox.c.id, SETTLES_FILING),
+                        _withdrawn(outbox.c.grant),
+                    ),
+                )
+            )
+            found = list(settled.scalars())
+            if found:
+                await clear_alarms_of(connection, found, "filing-overdue", now=now)
 
     async def _answers(self, connection: AsyncConnection, now: datetime) -> int:
         answered = exists().where(
@@ -117,13 +171,20 @@ class Deadlines:
         return len(found)
 
 
+def _stated(message: Any, facts: tuple[str, ...]) -> Any:
+    return exists().where(fact.c.envelope == message, fact.c.fact.in_(facts))
+
+
+def _withdrawn(given: Any) -> Any:
+    return exists().where(grant.c.id == given, grant.c.state == "withdrawn")
+
+
 def _as_text(connection: AsyncConnection, column: Any) -> Any:
     """An id as alarms write it; SQLite keeps ids without the hyphens."""
     text = cast(column, String)
     if connection.dialect.name != "sqlite":
         return text
-    groups = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
-    return reduce(
-        lambda left, right: left + "-" + right,
-        (func.substr(text, start, length, type_=String()) for start, length in groups),
-    )
+    dashed: ColumnElement[str] = func.substr(text, 1, 8, type_=String())
+    for start, length in ((9, 4), (13, 4), (17, 4), (21, 12)):
+        dashed = dashed + "-" + func.substr(text, start, length, type_=String())
+    return dashed

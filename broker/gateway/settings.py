@@ -133,6 +133,8 @@ class DeadlineSettings(_Settings):
     urgent: timedelta = timedelta(hours=4)
     normal: timedelta = timedelta(hours=24)
     withdrawal: timedelta = timedelta(hours=24)
+    filing: timedelta = timedelta(hours=24)
+    """From *delivered* to *filed*, for what belongs into the partner's case system."""
     every: timedelta = timedelta(seconds=30)
 
 

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from broker.gateway import deadlines
-from broker.gateway.store.tables import alarm, outbox
+from broker.gateway.mailbox import Mailbox
+from broker.gateway.store.tables import alarm, fact, outbox
 from tests.support.gateways import Side, World, world
 
 
@@ -55,3 +56,48 @@ async def test_old_lateness_never_hides_new_lateness(
     assert raised == [3, 3, 1, 0]
     async with core.database.read() as connection:
         assert await connection.scalar(select(func.count()).select_from(alarm)) == 7
+
+
+async def delivered_long_ago(made: World) -> str:
+    """A referral that Albania stored a week ago, and has not filed."""
+    italy, albania = made["it.nrm"], made["al.nrm"]
+    message = (await italy.refer("al.nrm", await italy.consent("al.nrm"))).id
+    await italy.push()
+    channel = albania.gateway.channel
+    assert isinstance(channel, Mailbox)
+    await channel.visit()
+    await albania.push()
+    await italy.pull()
+    week = italy.gateway.core.now() - timedelta(days=7)
+    async with italy.gateway.core.database.begin() as connection:
+        await connection.execute(
+            update(outbox).where(outbox.c.id == message).values(created_at=week)
+        )
+        await connection.execute(update(fact).where(fact.c.envelope == message).values(at=week))
+    return str(message)
+
+
+async def test_a_case_that_is_delivered_and_not_filed_is_an_alarm_until_it_is(
+    two: World,
+) -> None:
+    italy = two["it.nrm"]
+    message = await delivered_long_ago(two)
+    await italy.parts.deadlines.run_once()
+    assert await open_alarms(italy, "filing-overdue") == [message]
+
+    await two.settle()
+    await italy.parts.deadlines.run_once()
+    assert await open_alarms(italy, "filing-overdue") == []
+
+
+async def test_nobody_is_asked_why_a_withdrawn_case_was_not_filed(two: World) -> None:
+    italy = two["it.nrm"]
+    message = await delivered_long_ago(two)
+    await italy.parts.deadlines.run_once()
+    assert await open_alarms(italy, "filing-overdue") == [message]
+
+    async with italy.gateway.core.database.read() as connection:
+        [grant] = (await connection.execute(select(outbox.c.grant).distinct())).scalars()
+    await italy.parts.withdrawals.order(grant)
+    await italy.parts.deadlines.run_once()
+    assert await open_alarms(italy, "filing-overdue") == []
