@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from broker.client.hub import GrantChanges
+from broker.client.results import GrantChanges
 from broker.gateway import consent
 from broker.gateway.store.tables import grant as grant_table
 from tests.support.gateways import Side, World, world
