@@ -92,12 +92,19 @@ class Erasure(StrEnum):
     UNKNOWN = "unknown"
 
 
+KEPT_BASIS = (
+    r"^(legal-obligation|legal-claims|vital-interests|public-health|archiving|national-law)$"
+)
+"""On which of these a copy is kept (GDPR Art 17(3), Art 6(1)(d), or the keeper's own law). A code and
+never a text: evidence is not sealed, so nothing about a person may fit in."""
+
+
 class StoreErasure(WireModel):
     """One store and what became of the copy in it."""
 
     store: Store
     outcome: Erasure
-    basis: Annotated[str, Field(max_length=64)] | None = None
+    basis: Annotated[str, Field(pattern=KEPT_BASIS)] | None = None
 
 
 class FactStatement(WireModel):

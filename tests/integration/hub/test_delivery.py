@@ -13,9 +13,20 @@ from sqlalchemy import select
 from broker.clock import TurnedClock
 from broker.hub import deadlines
 from broker.hub.store.tables import DELIVERY, EVIDENCE
+from keys.binding import uuid7
+from keys.signing import sign_jws
+from schemas.base import b64u
 from schemas.directory import KeyStatus
 from schemas.envelope import Kind, Lane
-from schemas.evidence import Fact
+from schemas.evidence import (
+    EVIDENCE_TYP,
+    Erasure,
+    Evidence,
+    Fact,
+    FactStatement,
+    Store,
+    StoreErasure,
+)
 from tests.support.hub import Client, Served, World
 
 
@@ -114,6 +125,33 @@ async def test_a_forged_rejection_changes_nothing(served: Served) -> None:
     assert await it.mailbox() == []
 
 
+@pytest.mark.parametrize(
+    ("basis", "status"), [("legal-claims", 202), ("Invented Person, Invented Street 3", 400)]
+)
+async def test_why_a_copy_is_kept_is_a_code_and_never_a_text(
+    served: Served, basis: str, status: int
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+    kept = StoreErasure.model_construct(store=Store.VAULT, outcome=Erasure.KEPT, basis=basis)
+    fact = FactStatement(
+        fact=Fact.ERASED,
+        envelope=sealed.content.id,
+        digest=b64u(sealed.digest),
+        at=served.world.clock.now(),
+    ).model_copy(update={"erasures": (kept,)})
+
+    now = served.world.clock.now()
+    stated = Evidence(id=uuid7(now), by="al.nrm", to="it.nrm", issued_at=now, facts=(fact,))
+
+    answer = await al.state_evidence(
+        sign_jws(stated.to_json(), typ=EVIDENCE_TYP, signer=al.party.signer())
+    )
+
+    assert answer.status_code == status
+
+
 async def test_evidence_about_other_bytes_or_nothing_known_is_refused(served: Served) -> None:
     it, al, agreement = await served.pair()
     grant = await it.grant("al.nrm")
@@ -127,6 +165,20 @@ async def test_evidence_about_other_bytes_or_nothing_known_is_refused(served: Se
 
     assert other_bytes.json()["code"] == "id-conflict"
     assert unknown.json()["code"] == "not-found"
+
+
+async def test_wrong_evidence_among_others_at_once_is_refused_alone(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sent = [await it.send("al.nrm", agreement=agreement, grant=grant) for _ in range(6)]
+    good = [al.evidence("it.nrm", [(Fact.DELIVERED, one)]) for one in sent[1:]]
+    wrong = al.evidence("it.nrm", {sent[0].content.id: (Fact.DELIVERED, bytes(32))})
+
+    answers = await asyncio.gather(*map(al.state_evidence, [*good[:2], wrong, *good[2:], good[0]]))
+    received = await it.mailbox()
+
+    assert [one.status_code for one in answers] == [202, 202, 409, 202, 202, 202, 202]
+    assert sorted(item["jws"].encode() for item in received) == sorted(good)
 
 
 async def test_an_evidence_id_with_other_bytes_is_refused(served: Served) -> None:
