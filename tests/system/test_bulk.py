@@ -116,13 +116,13 @@ def done(command: list[str]) -> subprocess.CompletedProcess[str]:
         command,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         env={**os.environ, "NO_COLOR": "1"},
     )
 
 
 def eventually_filed(running: Running, wanted: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while len(running.filed()) < wanted and time.monotonic() < deadline:
         time.sleep(0.1)
     assert len(running.filed()) == wanted
