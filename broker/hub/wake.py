@@ -69,7 +69,7 @@ class Wake:
     async def elsewhere(self, connection: AsyncConnection, participants: Iterable[str]) -> None:
         """Wake other processes when the caller's transaction commits."""
         names = sorted(set(participants))
-        if not names or connection.dialect.name != "postgresql" or self._is_alone():
+        if not names or connection.dialect.name != "postgresql" or self.is_alone():
             return
         payload = " ".join(names)
         if len(payload) > _LONGEST_PAYLOAD:
@@ -79,7 +79,7 @@ class Wake:
             {"channel": CHANNEL, "payload": f"{self._me} {payload}"},
         )
 
-    def _is_alone(self) -> bool:
+    def is_alone(self) -> bool:
         """True if no other process was heard for a while, although it would have been."""
         return self._others_until is not None and time.monotonic() > self._others_until
 

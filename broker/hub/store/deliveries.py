@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.store.envelopes import Stored, stored
@@ -23,6 +23,8 @@ from broker.hub.store.writing import Change
 
 ENVELOPE_ITEM = "envelope"
 EVIDENCE_ITEM = "evidence"
+_PLACE = (DELIVERY.c.recipient, DELIVERY.c.lane, DELIVERY.c.id)
+_LAST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,13 @@ async def claim_due(
     due = (
         select(DELIVERY.c.id)
         .where(
-            DELIVERY.c.recipient == recipient,
-            DELIVERY.c.lane == lane,
+            # See `_CLAIM` for why rows are compared whole.
+            tuple_(*_PLACE) > tuple_(literal(recipient), literal(lane), literal(0, BigInteger)),
+            tuple_(*_PLACE) < tuple_(literal(recipient), literal(lane), literal(_LAST, BigInteger)),
             DELIVERY.c.due_at <= bindparam("now", type_=DELIVERY.c.due_at.type),
             *([] if only is None else [DELIVERY.c.item == only]),
         )
-        .order_by(DELIVERY.c.id)
+        .order_by(*_PLACE)
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
         .cte("due")
@@ -195,24 +198,34 @@ WITH relayed AS (
         SELECT id FROM delivery WHERE id = ANY($3::bigint[]) FOR UPDATE SKIP LOCKED)
 ), route AS (
     SELECT p.id AS recipient, l.lane, $4::bigint - (SELECT count(*) FROM (
-            SELECT 1 FROM delivery w WHERE w.recipient = p.id AND w.lane = l.lane
-                AND w.item = 'envelope' AND w.attempts > 0 AND w.due_at > $5::timestamptz
-            LIMIT $4::bigint) AS given) AS room
+            SELECT 1 FROM delivery WHERE (recipient, lane, id) > (p.id, l.lane, 0)
+                AND (recipient, lane, id) < (p.id, l.lane, 9223372036854775807)
+                AND item = 'envelope' AND attempts > 0 AND due_at > $5::timestamptz
+            ORDER BY recipient, lane, id LIMIT $4::bigint) AS given) AS room
     FROM participant p CROSS JOIN (VALUES ('urgent'), ('routine')) AS l(lane)
     WHERE p.channel = 'amqp'
 ), due AS (
-    SELECT d.id FROM (SELECT * FROM route ORDER BY lane DESC, random()) AS r
+    SELECT d.id FROM (SELECT * FROM route WHERE room > 0 ORDER BY lane DESC, random()) AS r
     CROSS JOIN LATERAL (
-        SELECT id FROM delivery WHERE recipient = r.recipient AND lane = r.lane
-            AND due_at <= $5::timestamptz AND (r.room > 0 OR item = 'evidence')
+        SELECT id FROM delivery WHERE (recipient, lane, id) > (r.recipient, r.lane, 0)
+            AND (recipient, lane, id) < (r.recipient, r.lane, 9223372036854775807)
+            AND due_at <= $5::timestamptz
             AND NOT id = ANY($1::bigint[]) AND NOT id = ANY($3::bigint[])
-        ORDER BY id LIMIT CASE WHEN r.room > 0 THEN least(r.room, $7::bigint) ELSE $7::bigint END
-        FOR UPDATE SKIP LOCKED
+        ORDER BY recipient, lane, id LIMIT least(r.room, $7::bigint) FOR UPDATE SKIP LOCKED
+    ) AS d
+    LIMIT $7::bigint
+), receipts AS (
+    SELECT d.id FROM (SELECT * FROM route WHERE room <= 0 ORDER BY lane DESC, random()) AS r
+    CROSS JOIN LATERAL (
+        SELECT id FROM delivery WHERE (recipient, lane, id) > (r.recipient, r.lane, 0)
+            AND (recipient, lane, id) < (r.recipient, r.lane, 9223372036854775807)
+            AND item = 'evidence' AND due_at <= $5::timestamptz AND NOT id = ANY($3::bigint[])
+        ORDER BY recipient, lane, id LIMIT $7::bigint FOR UPDATE SKIP LOCKED
     ) AS d
     LIMIT $7::bigint
 ), claimed AS (
     UPDATE delivery SET due_at = $6::timestamptz, attempts = attempts + 1
-    WHERE id IN (SELECT id FROM due)
+    WHERE id IN (SELECT id FROM due UNION ALL SELECT id FROM receipts)
     RETURNING id, recipient, lane, item, object_id, attempts
 )
 SELECT c.id AS delivery, c.item, c.object_id, c.attempts, c.recipient AS reader, c.lane AS way,
@@ -221,7 +234,11 @@ FROM claimed c LEFT JOIN envelope e ON c.item = 'envelope' AND e.id = c.object_i
     LEFT JOIN evidence v ON c.item = 'evidence' AND v.id = c.object_id
 ORDER BY c.lane DESC, c.id
 """
-"""Rows that somebody else holds are passed over: evidence about them is just being recorded."""
+"""Rows that somebody else holds are passed over: evidence about them is just being recorded.
+
+Rows are compared whole, and sorted so, since then only the index over all three columns will do.
+Told `recipient = ... ORDER BY id`, PostgreSQL may walk along all ids, others' backlogs included.
+"""
 
 
 async def claim_for_relay(
@@ -238,7 +255,7 @@ async def claim_for_relay(
     Args:
         window: Envelopes of one participant's lane that may be given out without a receipt. A full
             window holds back envelopes; evidence has nothing that a withdrawal must stop.
-        limit: Claims in all.
+        limit: Claims in all, and as many again of evidence behind full windows.
 
     Returns:
         Urgent ones first, else oldest first.

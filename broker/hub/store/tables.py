@@ -91,6 +91,15 @@ DELIVERY = Table(
     Column("relayed", Boolean, nullable=False, server_default=text("false")),
 )
 Index("ix_delivery_recipient", DELIVERY.c.recipient, DELIVERY.c.lane, DELIVERY.c.id)
+# What passes a full window is found without walking over all that waits behind it.
+Index(
+    "ix_delivery_evidence",
+    DELIVERY.c.recipient,
+    DELIVERY.c.lane,
+    DELIVERY.c.id,
+    postgresql_where=DELIVERY.c.item == "evidence",
+    sqlite_where=DELIVERY.c.item == "evidence",
+)
 Index("ix_delivery_object_id", DELIVERY.c.object_id)
 Index(
     "ix_delivery_grant_id",

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from broker.clock import SystemClock
@@ -62,6 +63,33 @@ async def test_a_waiting_gateway_is_woken_by_the_other_hub(
         async with asyncio.timeout(3):
             items = await waiting
 
+    assert len(items) == 1
+
+
+async def test_a_hub_that_was_alone_for_long_tells_the_next_one_as_soon_as_it_is_there(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.hub.wake._GONE_AFTER", 0.2)
+    monkeypatch.setattr("broker.hub.wake._HERE_EVERY", 0.05)
+    world = World(tmp_path, SystemClock(), database=postgres_url, names=NAMES)
+    async with world.serving() as one:
+        it, _, agreement = await one.pair()
+        grant = await it.grant("al.nrm")
+        await asyncio.sleep(0.5)
+        alone = one.hub.wake.is_alone()
+        async with world.serving(state=tmp_path / "other") as two:
+            waiting = asyncio.create_task(two.client("al.nrm").mailbox(wait=20))
+            await asyncio.sleep(0.5)
+
+            await it.send("al.nrm", agreement=agreement, grant=grant)
+
+            async with asyncio.timeout(3):
+                items = await waiting
+        await asyncio.sleep(1)
+        alone_again = one.hub.wake.is_alone()
+
+    assert alone
+    assert alone_again
     assert len(items) == 1
 
 
