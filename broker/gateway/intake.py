@@ -82,6 +82,10 @@ class Stored:
     given_back: frozenset[UUID]
     """Not stored after all: these must come again."""
     to_file: tuple[ToFile, ...]
+    files: bool
+    """There are attachments to be fetched."""
+    withdrawals: bool
+    """There is something to be erased, acknowledged or passed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +114,13 @@ class Intake:
         """After the commit: whoever works on what was stored."""
         wakes = self._core.wakes
         self._core.to_file.put(stored.to_file)
-        for event in (
-            wakes.filing,
-            wakes.receipts,
-            wakes.withdrawals,
-            wakes.outbox,
-            wakes.attachments,
-        ):
-            event.set()
+        wakes.filing.set()
+        wakes.receipts.set()
+        if stored.files:
+            wakes.attachments.set()
+        if stored.withdrawals:
+            wakes.withdrawals.set()
+            wakes.outbox.set()  # acknowledgements, and withdrawals passed on
         self._core.log.wake()
 
     async def claim(
@@ -222,6 +225,10 @@ class Intake:
             ),
             given_back=frozenset(given_back),
             to_file=tuple(_to_file(opened) for opened in accepted if opened.row.filed),
+            files=any(opened.message.attachments for opened in accepted),
+            withdrawals=any(
+                isinstance(opened.body, (Withdraw, Update, WithdrawAck)) for opened in accepted
+            ),
         )
 
     def _move_thread(
