@@ -133,9 +133,22 @@ def fields(model: type[BaseModel]) -> str:
     return "\n".join((f"**`{model.__name__}`** {heading}", "", *rows))
 
 
+class _Spelt(ast.NodeTransformer):
+    """Puts a pattern where the source has only its name."""
+
+    def __init__(self, names: Mapping[str, object]) -> None:
+        self._names = names
+
+    def visit_keyword(self, node: ast.keyword) -> ast.keyword:
+        if node.arg == "pattern" and isinstance(node.value, ast.Name):
+            return ast.keyword(node.arg, ast.Constant(str(self._names[node.value.id])))
+        return node
+
+
 def _annotations(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
     """What the source says of each field: its type as written, and the text below it."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    names = vars(sys.modules[model.__module__])
+    tree = _Spelt(names).visit(ast.parse(textwrap.dedent(inspect.getsource(model)))).body[0]
     if not isinstance(tree, ast.ClassDef):
         raise TypeError(f"{model.__name__} is not written as a class")
     found: dict[str, tuple[str, str]] = {}
@@ -176,9 +189,9 @@ def _form(node: ast.expr) -> str:
     if isinstance(node, ast.Subscript):
         outer = ast.unparse(node.value)
         if outer == "tuple":
-            inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-            open_ended = ast.unparse(inner[-1]) == "..."
-            return ("array of " if open_ended else f"array of {len(inner)} ") + _form(inner[0])
+            items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            open_ended = ast.unparse(items[-1]) == "..."
+            return ("array of " if open_ended else f"array of {len(items)} ") + _form(items[0])
         if outer == "Literal":
             values = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
             return " or ".join(f"`{ast.literal_eval(value)}`" for value in values)
