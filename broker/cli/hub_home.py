@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from broker.audit.checkpoint import make_log_key
 from broker.cli.passphrase import new_passphrase_file, write_secret
 from broker.clock import SystemClock
-from broker.hub.channels import Names, definitions_for
+from broker.hub.relay.channels import Names, definitions_for
 from broker.hub.settings import load_settings
 from keys.custody.file import STRONG, KdfCost, create_custody
 from keys.lifecycle import new_keys

@@ -25,7 +25,7 @@ from broker.cli.local import LocalApi, open_home
 from broker.cli.passphrase import new_passphrase_file, write_secret
 from broker.clock import SystemClock
 from broker.gateway.home import add_worker, init_home
-from broker.hub.channels import Names
+from broker.hub.relay.channels import Names
 from broker.hub.settings import load_settings
 from keys.ceremony import Repository, RoleSigner, new_role_key
 from keys.custody.file import Custody, KdfCost, create_custody

@@ -1,6 +1,14 @@
 """PROCESS: one participant's gateway. The only place where a seal is opened.
 
-The life of a referral, in reading order: `compose` (rules, header, seal), `outbox` (durable
-before the first attempt), `mailbox`/`queue` (two channels), `receive` (verify, unseal, store),
-`filing` (the case system), `evidence` (receipts out and in), `withdrawal` (stop and erase).
+app  settings  core  parts  home      the composition root and what it builds
+api/                                  the local API of workers
+send/      steps 2 and 3              drafts, compose, sender (number, seal, sign, store), outbox
+receive/   steps 8 to 10              mailbox or queue, receiver, unpack, intake, filing, receipts
+consent/                              grants, withdrawal, erasures
+evidence                              what others state about our messages
+threads  agreements  content_check    what both directions ask
+deadlines                             what did not come in time
+vault                                 plaintext at rest, under keys that can be destroyed
+own_log                               our own decisions, as leaves
+store/                                tables, queries, migrations
 """

@@ -29,11 +29,11 @@ from broker.database import Database, upgrade
 from broker.gateway.api.app import create_api
 from broker.gateway.core import Core
 from broker.gateway.home import LOG_SECRET, MIGRATIONS, read_passphrase
-from broker.gateway.mailbox import Mailbox
 from broker.gateway.metrics import GatewayMetrics
 from broker.gateway.own_log import OwnLog
 from broker.gateway.parts import Parts, join
-from broker.gateway.queue import Queue
+from broker.gateway.receive.mailbox import Mailbox
+from broker.gateway.receive.queue import Queue
 from broker.gateway.settings import Settings, require_safe_address
 from broker.gateway.store.dialect import insert_for
 from broker.gateway.store.tables import identity

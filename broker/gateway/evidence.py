@@ -16,8 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
+from broker.gateway.consent.erasures import attested
 from broker.gateway.core import Core
-from broker.gateway.erasures import attested
 from broker.gateway.own_log import Decision
 from broker.gateway.store import outbox as outbox_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm

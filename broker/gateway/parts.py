@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from broker.gateway.agreements import Agreements
-from broker.gateway.attachments import Attachments
-from broker.gateway.composer import Composer
-from broker.gateway.consent import Consents
+from broker.gateway.consent.grants import Consents
+from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
 from broker.gateway.deadlines import Deadlines
 from broker.gateway.evidence import EvidenceBook
-from broker.gateway.exceptions import Exceptions
-from broker.gateway.filing import Filing
-from broker.gateway.intake import Intake
-from broker.gateway.outbox import Outbox
-from broker.gateway.receipts import Receipts
-from broker.gateway.receive import Receiver
-from broker.gateway.send import Sender
-from broker.gateway.withdrawal import Withdrawals
+from broker.gateway.receive.filing import Filing
+from broker.gateway.receive.intake import Intake
+from broker.gateway.receive.receipts import Receipts
+from broker.gateway.receive.receiver import Receiver
+from broker.gateway.send.attachments import Attachments
+from broker.gateway.send.composer import Composer
+from broker.gateway.send.exceptions import Exceptions
+from broker.gateway.send.outbox import Outbox
+from broker.gateway.send.sender import Sender
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,13 @@
-"""The hub: accepts, judges, records, relays. It cannot read what it carries.
+"""PROCESS: the hub. It accepts, judges, records and relays, and cannot read what it carries.
 
-settings            what an operator writes
-app                 composition root: settings in, ASGI application and background loops out
-state               what all of them share while the process runs
-api/                one module per resource of docs/protocol.md, section 4
-intake              parse, key, signature, age, repetition, rules, one transaction (group commit)
-refusals            signed refusals, quarantine, and what strangers get
-evidence            what comes back, matched to what went out
-handover            asks the rules again, for relay and mailbox alike
-relay               delivery table to RabbitMQ, with confirms
-deadlines           what did not come in time
-retention           forgets ciphertext when its time is over
-stops               withdrawals while the log cannot be written
-store/              tables, one module of queries per table, migrations
+app  settings  state      the composition root, and what all parts share while the process runs
+api/                      one module per resource of docs/protocol.md, section 4
+intake/    steps 4 to 6   parse, key, signature, age, repetition, rules; one transaction for many
+relay/     step 7         ask the rules again, hand over, RabbitMQ with confirms
+evidence  testimony       what comes back, and what the hub itself states
+registry                  grants, agreements, the directory's versions
+closing  deadlines        what may not travel any more, what did not come in time
+retention                 forgets ciphertext when its time is over
+wake  grouping            who must hear of a change; many callers, one transaction
+store/                    tables, one module of queries per table, migrations
 """

@@ -21,11 +21,11 @@ from broker.http import install_error_handlers
 from broker.hub import deadlines, retention
 from broker.hub.api import attachments, consents, directory, envelopes, health, log, mailbox
 from broker.hub.api.requests import Callers
-from broker.hub.channels import Channels
 from broker.hub.evidence import EvidenceIntake
-from broker.hub.intake import Intake
-from broker.hub.limiting import Limiter
-from broker.hub.relay import Relay
+from broker.hub.intake.intake import Intake
+from broker.hub.intake.limiting import Limiter
+from broker.hub.relay.channels import Channels
+from broker.hub.relay.relay import Relay
 from broker.hub.settings import HubSettings, Role
 from broker.hub.state import Hub, open_hub
 from broker.telemetry import configure_logging, logger, serve_metrics

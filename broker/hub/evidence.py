@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.grouping import Group
-from broker.hub.refusals import quarantine
+from broker.hub.intake.refusals import quarantine
 from broker.hub.state import Hub
 from broker.hub.store import deliveries, envelopes, evidence
 from broker.hub.store.envelopes import RANK, Subject

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from broker.audit.leaves import new_leaf
 from broker.audit.store import add_leaves
-from broker.hub.refusals import quarantine
+from broker.hub.intake.refusals import quarantine
 from broker.hub.state import Hub
 from broker.hub.store import agreements, grants
 from broker.hub.store.tables import LOG

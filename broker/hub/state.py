@@ -12,10 +12,10 @@ from broker.audit.sequencer import Sequencer
 from broker.audit.store import add_leaves
 from broker.clock import Clock
 from broker.database import Database
-from broker.hub.limiting import QuarantineLimit
+from broker.hub.intake.limiting import QuarantineLimit
+from broker.hub.intake.stops import StopFile
 from broker.hub.metrics import Metrics
 from broker.hub.settings import HubSettings
-from broker.hub.stops import StopFile
 from broker.hub.store import participants
 from broker.hub.store.tables import LOG
 from broker.hub.wake import Wake

@@ -20,10 +20,10 @@ from fastapi import FastAPI
 from broker.cli.network import Network, create_network
 from broker.clock import TurnedClock
 from broker.gateway.app import Gateway, build
-from broker.gateway.compose import compose
-from broker.gateway.drafts import ConsentDraft, MessageDraft
-from broker.gateway.mailbox import Mailbox
-from broker.gateway.send import Stored
+from broker.gateway.receive.mailbox import Mailbox
+from broker.gateway.send.compose import compose
+from broker.gateway.send.drafts import ConsentDraft, MessageDraft
+from broker.gateway.send.sender import Stored
 from broker.gateway.settings import load_settings
 from broker.hub.app import create_app
 from broker.hub.settings import load_settings as load_hub_settings

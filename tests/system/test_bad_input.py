@@ -27,8 +27,8 @@ import pytest
 from broker.cli.failures import Exit
 from broker.cli.network import sample_cases
 from broker.clock import SystemClock
-from broker.gateway.compose import Composed, compose
-from broker.gateway.drafts import MessageDraft
+from broker.gateway.send.compose import Composed, compose
+from broker.gateway.send.drafts import MessageDraft
 from keys.binding import blind_scope
 from keys.sealing import EnvelopeDraft
 from keys.signing import sign_jws

@@ -12,8 +12,8 @@ from sqlalchemy import delete, select
 from broker.gateway.api import views
 from broker.gateway.api.guard import Worker
 from broker.gateway.api.messages import parse, stored_view
-from broker.gateway.drafts import ConsentDraft, ExceptionDraft, WithdrawalDraft
 from broker.gateway.parts import Parts
+from broker.gateway.send.drafts import ConsentDraft, ExceptionDraft, WithdrawalDraft
 from broker.gateway.store import grants as store
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import erasure, exception_request, exclusion, withdrawal

@@ -16,11 +16,11 @@ from sqlalchemy import select
 from adapters.base import CaseRecord, Source
 from broker.gateway import threads
 from broker.gateway.api import views
-from broker.gateway.compose import preview
-from broker.gateway.drafts import MessageDraft
-from broker.gateway.opening import open_attachment, open_message
 from broker.gateway.parts import Parts
-from broker.gateway.send import Stored, log_refusal
+from broker.gateway.receive.opening import open_attachment, open_message
+from broker.gateway.send.compose import preview
+from broker.gateway.send.drafts import MessageDraft
+from broker.gateway.send.sender import Stored, log_refusal
 from broker.gateway.store.tables import fact, inbox, outbox
 from broker.http import limited_body
 from keys import strict_json

@@ -16,7 +16,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from broker.http import limited_stream
 from broker.hub.api.requests import Callers
-from broker.hub.limiting import Limiter
+from broker.hub.intake.limiting import Limiter
 from broker.hub.state import Hub
 from broker.hub.store import attachments
 from schemas.base import b64u

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from broker.http import limited_body
 from broker.hub.api.requests import Callers, jose, refused
 from broker.hub.evidence import EvidenceIntake
-from broker.hub.intake import Intake
+from broker.hub.intake.intake import Intake
 from broker.hub.state import Hub
 from broker.hub.store import envelopes, participants
 from keys.signing import MAX_STATEMENT_BYTES

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from broker.hub.api.requests import Callers
-from broker.hub.channels import Channels
-from broker.hub.handover import Item, take
+from broker.hub.relay.channels import Channels
+from broker.hub.relay.handover import Item, take
 from broker.hub.state import Hub
 from broker.hub.store import deliveries, participants
 from keys import strict_json

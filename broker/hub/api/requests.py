@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from broker.http import limited_body, problem
-from broker.hub.limiting import Limiter
+from broker.hub.intake.limiting import Limiter
 from broker.hub.state import Hub
 from keys.http_signing import Nonces, verify_request
 from schemas.directory import Participant

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import select, update
 
 from broker.gateway import threads
-from broker.gateway.drafts import ExceptionDraft, MessageDraft
-from broker.gateway.opening import open_attachment, open_message
+from broker.gateway.receive.opening import open_attachment, open_message
+from broker.gateway.send.drafts import ExceptionDraft, MessageDraft
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import alarm, exclusion, inbox, inbox_attachment, outbox
 from schemas.consent import Purpose

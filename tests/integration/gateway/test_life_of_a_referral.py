@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import func, select, update
 
 from broker.cli.demo.tamper import altered
-from broker.gateway.opening import open_message
-from broker.gateway.receive import Incoming, Outcome
+from broker.gateway.receive.opening import open_message
+from broker.gateway.receive.receiver import Incoming, Outcome
 from broker.gateway.store.tables import (
     alarm,
     evidence,

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from broker.clock import TurnedClock
-from broker.gateway.receive import Outcome
+from broker.gateway.receive.receiver import Outcome
 from broker.gateway.store.tables import outbox, receipt, seen, thread_event
 from tests.support.gateways import Side, World, world
 

@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from broker.gateway.composer import Composer
-from broker.gateway.drafts import MessageDraft
 from broker.gateway.evidence import EvidenceBook
-from broker.gateway.send import Stored
+from broker.gateway.send.composer import Composer
+from broker.gateway.send.drafts import MessageDraft
+from broker.gateway.send.sender import Stored
 from broker.gateway.store.tables import fact, outbox, thread, thread_event
 from keys.binding import uuid7
 from schemas.consent import Purpose

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from broker.gateway.opening import open_message
+from broker.gateway.receive.opening import open_message
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.tables import (
     erasure,

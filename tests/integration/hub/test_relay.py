@@ -15,7 +15,7 @@ from aiormq.exceptions import AMQPError, ChannelAccessRefused
 
 from broker.amqp import Cluster, Consumer, Delivery, Verdict
 from broker.clock import SystemClock
-from broker.hub.channels import Names
+from broker.hub.relay.channels import Names
 from broker.hub.settings import AmqpNode, AmqpSettings
 from schemas.envelope import Lane
 from schemas.evidence import Fact

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from broker.gateway.unpack import Unpacked, unpack, verify
+from broker.gateway.receive.unpack import Unpacked, unpack, verify
 from keys.binding import blind_scope
 from keys.sealing import EnvelopeDraft, seal_envelope
 from keys.unsealing import Keyring

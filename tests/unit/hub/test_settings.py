@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from broker.hub.channels import Names
+from broker.hub.intake.stops import StopFile
+from broker.hub.relay.channels import Names
 from broker.hub.settings import HubSettings, SettingsError, load_settings
-from broker.hub.stops import StopFile
 from schemas.envelope import Lane
 from tests.support.hub import SECTION
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from broker.client import MailboxItem
 from broker.gateway.core import Core
-from broker.gateway.receive import Incoming, Outcome, Receiver
+from broker.gateway.receive.receiver import Incoming, Outcome, Receiver
 from broker.telemetry import logger
 from schemas.envelope import Lane
 from schemas.errors import BrokerError, Unavailable

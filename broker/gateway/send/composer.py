@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from broker.gateway.agreements import Agreements
 from broker.gateway.batch import Batcher
-from broker.gateway.compose import Composed, compose
 from broker.gateway.core import Core
-from broker.gateway.drafts import MessageDraft
-from broker.gateway.known import Knowledge
+from broker.gateway.send.compose import Composed, compose
+from broker.gateway.send.drafts import MessageDraft
+from broker.gateway.send.known import Knowledge
 from schemas.errors import Refused
 
 GROUP = 64

@@ -24,11 +24,11 @@ from uuid import UUID
 from sqlalchemy import select, update
 
 from broker.client import Refusal, Submitted
-from broker.gateway.attachments import Attachments
-from broker.gateway.consent import Consents
+from broker.gateway.consent.grants import Consents
 from broker.gateway.core import Core, wait_for
 from broker.gateway.evidence import EvidenceBook
-from broker.gateway.send import Handed
+from broker.gateway.send.attachments import Attachments
+from broker.gateway.send.sender import Handed
 from broker.gateway.store import outbox as store
 from broker.gateway.store.alarms import clear_alarms, clear_alarms_of, raise_alarm
 from broker.gateway.store.dialect import AnyRow

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from broker.gateway import deadlines
-from broker.gateway.mailbox import Mailbox
+from broker.gateway.receive.mailbox import Mailbox
 from broker.gateway.store.tables import alarm, fact, outbox
 from tests.support.gateways import Side, World, world
 

@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.amqp import Outgoing, Publisher
-from broker.hub.channels import Channels, cluster
-from broker.hub.handover import take_claimed
+from broker.hub.relay.channels import Channels, cluster
+from broker.hub.relay.handover import take_claimed
 from broker.hub.settings import AmqpSettings
 from broker.hub.state import Hub
 from broker.hub.store import deliveries

@@ -16,11 +16,11 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.agreements import Agreements
-from broker.gateway.compose import Composed, compose_statement
 from broker.gateway.core import Core
-from broker.gateway.drafts import ConsentDraft
 from broker.gateway.own_log import Decision
-from broker.gateway.send import Sender
+from broker.gateway.send.compose import Composed, compose_statement
+from broker.gateway.send.drafts import ConsentDraft
+from broker.gateway.send.sender import Sender
 from broker.gateway.store import grants as store
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.grants import GrantState

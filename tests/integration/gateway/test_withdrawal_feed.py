@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from broker.client.results import GrantChanges
-from broker.gateway import consent
+from broker.gateway.consent import grants as consent
 from broker.gateway.store.tables import grant as grant_table
 from tests.support.gateways import Side, World, world
 

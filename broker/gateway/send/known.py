@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.content_check import consent_of, excluded
 from broker.gateway.core import Core
-from broker.gateway.drafts import MessageDraft
+from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.grants import GrantState
 from broker.rules.content import GrantView

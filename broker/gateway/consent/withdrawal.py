@@ -22,12 +22,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.base import CaseRecord
 from broker.gateway import threads
 from broker.gateway.agreements import Agreements
-from broker.gateway.compose import compose_statement
+from broker.gateway.consent.erasures import attestation_of, is_erased, note_erasures
 from broker.gateway.core import Core, wait_for
-from broker.gateway.erasures import attestation_of, is_erased, note_erasures
 from broker.gateway.own_log import Decision
-from broker.gateway.receipts import Owed, owe
-from broker.gateway.send import Sender
+from broker.gateway.receive.receipts import Owed, owe
+from broker.gateway.send.compose import compose_statement
+from broker.gateway.send.sender import Sender
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store import outbox as outbox_store
 from broker.gateway.store.alarms import raise_alarm

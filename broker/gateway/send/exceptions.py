@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 from sqlalchemy import insert, select, update
 
 from broker.gateway.agreements import Agreements
-from broker.gateway.compose import compose
-from broker.gateway.consent import own_case
+from broker.gateway.consent.grants import own_case
 from broker.gateway.core import Core
-from broker.gateway.drafts import ExceptionDraft
-from broker.gateway.send import Sender, Stored
+from broker.gateway.send.compose import compose
+from broker.gateway.send.drafts import ExceptionDraft
+from broker.gateway.send.sender import Sender, Stored
 from broker.gateway.store.tables import exception_request
 from schemas.catalogue import message_type
 from schemas.errors import ExceptionRefused, NotFound

@@ -13,7 +13,7 @@ from datetime import timedelta
 from broker.amqp import Cluster, Consumer, Delivery, Pace, Verdict
 from broker.client import QueueChannel
 from broker.gateway.core import Core
-from broker.gateway.receive import Incoming, Outcome, Receiver
+from broker.gateway.receive.receiver import Incoming, Outcome, Receiver
 from broker.telemetry import logger
 from schemas.envelope import Lane
 from schemas.errors import BrokerError, CustodyLocked, QueueUnavailable, Unavailable

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.base import CannotMap, CaseRecord, Declined, Filed
 from broker.gateway.core import Core, ToFile, wait_for
 from broker.gateway.own_log import Decision
-from broker.gateway.receipts import Owed, receipt_rows
+from broker.gateway.receive.receipts import Owed, receipt_rows
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import AnyRow

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core, wait_for
-from broker.gateway.drafts import AttachmentDraft
+from broker.gateway.send.drafts import AttachmentDraft
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.grants import load_grants

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from broker.gateway.opening import open_attachment, open_message
+from broker.gateway.receive.opening import open_attachment, open_message
 from broker.gateway.store import tables
 from broker.gateway.store.tables import vault as vault_tables
 from schemas.consent import Purpose, ScopeGrant

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from broker.gateway.drafts import ConsentDraft
+from broker.gateway.send.drafts import ConsentDraft
 from broker.gateway.store.tables import grant as grant_table
 from schemas.consent import Purpose, ScopeGrant
 from schemas.errors import ConsentScope

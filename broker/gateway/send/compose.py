@@ -17,11 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
 from broker.gateway.agreements import Agreements, KnownAgreement
-from broker.gateway.attachments import StagedFile, stage
 from broker.gateway.content_check import check_outgoing
 from broker.gateway.core import Core
-from broker.gateway.drafts import MessageDraft
-from broker.gateway.known import Knowledge, Known, KnownGrant
+from broker.gateway.send.attachments import StagedFile, stage
+from broker.gateway.send.drafts import MessageDraft
+from broker.gateway.send.known import Knowledge, Known, KnownGrant
 from broker.gateway.store.grants import GrantState
 from broker.rules.content import bases_for
 from keys.binding import blind_scope, uuid7

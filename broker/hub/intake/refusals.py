@@ -14,7 +14,7 @@ from uuid import UUID
 
 from broker.audit.leaves import new_leaf
 from broker.audit.store import add_leaves
-from broker.hub.acceptance import Rejection
+from broker.hub.intake.acceptance import Rejection
 from broker.hub.state import Hub
 from broker.hub.store import participants
 from broker.hub.store.tables import LOG

@@ -5,9 +5,9 @@
 3. The participant's rate, unless nothing may hold this kind back.
 4. The log can be written; a withdrawal that cannot be recorded stops its grant all the same.
 5. Wait for the batch: repetition, rules and record, one transaction for up to 128 submissions
-   (`broker.hub.acceptance`). The caller hears of it when it is durable.
+   (`broker.hub.intake.acceptance`). The caller hears of it when it is durable.
 
-What fails at 1 or 2 comes from nobody we know, or from somebody who pretends: `broker.hub.refusals`.
+What fails at 1 or 2 comes from nobody we know, or from somebody who pretends: `broker.hub.intake.refusals`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from broker.hub.acceptance import Outcome, Rejection, Submission, accept
 from broker.hub.grouping import Group
-from broker.hub.limiting import Limiter
-from broker.hub.refusals import refuse_parsed, refuse_unparsed
+from broker.hub.intake.acceptance import Outcome, Rejection, Submission, accept
+from broker.hub.intake.limiting import Limiter
+from broker.hub.intake.refusals import refuse_parsed, refuse_unparsed
 from broker.hub.state import Hub
 from broker.hub.store import grants
 from broker.rules.header import Question, header_of, withdrawal_is_theirs, withdrawal_only_narrows
@@ -127,7 +127,7 @@ class Intake:
     # --- while the log cannot be written ------------------------------------------------------
 
     async def _stop_unrecorded(self, envelope: VerifiedEnvelope) -> None:
-        """Stop a grant although nothing can be recorded; see `broker.hub.stops`."""
+        """Stop a grant although nothing can be recorded; see `broker.hub.intake.stops`."""
         tag = envelope.content.consent
         if tag is None:
             return

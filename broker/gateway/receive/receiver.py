@@ -33,16 +33,16 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.agreements import Agreements
-from broker.gateway.consent import Consents
+from broker.gateway.consent.grants import Consents
 from broker.gateway.content_check import ask, consent_of, read_record
 from broker.gateway.core import Core
 from broker.gateway.evidence import EvidenceBook
-from broker.gateway.intake import Intake, Verdicted
+from broker.gateway.receive.intake import Intake, Verdicted
+from broker.gateway.receive.unpack import Unpacked, check_record, unpack, verify
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.dialect import insert_new
 from broker.gateway.store.grants import GrantState, load_grants
 from broker.gateway.store.tables import quarantine
-from broker.gateway.unpack import Unpacked, check_record, unpack, verify
 from broker.rules.content import Moment
 from broker.rules.header import Question, header_of, judge, refusal
 from broker.telemetry import logger

@@ -20,11 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.base import CaseRecord
 from broker.gateway import threads
-from broker.gateway.consent import partner_case
+from broker.gateway.consent.erasures import attested
+from broker.gateway.consent.grants import partner_case
+from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core, ToFile
-from broker.gateway.erasures import attested
 from broker.gateway.own_log import Decision
-from broker.gateway.receipts import Owed, receipt_rows
+from broker.gateway.receive.receipts import Owed, receipt_rows
+from broker.gateway.receive.unpack import Unpacked
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
 from broker.gateway.store.bulk import padded
@@ -43,9 +45,7 @@ from broker.gateway.store.tables import (
     withdrawal,
 )
 from broker.gateway.store.together import Rows, insert_missing, insert_together, update_rows
-from broker.gateway.unpack import Unpacked
 from broker.gateway.vault import NewItem
-from broker.gateway.withdrawal import Withdrawals
 from keys.binding import blind_scope
 from schemas.audit import Event
 from schemas.base import b64u

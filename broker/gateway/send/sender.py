@@ -19,9 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
 from broker.gateway.batch import Batcher
-from broker.gateway.compose import Composed
 from broker.gateway.core import Core
 from broker.gateway.own_log import Decision
+from broker.gateway.send.compose import Composed
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store import outbox, tables
 from broker.gateway.store.together import insert_together

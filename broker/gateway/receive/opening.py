@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway.content_check import ask, consent_of, read_record
 from broker.gateway.own_log import Decision
 from broker.gateway.parts import Parts
-from broker.gateway.receipts import Owed, owe
+from broker.gateway.receive.receipts import Owed, owe
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import inbox, inbox_attachment, inbox_section

@@ -1,0 +1,1 @@
+"""Grants given and received, their withdrawal, and who has erased what."""
