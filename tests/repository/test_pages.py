@@ -67,7 +67,7 @@ def test_the_diagrams_of_outbox_and_inbox_have_the_states_of_the_tables(
 
 def test_every_alarm_that_can_be_raised_is_explained_to_operators() -> None:
     explained = set(re.findall(r"`([a-z-]+)`", _part_of_operations("## Alarms")))
-    source = "".join(path.read_text("utf-8") for path in (ROOT / "broker/gateway").glob("*.py"))
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "broker/gateway").rglob("*.py"))
     deadlines = (ROOT / "broker/gateway/deadlines.py").read_text("utf-8")
     raised = set(
         re.findall(r'raise_alarm\(\s*connection,\s*"([a-z-]+)",', source)
