@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -85,6 +85,31 @@ class Handover:
                 await self._idle.wait()
 
 
+class CaseLocks:
+    """By business id: filing and erasing one case never overlap, so that nothing is filed after
+    its erasure was attested. A lock lives as long as somebody has it or waits for it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[UUID, asyncio.Lock] = {}
+        self._users: dict[UUID, int] = {}
+
+    @contextlib.asynccontextmanager
+    async def hold(self, business_ids: Iterable[UUID]) -> AsyncIterator[None]:
+        """Hold these locks. Taken in one order, so that nobody waits in a ring."""
+        async with contextlib.AsyncExitStack() as stack:
+            for business_id in sorted(set(business_ids), key=str):
+                lock = self._locks.setdefault(business_id, asyncio.Lock())
+                self._users[business_id] = self._users.get(business_id, 0) + 1
+                stack.callback(self._leave, business_id)
+                await stack.enter_async_context(lock)
+            yield
+
+    def _leave(self, business_id: UUID) -> None:
+        self._users[business_id] -= 1
+        if not self._users[business_id]:
+            del self._users[business_id], self._locks[business_id]
+
+
 @dataclass
 class Core:
     """The gateway's shared parts."""
@@ -105,11 +130,7 @@ class Core:
     records: dict[UUID, tuple[str, ConsentRecord]] = field(default_factory=dict)
     """Consent records in use, by grant, with their references into the vault. Erasing a grant
     takes its record from here too, before it is attested."""
-    case_locks: defaultdict[UUID, asyncio.Lock] = field(
-        default_factory=lambda: defaultdict(asyncio.Lock)
-    )
-    """By business id: filing and erasing one case never overlap, so that nothing is filed after
-    its erasure was attested."""
+    case_locks: CaseLocks = field(default_factory=CaseLocks)
 
     @property
     def participant(self) -> ParticipantId:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.base import CaseRecord
@@ -25,6 +25,7 @@ from broker.gateway.agreements import Agreements
 from broker.gateway.consent.erasures import attestation_of, is_erased, note_erasures
 from broker.gateway.core import Core, wait_for
 from broker.gateway.own_log import Decision
+from broker.gateway.receive.filing import HAS_CASE
 from broker.gateway.receive.receipts import Owed, owe
 from broker.gateway.send.compose import compose_statement
 from broker.gateway.send.sender import Sender
@@ -324,7 +325,7 @@ class Withdrawals:
             return
         gone = _sections_gone(grant)
         for message in messages:
-            async with core.case_locks[message.business_id]:
+            async with core.case_locks.hold([message.business_id]):
                 await self._erase_filed(message, gone, whole=grant.withdrawn)
         core.records.pop(grant.id, None)
         async with core.database.begin() as connection:
@@ -351,7 +352,10 @@ class Withdrawals:
         rows = await connection.execute(
             select(
                 inbox.c.id,
+                inbox.c.position,
                 inbox.c.business_id,
+                inbox.c.type,
+                inbox.c.grant,
                 inbox.c.reference,
                 inbox.c.state,
                 inbox.c.sender,
@@ -367,6 +371,8 @@ class Withdrawals:
         The business id finds it even if we died between filing it and writing that down.
         """
         core = self._core
+        if not await self._has_case(message):
+            return
         filed = await asyncio.to_thread(core.adapter.find, message.business_id)
         if filed is None:
             return
@@ -384,6 +390,28 @@ class Withdrawals:
             invented=case.invented,
         )
         await asyncio.to_thread(core.adapter.update, filed.reference, left)
+
+    async def _has_case(self, message: AnyRow) -> bool:
+        """False if the case under this business id is another message's, as `filing` decides it.
+
+        Who was told where it lies has it. Who died before writing that down has it too, unless it
+        came after another who has it or may have it.
+        """
+        if message.reference is not None:
+            return True
+        async with self._core.database.read() as connection:
+            rows = await connection.execute(
+                select(inbox.c.sender, inbox.c.type, inbox.c.grant).where(
+                    inbox.c.business_id == message.business_id,
+                    inbox.c.state != "erased",
+                    or_(
+                        inbox.c.reference.is_not(None),
+                        and_(inbox.c.state.in_(HAS_CASE), inbox.c.position < message.position),
+                    ),
+                )
+            )
+            key = (message.sender, message.type, message.grant)
+            return all((row.sender, row.type, row.grant) == key for row in rows)
 
     async def _forget(
         self,

@@ -30,13 +30,22 @@ from broker.gateway.store.together import Changes, insert_together, update_rows
 from broker.telemetry import logger
 from schemas.audit import Event
 from schemas.base import unb64u
-from schemas.errors import BrokerError, OutcomeUnknown, Refused, Unavailable
+from schemas.catalogue import message_type
+from schemas.errors import (
+    BrokerError,
+    CaseSystemUnavailable,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
 from schemas.evidence import Fact
 
 POLL = timedelta(seconds=2)
 GROUP = 64
 """Cases in one batch: they share the case system's and our own cost of durability."""
 DUE = ("delivered", "filing")
+HAS_CASE = (*DUE, "filed", "held")
+"""States of a message that has its case in the case system, or may have."""
 
 
 class Filing:
@@ -103,16 +112,8 @@ class Filing:
             return 0
         if len(unique) < len(items):
             core.to_file.overflowed = True  # the second of one business id follows the first
-        locks = [core.case_locks[item.business_id] for item in sorted(unique, key=_business_id)]
-        for lock in locks:
-            await lock.acquire()
-        try:
+        async with core.case_locks.hold(item.business_id for item in unique):
             return await self._file_group(unique, read=read)
-        finally:
-            for lock in locks:
-                lock.release()
-            for item in unique:
-                core.case_locks.pop(item.business_id, None)
 
     async def _file_group(self, items: Sequence[ToFile], *, read: bool) -> int:
         async with self._core.database.read() as connection:
@@ -121,11 +122,58 @@ class Filing:
             live = await self._live(connection, items)
             if read:
                 items = await self._with_sections(connection, items, live)
+            taken = await self._taken(connection, [item for item in items if item.id in live])
         items = [_only(item, live[item.id]) for item in items if item.id in live]
         if not items:
             return 0
-        outcomes = await asyncio.to_thread(self._file, items)
-        return await self._record(items, outcomes)
+        free = [item for item in items if item.id not in taken]
+        answers = dict(taken)
+        if free:
+            outcomes = await asyncio.to_thread(self._file, free)
+            answers |= zip([item.id for item in free], outcomes, strict=True)
+        return await self._record(items, [answers[item.id] for item in items])
+
+    async def _taken(
+        self, connection: AsyncConnection, items: Sequence[ToFile]
+    ) -> dict[UUID, object]:
+        """The answer for each message whose business id is another message's already.
+
+        The sender chooses the business id, so two senders may choose the same one. What the case
+        system has under it then belongs to the first: the second is told so, and never that it
+        was filed. If the first is just being erased, the second waits.
+        """
+        ids = padded([item.business_id for item in items])
+        rows = await connection.execute(
+            select(
+                inbox.c.id,
+                inbox.c.business_id,
+                inbox.c.sender,
+                inbox.c.type,
+                inbox.c.grant,
+                inbox.c.state,
+            )
+            .where(inbox.c.business_id.in_(ids), inbox.c.state.in_((*HAS_CASE, "stopped")))
+            .order_by(inbox.c.position)
+        )
+        of_business_id: dict[UUID, list[AnyRow]] = {}
+        for row in rows:
+            if message_type(row.type).filed:
+                of_business_id.setdefault(row.business_id, []).append(row)
+        answers: dict[UUID, object] = {}
+        for item in items:
+            rivals = of_business_id.get(item.business_id, [])
+            ours = next((row for row in rivals if row.id == item.id), None)
+            for row in rivals:
+                if ours is None or row.id == item.id:
+                    break
+                if (row.sender, row.type, row.grant) != (ours.sender, ours.type, ours.grant):
+                    answers[item.id] = (
+                        CaseSystemUnavailable("the first of this id is being erased")
+                        if row.state == "stopped"
+                        else Declined("id-conflict")
+                    )
+                    break
+        return answers
 
     async def _live(
         self, connection: AsyncConnection, items: Sequence[ToFile]
@@ -272,10 +320,6 @@ def _only(item: ToFile, present: Collection[str]) -> ToFile:
     if sections.keys() <= set(present):
         return item
     return _with(item, {name: sections[name] for name in sections if name in present})
-
-
-def _business_id(item: ToFile) -> str:
-    return str(item.business_id)
 
 
 def _short(code: str) -> str:
