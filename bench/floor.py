@@ -16,7 +16,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import aio_pika
 import asyncpg
@@ -46,15 +47,17 @@ async def prepare(database: str, amqp: str) -> None:
 
 def hub(database: str, amqp: str, port: int) -> None:
     """Serve POST /{queue}/{id}: commit, publish, wait for the confirm, answer."""
-    app = FastAPI(openapi_url=None)
     state: dict[str, object] = {}
 
-    @app.on_event("startup")
-    async def start() -> None:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         state["pool"] = await asyncpg.create_pool(database, min_size=8, max_size=8)
         broker = await aio_pika.connect(amqp)
         channel = await broker.channel(publisher_confirms=True)
         state["broker"], state["exchange"] = broker, channel.default_exchange
+        yield
+
+    app = FastAPI(openapi_url=None, lifespan=lifespan)
 
     @app.post("/{queue}/{key}")
     async def accept(queue: str, key: str, request: Request) -> Response:
