@@ -40,7 +40,7 @@ from keys.binding import subject_of
 from schemas.audit import Event
 from schemas.base import b64u
 from schemas.directory import TrustedDirectory
-from schemas.envelope import Kind, VerifiedEnvelope
+from schemas.envelope import NEVER_HELD_BACK, Kind, VerifiedEnvelope
 from schemas.errors import (
     BrokerError,
     Conflict,
@@ -296,7 +296,11 @@ def _record(hub: Hub, found: _Facts, writes: _Writes, item: Submission, now: dat
         {
             "recipient": header.recipient,
             "lane": header.lane.value,
-            "item": deliveries.ENVELOPE_ITEM,
+            "item": (
+                deliveries.PASSING_ITEM
+                if header.kind in NEVER_HELD_BACK
+                else deliveries.ENVELOPE_ITEM
+            ),
             "object_id": content.id,
             "grant_id": None if header.kind is Kind.WITHDRAWAL else header.grant,
             "due_at": now,

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, bindparam, delete, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ColumnElement
 
 from broker.hub.store.envelopes import Stored, stored
 from broker.hub.store.sql import AnyRow, one_of
@@ -22,6 +24,8 @@ from broker.hub.store.tables import DELIVERY, PARTICIPANT
 from broker.hub.store.writing import Change
 
 ENVELOPE_ITEM = "envelope"
+PASSING_ITEM = "passing"
+"""An envelope that nothing may hold back, as it is queued; once claimed it is an envelope."""
 EVIDENCE_ITEM = "evidence"
 _PLACE = (DELIVERY.c.recipient, DELIVERY.c.lane, DELIVERY.c.id)
 _LAST = 2**63 - 1
@@ -43,10 +47,14 @@ class Claim:
     """The envelope, if it was."""
 
 
+def _kind(item: str) -> str:
+    return ENVELOPE_ITEM if item == PASSING_ITEM else item
+
+
 def _loaded(row: AnyRow) -> Claim:
     return Claim(
         id=row.delivery,
-        item=row.item,
+        item=_kind(row.item),
         object_id=row.object_id,
         attempts=row.attempts,
         recipient=row.reader,
@@ -70,18 +78,46 @@ async def claim_due(
     now: datetime,
     lease: timedelta,
     limit: int,
-    only: str | None = None,
 ) -> list[Claim]:
-    """Claim one participant's due items of one lane, oldest first.
+    """Claim one participant's due items of one lane: first attempts, then the least often tried.
 
+    Otherwise what is never acknowledged, once there is a page of it, would hold up all the rest.
     Claims may run side by side: each gets its own items, and none waits for another. The caller
     commits before anything leaves the process.
 
     Args:
         now: The process's clock, so that tests can turn it.
         lease: How long the claimer may take with the whole batch.
-        only: `envelope` or `evidence`; both if None.
+
+    Returns:
+        Oldest first.
     """
+    route = (recipient, lane)
+    found = await _claim_some(connection, route, _FIRST, now=now, lease=lease, limit=limit)
+    if len(found) < limit:
+        rest = limit - len(found)
+        found += await _claim_some(connection, route, _AGAIN, now=now, lease=lease, limit=rest)
+    return sorted(found, key=lambda item: item.id)
+
+
+_FIRST = DELIVERY.c.attempts == 0
+_AGAIN = DELIVERY.c.attempts > 0
+_HELD = DELIVERY.c.item == ENVELOPE_ITEM
+
+
+async def _claim_some(
+    connection: AsyncConnection,
+    route: tuple[str, str],
+    *which: ColumnElement[bool],
+    now: datetime,
+    lease: timedelta,
+    limit: int,
+) -> list[Claim]:
+    if limit <= 0:
+        return []
+    recipient, lane = route
+    # Along the index where there may be a backlog; what was tried before is little, and is sorted.
+    order = (DELIVERY.c.attempts, DELIVERY.c.id) if any(one is _AGAIN for one in which) else _PLACE
     # A CTE, not a subquery: PostgreSQL may run a subquery again for each row it tries, and would
     # then claim more than `limit`.
     due = (
@@ -91,9 +127,9 @@ async def claim_due(
             tuple_(*_PLACE) > tuple_(literal(recipient), literal(lane), literal(0, BigInteger)),
             tuple_(*_PLACE) < tuple_(literal(recipient), literal(lane), literal(_LAST, BigInteger)),
             DELIVERY.c.due_at <= bindparam("now", type_=DELIVERY.c.due_at.type),
-            *([] if only is None else [DELIVERY.c.item == only]),
+            *which,
         )
-        .order_by(*_PLACE)
+        .order_by(*order)
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
         .cte("due")
@@ -115,8 +151,10 @@ async def claim_due(
         )
     )
     rows = await connection.execute(claim, {"now": now, "until": now + lease, "most": limit})
-    # RETURNING promises no order; ids are the order of acceptance.
-    return sorted((Claim(*row) for row in rows), key=lambda item: item.id)
+    return [
+        Claim(row.id, _kind(row.item), row.object_id, row.attempts, row.recipient, row.lane)
+        for row in rows
+    ]
 
 
 async def has_due(connection: AsyncConnection, *, recipient: str, lane: str, now: datetime) -> bool:
@@ -157,6 +195,7 @@ async def in_window(connection: AsyncConnection, recipient: str, lane: str, now:
         select(func.count()).where(
             DELIVERY.c.recipient == recipient,
             DELIVERY.c.lane == lane,
+            DELIVERY.c.item == ENVELOPE_ITEM,
             DELIVERY.c.relayed,
             DELIVERY.c.due_at > now,
         )
@@ -204,33 +243,48 @@ WITH relayed AS (
             ORDER BY recipient, lane, id LIMIT $4::bigint) AS given) AS room
     FROM participant p CROSS JOIN (VALUES ('urgent'), ('routine')) AS l(lane)
     WHERE p.channel = 'amqp'
-), due AS (
-    SELECT d.id FROM (SELECT * FROM route WHERE room > 0 ORDER BY lane DESC, random()) AS r
+), first AS (
+    SELECT d.id, r.recipient, r.lane
+    FROM (SELECT * FROM route WHERE room > 0 ORDER BY lane DESC, random()) AS r
     CROSS JOIN LATERAL (
         SELECT id FROM delivery WHERE (recipient, lane, id) > (r.recipient, r.lane, 0)
             AND (recipient, lane, id) < (r.recipient, r.lane, 9223372036854775807)
-            AND due_at <= $5::timestamptz
-            AND NOT id = ANY($1::bigint[]) AND NOT id = ANY($3::bigint[])
+            AND item = 'envelope' AND attempts = 0 AND due_at <= $5::timestamptz
         ORDER BY recipient, lane, id LIMIT least(r.room, $7::bigint) FOR UPDATE SKIP LOCKED
     ) AS d
     LIMIT $7::bigint
-), receipts AS (
-    SELECT d.id FROM (SELECT * FROM route WHERE room <= 0 ORDER BY lane DESC, random()) AS r
+), again AS (
+    SELECT d.id FROM (
+        SELECT recipient, lane, room - $8::bigint - (SELECT count(*) FROM first AS f
+            WHERE f.recipient = route.recipient AND f.lane = route.lane) AS room
+        FROM route WHERE room > $8::bigint ORDER BY lane DESC, random()) AS r
     CROSS JOIN LATERAL (
         SELECT id FROM delivery WHERE (recipient, lane, id) > (r.recipient, r.lane, 0)
             AND (recipient, lane, id) < (r.recipient, r.lane, 9223372036854775807)
-            AND item = 'evidence' AND due_at <= $5::timestamptz AND NOT id = ANY($3::bigint[])
+            AND item = 'envelope' AND attempts > 0 AND due_at <= $5::timestamptz
+            AND NOT id = ANY($1::bigint[])
+        ORDER BY attempts, id LIMIT greatest(0, r.room) FOR UPDATE SKIP LOCKED
+    ) AS d
+    LIMIT greatest(0, $7::bigint - (SELECT count(*) FROM first))
+), passing AS (
+    SELECT d.id FROM (SELECT * FROM route ORDER BY lane DESC, random()) AS r
+    CROSS JOIN LATERAL (
+        SELECT id FROM delivery WHERE (recipient, lane, id) > (r.recipient, r.lane, 0)
+            AND (recipient, lane, id) < (r.recipient, r.lane, 9223372036854775807)
+            AND item <> 'envelope' AND due_at <= $5::timestamptz
+            AND NOT id = ANY($1::bigint[]) AND NOT id = ANY($3::bigint[])
         ORDER BY recipient, lane, id LIMIT $7::bigint FOR UPDATE SKIP LOCKED
     ) AS d
     LIMIT $7::bigint
 ), claimed AS (
     UPDATE delivery SET due_at = $6::timestamptz, attempts = attempts + 1
-    WHERE id IN (SELECT id FROM due UNION ALL SELECT id FROM receipts)
+    WHERE id IN (
+        SELECT id FROM first UNION ALL SELECT id FROM again UNION ALL SELECT id FROM passing)
     RETURNING id, recipient, lane, item, object_id, attempts
 )
 SELECT c.id AS delivery, c.item, c.object_id, c.attempts, c.recipient AS reader, c.lane AS way,
     v.raw AS evidence, e.*
-FROM claimed c LEFT JOIN envelope e ON c.item = 'envelope' AND e.id = c.object_id
+FROM claimed c LEFT JOIN envelope e ON c.item <> 'evidence' AND e.id = c.object_id
     LEFT JOIN evidence v ON c.item = 'evidence' AND v.id = c.object_id
 ORDER BY c.lane DESC, c.id
 """
@@ -253,9 +307,10 @@ async def claim_for_relay(
     """Settle what was published, and claim what is due for participants on RabbitMQ.
 
     Args:
-        window: Envelopes of one participant's lane that may be given out without a receipt. A full
-            window holds back envelopes; evidence has nothing that a withdrawal must stop.
-        limit: Claims in all, and as many again of evidence behind full windows.
+        window: Envelopes of one participant's lane that may be given out without a receipt, a
+            quarter of them only for the first time: what is never receipted leaves room. It holds
+            back what a withdrawal could still stop: not evidence, nor withdrawals, nor alerts.
+        limit: Claims of what the window holds back, and as many again of what passes it.
 
     Returns:
         Urgent ones first, else oldest first.
@@ -271,6 +326,7 @@ async def claim_for_relay(
                 now,
                 now + lease,
                 limit,
+                window // 4,
             ),
         )
         return [_loaded(row) for row in rows]
@@ -278,17 +334,15 @@ async def claim_for_relay(
         await mark_relayed(connection, settled.envelopes, settled.again)
     await done(connection, settled.evidence)
     claims: list[Claim] = []
-    for recipient, lane in await routes_due(connection, now):
-        room = window - await in_window(connection, recipient, lane, now)
-        claims += await claim_due(
-            connection,
-            recipient=recipient,
-            lane=lane,
-            now=now,
-            lease=lease,
-            limit=min(limit, room) if room > 0 else limit,
-            only=None if room > 0 else EVIDENCE_ITEM,
-        )
+    some = partial(_claim_some, connection, now=now, lease=lease)
+    for route in await routes_due(connection, now):
+        claims += await some(route, ~_HELD, limit=limit)
+        room = min(limit, window - await in_window(connection, *route, now))
+        first = await some(route, _HELD, _FIRST, limit=room)
+        room -= len(first) + window // 4
+        claims += first + await some(route, _HELD, _AGAIN, limit=room)
+    claims.sort(key=lambda one: one.id)
+    claims.sort(key=lambda one: one.lane, reverse=True)
     return claims
 
 

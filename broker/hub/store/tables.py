@@ -83,7 +83,7 @@ DELIVERY = Table(
     Column("id", _SERIAL, primary_key=True, autoincrement=True),
     Column("recipient", String(67), nullable=False),
     Column("lane", String(8), nullable=False),
-    Column("item", String(8), nullable=False),  # envelope | evidence
+    Column("item", String(8), nullable=False),  # envelope | passing | evidence
     Column("object_id", Uuid, nullable=False),
     Column("grant_id", Uuid),
     Column("due_at", UtcDateTime, nullable=False),  # also the end of a lease
@@ -93,12 +93,12 @@ DELIVERY = Table(
 Index("ix_delivery_recipient", DELIVERY.c.recipient, DELIVERY.c.lane, DELIVERY.c.id)
 # What passes a full window is found without walking over all that waits behind it.
 Index(
-    "ix_delivery_evidence",
+    "ix_delivery_passing",
     DELIVERY.c.recipient,
     DELIVERY.c.lane,
     DELIVERY.c.id,
-    postgresql_where=DELIVERY.c.item == "evidence",
-    sqlite_where=DELIVERY.c.item == "evidence",
+    postgresql_where=DELIVERY.c.item != "envelope",
+    sqlite_where=DELIVERY.c.item != "envelope",
 )
 Index("ix_delivery_object_id", DELIVERY.c.object_id)
 Index(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
-from uuid import uuid4
+from functools import partial
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
 
 from broker.clock import TurnedClock
 from broker.hub import deadlines
+from broker.hub.store import deliveries, participants
+from broker.hub.store.deliveries import Settled
 from broker.hub.store.tables import DELIVERY, EVIDENCE
 from keys.binding import uuid7
 from keys.signing import sign_jws
@@ -438,3 +441,45 @@ async def test_streams_tell_each_side_the_highest_number(served: Served) -> None
 
     assert seen == {"incarnation": it.incarnation, "highest": 3}
     assert nothing == {"incarnation": None, "highest": 0}
+
+
+async def test_a_full_window_holds_back_neither_withdrawals_nor_what_is_new_for_ever(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, _, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sent = partial(it.send, "al.nrm", agreement=agreement, grant=grant, lane=Lane.URGENT)
+
+    async def relayed() -> set[UUID]:
+        async with served.hub.database.begin() as connection:
+            claims = await deliveries.claim_for_relay(
+                connection,
+                Settled(),
+                now=clock.now(),
+                lease=timedelta(seconds=30),
+                window=4,
+                limit=256,
+            )
+            envelopes = [one for one in claims if one.item == deliveries.ENVELOPE_ITEM]
+            again = clock.now() + timedelta(seconds=60)
+            await deliveries.mark_relayed(connection, [one.id for one in envelopes], again)
+        return {one.object_id for one in envelopes}
+
+    async with served.hub.database.begin() as connection:
+        await participants.set_channel(connection, "al.nrm", "amqp", clock.now())
+    stuck = {(await sent()).content.id for _ in range(4)}
+    assert await relayed() == stuck
+    behind = {(await sent()).content.id for _ in range(2)}
+    alert = (await sent(kind=Kind.SAFETY)).content.id
+    withdrawal = it.withdrawal(await it.grant("al.nrm"), "al.nrm")
+    assert (await it.submit(withdrawal)).status_code == 201
+
+    assert await relayed() == {alert, withdrawal.content.id}
+
+    clock.turn(timedelta(seconds=61))
+    await served.hub.sequencer.run_once()
+    second = await relayed()
+    assert behind <= second
+    assert len(second & stuck) == 1
+    newest = (await sent()).content.id
+    assert await relayed() == {newest}
