@@ -19,7 +19,7 @@ from uuid import UUID
 from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.base import CaseRecord
+from adapters.base import CaseRecord, Declined, Filed
 from broker.gateway import threads
 from broker.gateway.agreements import Agreements
 from broker.gateway.consent.erasures import attestation_of, is_erased, note_erasures
@@ -62,6 +62,7 @@ from schemas.errors import (
     BrokerError,
     ConsentScope,
     NotFound,
+    Refused,
     Unavailable,
 )
 from schemas.evidence import Erasure, Fact, Store, StoreErasure
@@ -202,11 +203,19 @@ class Withdrawals:
         digest: str,
         by: ParticipantId,
     ) -> None:
-        """A withdrawal has come in: stop, inside the transaction that receives it."""
+        """A withdrawal has come in: stop, inside the transaction that receives it. One that came
+        before, over the feed say, is in force already."""
         now = self._core.now()
+        if await self.is_known(connection, message):
+            return
         after = await grant_store.take_back(connection, grant.id, scopes, now=now)
         await self._stop_unsent(connection, after)
         await self._stop_received(connection, grant, scopes, message=message, digest=digest, by=by)
+
+    async def is_known(self, connection: AsyncConnection, message: UUID) -> bool:
+        """True if this withdrawal is in force here, carried out or not."""
+        query = select(withdrawal.c.message).where(withdrawal.c.message == message)
+        return await connection.scalar(query) is not None
 
     async def _stop_received(
         self,
@@ -227,6 +236,17 @@ class Withdrawals:
                 .where(inbox.c.grant == grant.id, inbox.c.state.not_in(("stopped", "erased")))
                 .values(state="stopped")
             )
+        elif grant.recipient == core.participant:
+            # At once, so that nothing files a section between its erasure and the word of it.
+            under = select(inbox.c.id).where(inbox.c.grant == grant.id)
+            await connection.execute(
+                update(inbox_section)
+                .where(
+                    inbox_section.c.message.in_(under),
+                    inbox_section.c.section.in_(_sections_gone(after)),
+                )
+                .values(content=None)
+            )
         await connection.execute(
             insert(withdrawal).values(
                 message=message,
@@ -246,12 +266,12 @@ class Withdrawals:
 
     async def _pass_on(self, connection: AsyncConnection, source: GrantState) -> None:
         """Take back, from those we passed it on to, what we no longer may hold ourselves."""
-        held = {names[1] for names in source.live().values() if names is not None}
+        held = {names for names in source.live().values() if names is not None}
         for onward in await grant_store.derived_from(connection, source.id):
             if onward.sender != self._core.participant:
                 continue
             live = onward.live()
-            gone = [scope for scope, names in live.items() if names is None or names[1] not in held]
+            gone = [scope for scope, names in live.items() if names is None or names not in held]
             if not gone:
                 continue
             await self._order(connection, onward, () if len(gone) == len(live) else gone)
@@ -298,10 +318,12 @@ class Withdrawals:
                 done += 1
             except BrokerError as error:
                 logger().warning("withdrawal:not-erased", code=error.code)
-                await self._postpone(row)
+                await self._postpone(row, hopeless=isinstance(error, Refused))
         return done
 
-    async def _postpone(self, row: AnyRow) -> None:
+    async def _postpone(self, row: AnyRow, *, hopeless: bool) -> None:
+        """Try again later. A person is told once it has failed too often, or at once if `hopeless`:
+        then it will not succeed by itself, and until it does nothing is attested."""
         now = self._core.now()
         wait = timedelta(seconds=min(2.0 ** min(row.attempts, 9), 300.0))
         async with self._core.database.begin() as connection:
@@ -310,7 +332,7 @@ class Withdrawals:
                 .where(withdrawal.c.message == row.message)
                 .values(attempts=withdrawal.c.attempts + 1, next_attempt_at=now + wait)
             )
-            if row.attempts >= 5:
+            if hopeless or row.attempts >= 5:
                 await raise_alarm(connection, "erasure-late", row.message, now=now)
 
     async def _erase(self, row: AnyRow) -> None:
@@ -389,7 +411,10 @@ class Withdrawals:
             sender=case.sender,
             invented=case.invented,
         )
-        await asyncio.to_thread(core.adapter.update, filed.reference, left)
+        outcome = await asyncio.to_thread(core.adapter.update, filed.reference, left)
+        gone_since = isinstance(outcome, Declined) and outcome.code == "not-found"
+        if not isinstance(outcome, Filed) and not gone_since:
+            raise Refused("the case system keeps a section that was taken back")
 
     async def _has_case(self, message: AnyRow) -> bool:
         """False if the case under this business id is another message's, as `filing` decides it.

@@ -284,6 +284,29 @@ class Intake:
             self._overtaking.popitem(last=False)
         return Unavailable("its thread is not open yet")
 
+    async def obey(self, envelope: VerifiedEnvelope, grant: GrantState) -> bool:
+        """Obey a withdrawal by what its header says, whoever it is addressed to, unopened.
+
+        The caller has verified who wrote it and that it is theirs to write. True if that was new.
+        """
+        content = envelope.content
+        async with self._core.database.begin() as connection:
+            known = await self._withdrawals.is_known(connection, content.id)
+            if content.consent is None or known:
+                return False
+            await self._withdrawals.accept(
+                connection,
+                grant,
+                content.consent.scopes,
+                message=content.id,
+                # Only the addressee states facts about an envelope.
+                digest=b64u(envelope.digest) if content.to == self._core.participant else "",
+                by=content.from_,
+            )
+        self._core.wakes.withdrawals.set()
+        self._core.wakes.outbox.set()
+        return True
+
     # --- refusing -----------------------------------------------------------------------------
 
     def _refusals(

@@ -27,7 +27,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -44,9 +44,17 @@ from broker.gateway.store.dialect import insert_new
 from broker.gateway.store.grants import GrantState, load_grants
 from broker.gateway.store.tables import quarantine
 from broker.rules.content import Moment
-from broker.rules.header import Question, header_of, judge, refusal
+from broker.rules.header import (
+    Question,
+    consent_is_named,
+    header_of,
+    judge,
+    refusal,
+    withdrawal_is_theirs,
+    withdrawal_only_narrows,
+)
 from broker.telemetry import logger
-from keys.signing import parse_envelope, verify_evidence
+from keys.signing import parse_envelope, verify_envelope, verify_evidence
 from schemas.base import b64u
 from schemas.bodies.consent import Record
 from schemas.consent import ConsentRecord
@@ -280,11 +288,62 @@ class Receiver:
         """
         async with self._freshening:
             pending = await self._consents.follow()
-            if pending:
-                outcomes = await self.envelopes(pending, "changes")
+            for_us = [raw for raw in pending if _claims(raw).to in (None, self._core.participant)]
+            if for_us:
+                outcomes = await self.envelopes(for_us, "changes")
                 if Outcome.LATER in outcomes:
                     raise ConsentStale("a withdrawal could not be stored")
+            for raw in pending:
+                await self._obey(raw)
             await self._consents.followed()
+
+    async def _obey(self, raw: bytes) -> None:
+        """Put a withdrawal of the feed in force, by its header alone.
+
+        It may be addressed to the other party, and what is inside may not open: neither makes it
+        less of a withdrawal. Signature and the right to withdraw are checked here, whatever the
+        hub has checked.
+
+        Raises:
+            Unavailable: Not now; the feed is read again from here.
+        """
+        core, now = self._core, self._core.now()
+        try:
+            try:
+                envelope = verify_envelope(parse_envelope(raw), core.trusted(), now=now)
+            except KeyUnknown:
+                await core.directory.refresh()
+                envelope = verify_envelope(parse_envelope(raw), core.trusted(), now=now)
+            content = envelope.content
+            if content.kind is not Kind.WITHDRAWAL or content.consent is None:
+                return
+            async with core.database.read() as connection:
+                grants = await self._consents.load_received(connection, {content.consent.grant})
+            grant = grants.get(content.consent.grant)
+            found = judge(
+                Question(
+                    header=header_of(content),
+                    sender=core.trusted().participant(content.from_),
+                    recipient=core.self_entry(),
+                    signing_key=None,
+                    agreement=None,
+                    grant=None if grant is None else grant.view(),
+                    now=now,
+                ),
+                (consent_is_named, withdrawal_is_theirs, withdrawal_only_narrows),
+            )
+            if found:
+                raise refusal(found)
+        except Unavailable:
+            raise
+        except BrokerError as error:
+            # Not a withdrawal by whom it may be ordered. A person looks at it.
+            logger().error("withdrawal:not-obeyed", code=error.code)
+            async with core.database.begin() as connection:
+                await self._quarantine(connection, raw, error, "changes")
+            return
+        if grant is not None:
+            await self._intake.obey(envelope, grant)
 
     # --- judging and storing --------------------------------------------------------------------
 
@@ -442,15 +501,15 @@ class Receiver:
             {
                 "raw": raw,
                 "raw_digest": digest,
-                "message": claimed[0],
-                "claimed_sender": claimed[1],
+                "message": claimed.message,
+                "claimed_sender": claimed.sender,
                 "code": error.code,
                 "channel": channel,
                 "at": now,
             },
         )
         if new:
-            await raise_alarm(connection, "quarantined", claimed[0] or digest, now=now)
+            await raise_alarm(connection, "quarantined", claimed.message or digest, now=now)
 
     async def _bug(self, item: _Item, channel: str, error: Exception) -> None:
         """We failed, not the sender: keep the bytes, wake a person, and go on with the others."""
@@ -533,10 +592,17 @@ def _error(item: _Item) -> BrokerError:
     return item.error or Suspect()
 
 
-def _claims(raw: bytes) -> tuple[UUID | None, str | None]:
-    """What suspect bytes say of themselves, if they can be read at all. Nothing is believed."""
+class _Claims(NamedTuple):
+    """What bytes say of themselves, if they can be read at all. Nothing is believed."""
+
+    message: UUID | None = None
+    sender: str | None = None
+    to: str | None = None
+
+
+def _claims(raw: bytes) -> _Claims:
     try:
         content = parse_envelope(raw).content
     except BrokerError:
-        return None, None
-    return content.id, content.from_
+        return _Claims()
+    return _Claims(content.id, content.from_, content.to)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from adapters.base import CannotMap
 from broker.gateway.receive.opening import open_message
+from broker.gateway.send.drafts import ConsentDraft
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.tables import (
+    alarm,
     erasure,
     inbox,
     inbox_section,
@@ -230,3 +234,93 @@ async def test_a_withdrawal_that_overtakes_its_referral_keeps_it_out(three: Worl
 
     assert await column(albania, inbox.c.id, inbox.c.id == message) == []
     assert files(three, "al.nrm") == []
+
+
+NARROWED = ScopeGrant(purpose=Purpose.PROTECTION, section="demographics_language")
+
+
+async def test_nothing_files_a_section_between_its_erasure_and_the_word_of_it(
+    three: World,
+) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm", sections=tuple(TWO_SECTIONS))
+    await italy.refer("al.nrm", grant, sections=TWO_SECTIONS)
+    await italy.push()
+    await albania.gateway.channel.visit()  # type: ignore[union-attr]
+    await italy.parts.withdrawals.order(grant, [NARROWED])
+    await italy.push()
+    await albania.gateway.channel.visit()  # type: ignore[union-attr]
+    erase = albania.parts.withdrawals._erase_filed
+
+    begin = albania.gateway.core.database.begin
+
+    async def then_filed(*arguments: Any, **more: Any) -> None:
+        await erase(*arguments, **more)
+        albania.gateway.core.database.begin = after_filing  # type: ignore[method-assign]
+
+    @contextlib.asynccontextmanager
+    async def after_filing() -> AsyncIterator[Any]:
+        # The case's lock is released, and the transaction that erases has not begun.
+        albania.gateway.core.database.begin = begin  # type: ignore[method-assign]
+        while await albania.parts.filing.run_once():
+            pass
+        async with begin() as connection:
+            yield connection
+
+    albania.parts.withdrawals._erase_filed = then_filed
+    while await albania.parts.withdrawals.run_once():
+        pass
+    await three.settle()
+
+    assert "case-system" in await column(italy, erasure.c.store, erasure.c.by == "al.nrm")
+    filed = albania.gateway.core.adapter.read(files(three, "al.nrm")[0].name)
+    assert filed is not None
+    assert set(filed.sections) == {"case_admin"}
+
+
+async def test_a_case_system_that_keeps_a_section_is_never_attested_as_erased(
+    three: World,
+) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm", sections=tuple(TWO_SECTIONS))
+    await italy.refer("al.nrm", grant, sections=TWO_SECTIONS)
+    await three.settle()
+    adapter: Any = albania.gateway.core.adapter
+    adapter.update = lambda _reference, _case: CannotMap(("case_admin.status: required",))
+
+    ordered = await italy.parts.withdrawals.order(grant, [NARROWED])
+    await three.settle()
+
+    assert await column(italy, erasure.c.store, erasure.c.by == "al.nrm") == []
+    late = await column(albania, alarm.c.about, alarm.c.code == "erasure-late")
+    assert late == [str(ordered.message)]
+
+
+async def test_what_was_passed_on_is_taken_back_purpose_by_purpose(three: World) -> None:
+    """The section is still held for another purpose: not for the one it was passed on for."""
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.parts.consents.give(
+        ConsentDraft(
+            to="al.nrm",
+            case_ref="CASE-1",
+            scopes=(
+                ScopeGrant(purpose=Purpose.PROTECTION, section="case_admin"),
+                ScopeGrant(purpose=Purpose.CASE_TRANSFER, section="case_admin"),
+            ),
+            principal="pseudonym-1",
+            valid_until=(datetime.now(UTC) + timedelta(days=30)).date(),
+            language="sqi",
+            notice="invented-1",
+        )
+    )
+    await italy.refer("al.nrm", grant)
+    await three.settle()
+    onward = await albania.consent("al.shelter", derived_from=grant)
+    await three.settle()
+
+    taken = ScopeGrant(purpose=Purpose.PROTECTION, section="case_admin")
+    await italy.parts.withdrawals.order(grant, [taken])
+    await three.settle()
+
+    async with albania.gateway.core.database.read() as connection:
+        assert (await grant_store.require_grant(connection, onward)).withdrawn

@@ -10,15 +10,26 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from broker.client.results import GrantChanges
+from broker.client.results import GrantChange, GrantChanges
 from broker.gateway.consent import grants as consent
+from broker.gateway.consent import withdrawal as withdrawals
+from broker.gateway.receive import receiver
+from broker.gateway.send.compose import compose_statement
 from broker.gateway.store.tables import grant as grant_table
+from broker.gateway.store.tables import inbox, outbox, quarantine
+from schemas.errors import CannotOpen
 from tests.support.gateways import Side, World, world
 
 
 @pytest.fixture
 async def two(tmp_path: Path) -> AsyncIterator[World]:
     async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
+        yield made
+
+
+@pytest.fixture
+async def three(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path / "network", "it.nrm", "al.nrm", "al.shelter") as made:
         yield made
 
 
@@ -80,3 +91,86 @@ async def test_who_cannot_read_the_feed_to_its_end_stays_stale_and_goes_on_from_
         await albania.parts.receiver.follow_withdrawals()
     assert albania.parts.consents.is_fresh()
     assert await states(albania) == ["withdrawn"] * 3
+
+
+async def sealed_to(
+    made: World, addressee: str, by: str, grant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> bytes:
+    """A withdrawal that is signed by one, of a grant, and sealed to somebody else."""
+    side = made[by]
+
+    def elsewhere(core: Any, **fields: Any) -> Any:
+        return compose_statement(core, **{**fields, "to": addressee})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(withdrawals, "compose_statement", elsewhere)
+        ordered = await side.parts.withdrawals.order(grant)
+    async with side.gateway.core.database.read() as connection:
+        query = select(outbox.c.envelope).where(outbox.c.id == ordered.message)
+        return bytes((await connection.execute(query)).scalar_one())
+
+
+def fed(side: Side, grant: UUID, raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the hub's feed held this withdrawal."""
+    change = GrantChange(cursor=1, grant=grant, envelope=raw)
+
+    async def page(after: int) -> GrantChanges:
+        changes = (change,) if after < 1 else ()
+        return GrantChanges(changes=changes, cursor=1, as_of=side.gateway.core.now())
+
+    monkeypatch.setattr(side.gateway.core.hub, "grant_changes", page)
+
+
+async def test_a_withdrawal_of_the_feed_is_obeyed_whoever_it_is_addressed_to(
+    three: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm")
+    await italy.refer("al.nrm", grant)
+    await three.settle()
+    raw = await sealed_to(three, "al.shelter", "it.nrm", grant, monkeypatch)
+    fed(albania, grant, raw, monkeypatch)
+
+    for _ in range(2):  # the feed may say it again
+        await albania.parts.receiver.follow_withdrawals()
+    while await albania.parts.withdrawals.run_once():
+        pass
+    assert await states(albania) == ["withdrawn"]
+    async with albania.gateway.core.database.read() as connection:
+        kept = select(inbox.c.state).where(inbox.c.type == "referral.request")
+        assert list((await connection.execute(kept)).scalars()) == ["erased"]
+        assert list((await connection.execute(select(quarantine.c.code))).scalars()) == []
+
+
+async def test_a_withdrawal_that_does_not_open_is_obeyed_all_the_same(
+    two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    albania = two["al.nrm"]
+    await withdrawn_behind_its_back(two, 1)
+
+    def shut(*_args: Any) -> Any:
+        raise CannotOpen("casework")
+
+    monkeypatch.setattr(receiver, "unpack", shut)
+    await albania.parts.receiver.follow_withdrawals()
+    assert await states(albania) == ["withdrawn"]
+
+
+async def test_a_withdrawal_of_the_feed_by_a_stranger_changes_nothing(
+    three: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    italy, shelter = three["it.nrm"], three["al.shelter"]
+    grant = await italy.consent("al.nrm")
+    await italy.push()
+    async with italy.gateway.core.database.read() as connection:
+        query = select(grant_table.c.statement).where(grant_table.c.id == grant)
+        statement = bytes((await connection.execute(query)).scalar_one())
+    await shelter.parts.consents.keep_statement(grant, statement)
+    raw = await sealed_to(three, "al.nrm", "al.shelter", grant, monkeypatch)
+    fed(italy, grant, raw, monkeypatch)
+
+    await italy.parts.receiver.follow_withdrawals()
+    assert await states(italy) == ["live"]
+    async with italy.gateway.core.database.read() as connection:
+        codes = list((await connection.execute(select(quarantine.c.code))).scalars())
+    assert codes == ["forbidden"]
