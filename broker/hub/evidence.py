@@ -26,7 +26,7 @@ from schemas.audit import Event
 from schemas.base import unb64u
 from schemas.envelope import Lane
 from schemas.errors import BadSignature, BrokerError, Conflict, Forbidden, KeyUnknown, NotFound
-from schemas.evidence import GATEWAY_FACTS, Evidence, Fact, VerifiedEvidence
+from schemas.evidence import GATEWAY_FACTS, Evidence, Fact, FactStatement, VerifiedEvidence
 
 FINAL = frozenset({Fact.DELIVERED, Fact.FILED, Fact.READ, Fact.FAILED, Fact.REFUSED})
 """Facts after which there is nothing more to hand over."""
@@ -68,13 +68,14 @@ class EvidenceIntake:
     async def receive(self, raw: bytes) -> None:
         """Record a gateway's evidence and queue it for the envelopes' sender; durable on return.
 
-        The same evidence again changes nothing.
+        The same evidence again changes nothing. Facts about envelopes that the hub does not know,
+        or has forgotten, are accepted without effect.
 
         Raises:
             KeyUnknown, KeyRevoked, BadSignature, MalformedJson, SchemaRefused, TooLarge: Not
                 evidence by whom it says.
             Forbidden: A fact that is not this participant's to state.
-            NotFound: About an envelope that was never accepted.
+            NotFound: To nobody in the directory.
             Conflict: About other bytes than were accepted, or an id that was used before.
             Unavailable: Send it again later.
         """
@@ -132,7 +133,8 @@ async def _record(
         content = one.content
         testimony = recorded(hub, content, one.raw, event=Event.EVIDENCE_RECEIVED, now=now)
         evidence.add(writing, [testimony.row])
-        unique = {(fact.envelope, fact.fact): fact for fact in content.facts}
+        known = _about_known(content, found)
+        unique = {(fact.envelope, fact.fact): fact for fact in known}
         writing.insert(
             FACT,
             [
@@ -146,14 +148,15 @@ async def _record(
                 for fact in unique.values()
             ],
         )
-        for fact in content.facts:
+        for fact in known:
             stands = strongest.get(fact.envelope, fact.fact)
             if fact.fact in FINAL and RANK[fact.fact] <= RANK[stands]:
                 strongest[fact.envelope] = fact.fact
-        if content.to is None:
+        # Nothing ties facts about unknown envelopes to whom they are addressed: alone, they are
+        # recorded and go to nobody, or anybody could fill anybody's mailbox.
+        if content.to is None or not known:
             continue
-        about = (found.get(fact.envelope) for fact in content.facts)
-        urgent = any(envelope.lane is Lane.URGENT for envelope in about if envelope is not None)
+        urgent = any(found[fact.envelope].lane is Lane.URGENT for fact in known)
         writing.insert(
             DELIVERY,
             [
@@ -176,14 +179,18 @@ async def _record(
     return woken
 
 
+def _about_known(content: Evidence, found: Mapping[UUID, Subject]) -> list[FactStatement]:
+    """The facts that count: those about envelopes that the hub knows.
+
+    An erasure may be attested, or a message opened, long after the hub has forgotten the envelope.
+    That must not cost the rest of the evidence its effect.
+    """
+    return [fact for fact in content.facts if fact.envelope in found]
+
+
 def _check(content: Evidence, found: Mapping[UUID, Subject]) -> None:
-    for one in content.facts:
-        envelope = found.get(one.envelope)
-        if envelope is None:
-            # An erasure may be attested long after the hub has forgotten the envelope.
-            if one.fact is Fact.ERASED:
-                continue
-            raise NotFound(where=("facts.envelope",))
+    for one in _about_known(content, found):
+        envelope = found[one.envelope]
         if envelope.recipient != content.by:
             raise Forbidden("not addressed to who states this", where=("facts.envelope",))
         if content.to not in (None, envelope.sender):

@@ -155,19 +155,44 @@ async def test_why_a_copy_is_kept_is_a_code_and_never_a_text(
     assert answer.status_code == status
 
 
-async def test_evidence_about_other_bytes_or_nothing_known_is_refused(served: Served) -> None:
+async def test_evidence_about_other_bytes_is_refused(served: Served) -> None:
     it, al, agreement = await served.pair()
     grant = await it.grant("al.nrm")
     sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
-    facts = {sealed.content.id: (Fact.DELIVERED, b"\0" * 32)}
 
-    other_bytes = await al.state_evidence(al.evidence("it.nrm", facts))
-    unknown = await al.state_evidence(
-        al.evidence("it.nrm", {uuid4(): (Fact.DELIVERED, b"\0" * 32)})
+    answer = await al.state_evidence(
+        al.evidence("it.nrm", {sealed.content.id: (Fact.DELIVERED, b"\0" * 32)})
     )
 
-    assert other_bytes.json()["code"] == "id-conflict"
-    assert unknown.json()["code"] == "not-found"
+    assert answer.json()["code"] == "id-conflict"
+
+
+async def test_a_fact_about_a_forgotten_envelope_costs_the_others_nothing(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+    stated = al.evidence(
+        "it.nrm",
+        {
+            uuid4(): (Fact.READ, bytes(32)),
+            sealed.content.id: (Fact.DELIVERED, sealed.digest),
+        },
+    )
+
+    assert (await al.state_evidence(stated)).status_code == 202
+
+    assert (await it.get(f"/envelopes/{sealed.content.id}")).json()["state"] == "delivered"
+    assert [item["jws"].encode() for item in await it.mailbox()] == [stated]
+
+
+@pytest.mark.parametrize("fact", [Fact.ERASED, Fact.DELIVERED])
+async def test_facts_about_nothing_known_reach_nobody(served: Served, fact: Fact) -> None:
+    it, shelter = served.client("it.nrm"), served.client("al.shelter")
+
+    answer = await shelter.state_evidence(shelter.evidence("it.nrm", {uuid4(): (fact, bytes(32))}))
+
+    assert answer.status_code == 202
+    assert await it.mailbox() == []
 
 
 async def test_wrong_evidence_among_others_at_once_is_refused_alone(served: Served) -> None:
