@@ -6,7 +6,7 @@ too: that copy exists because of us.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
 from broker.gateway.store.dialect import upsert
-from broker.gateway.store.tables import erasure, grant, withdrawal
+from broker.gateway.store.tables import erasure, grant, inbox, withdrawal
 from schemas.base import ParticipantId
 from schemas.evidence import Erasure, Store, StoreErasure
 
@@ -78,6 +78,31 @@ async def attested(
         .values(onward_due=True)
     )
     core.wakes.withdrawals.set()
+
+
+async def reported(
+    core: Core,
+    connection: AsyncConnection,
+    grant_id: UUID,
+    by: ParticipantId,
+    stores: Sequence[StoreErasure],
+    *,
+    reporter: ParticipantId,
+    at: datetime,
+    message: UUID,
+) -> None:
+    """Somebody says what a third party attested to it. That is hearsay: it says nothing of
+    ourselves or of the reporter, and never replaces a word of the third party's own."""
+    if by in (core.participant, reporter):
+        return
+    rows = await connection.execute(
+        select(erasure.c.store, inbox.c.sender)
+        .outerjoin(inbox, inbox.c.id == erasure.c.message)
+        .where(erasure.c.grant == grant_id, erasure.c.by == by)
+    )
+    others = {row.store for row in rows if row.sender != reporter}
+    left = [item for item in stores if item.store.value not in others]
+    await attested(core, connection, grant_id, by, left, at=at, message=message)
 
 
 async def is_erased(connection: AsyncConnection, grant_id: UUID, by: ParticipantId) -> bool:

@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, delete, select, update
+from sqlalchemy import Table, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.base import CaseRecord
 from broker.gateway import threads
-from broker.gateway.consent.erasures import attested
+from broker.gateway.consent.erasures import attested, reported
 from broker.gateway.consent.grants import partner_case
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core, ToFile
@@ -40,6 +40,7 @@ from broker.gateway.store.tables import (
     inbox_section,
     outbox,
     receipt,
+    receipt_packet,
     seen,
     thread_event,
     withdrawal,
@@ -160,6 +161,48 @@ class Intake:
             select(seen.c.id, seen.c.digest).where(seen.c.id.in_(padded(ids)))
         )
         return {row.id: row.digest for row in found}
+
+    async def owe_again(
+        self, connection: AsyncConnection, envelopes: Sequence[VerifiedEnvelope]
+    ) -> None:
+        """Copies have come of what has its verdict: if no receipt of it was taken or is under way,
+        ours was lost, and the sender is owed it again."""
+        ids = padded([envelope.content.id for envelope in envelopes])
+        if not envelopes:
+            return
+        answered = set(
+            (
+                await connection.execute(
+                    select(receipt.c.envelope)
+                    .outerjoin(receipt_packet, receipt_packet.c.id == receipt.c.packet)
+                    .where(
+                        receipt.c.envelope.in_(ids),
+                        or_(receipt.c.packet.is_(None), receipt_packet.c.state != "failed"),
+                    )
+                )
+            ).scalars()
+        )
+        rows = await connection.execute(
+            select(seen, inbox.c.state, inbox.c.filed_at, inbox.c.code.label("filing_code"))
+            .outerjoin(inbox, inbox.c.id == seen.c.id)
+            .where(seen.c.id.in_(ids))
+        )
+        owed = []
+        for row in rows:
+            if row.id in answered:
+                continue
+            if row.outcome != "delivered":
+                code = "suspect" if row.outcome == "suspect" else row.code
+                owed.append(Owed(row.sender, row.id, row.digest, Fact.REFUSED, row.at, code))
+                continue
+            owed.append(Owed(row.sender, row.id, row.digest, Fact.DELIVERED, row.at))
+            if row.filed_at is not None:
+                owed.append(Owed(row.sender, row.id, row.digest, Fact.FILED, row.filed_at))
+            elif row.state == "failed":
+                owed.append(
+                    Owed(row.sender, row.id, row.digest, Fact.FAILED, row.at, row.filing_code)
+                )
+        await insert_together(connection, (receipt, receipt_rows(owed)))
 
     async def store(
         self,
@@ -522,18 +565,20 @@ class Intake:
         )
         if grant_id is None:
             return
-        for by, stores in (
-            (content.from_, body.stores),
-            *((onward.participant, onward.stores) for onward in body.onward),
-        ):
-            await attested(
+        at, message = content.issued_at, content.id
+        await attested(
+            self._core, connection, grant_id, content.from_, body.stores, at=at, message=message
+        )
+        for onward in body.onward:
+            await reported(
                 self._core,
                 connection,
                 grant_id,
-                by,
-                stores,
-                at=content.issued_at,
-                message=content.id,
+                onward.participant,
+                onward.stores,
+                reporter=content.from_,
+                at=at,
+                message=message,
             )
 
 

@@ -133,11 +133,11 @@ class Receipts:
         try:
             async with core.database.begin() as connection:
                 await update_rows(connection, receipt_packet, marks, key="id")
-                for mark in marks:
-                    if mark["state"] == "failed":
-                        await raise_alarm(connection, "receipt-refused", mark["id"], now=now)
+                halves = await self._halve(
+                    connection, [mark["id"] for mark in marks if mark["state"] == "failed"]
+                )
                 rows = (await connection.execute(_UNPACKED)).all()
-                for to, chunk in _chunks(rows):
+                for to, chunk in [*halves, *_chunks(rows)]:
                     content = Evidence(
                         id=uuid7(now),
                         by=core.participant,
@@ -168,7 +168,25 @@ class Receipts:
             self._handed = marks + self._handed
             raise
         self._packed += made
-        return len(rows)
+        return len(rows) + sum(len(chunk) for _, chunk in halves)
+
+    async def _halve(
+        self, connection: AsyncConnection, refused: Sequence[object]
+    ) -> list[tuple[str, list[AnyRow]]]:
+        """The facts of refused packets, in packets half as large: one bad fact costs no other.
+
+        A fact that is refused alone stays refused, and a person is told.
+        """
+        halves: list[tuple[str, list[AnyRow]]] = []
+        for packet in refused:
+            query = select(receipt).where(receipt.c.packet == packet).order_by(receipt.c.position)
+            rows = list((await connection.execute(query)).all())
+            if len(rows) < 2:
+                await raise_alarm(connection, "receipt-refused", packet, now=self._core.now())
+                continue
+            middle = len(rows) // 2
+            halves += [(rows[0].recipient, rows[:middle]), (rows[0].recipient, rows[middle:])]
+        return halves
 
     async def deliver(self) -> int:
         """Hand packets to the hub; the same bytes until it takes them."""
@@ -214,6 +232,8 @@ class Receipts:
                     }
                 )
             sent += sum(state == "sent" for state in outcomes)
+            if "failed" in outcomes:
+                self._core.wakes.receipts.set()  # what was refused is packed anew
         return sent
 
     async def _hand_over(self, packet: _Packet) -> str:

@@ -366,6 +366,7 @@ class Receiver:
             await self._settle_copies(connection, waiting)
             suspects = await self._claim(connection, [item for item in items if _is_open(item)])
             open_items = [item for item in items if _is_open(item)]
+            await intake.owe_again(connection, _copies_of_old(items, open_items))
             records = await self._records(connection, grants.values())
             await _on_the_side(open_items, self._open_all, open_items, grants, records)  # 4, 5, 6
             stored = await intake.store(  # 7, 8
@@ -556,6 +557,13 @@ def _known(item: _Item) -> VerifiedEnvelope:
     if item.verified is None:
         raise StorageUnavailable("not verified")
     return item.verified
+
+
+def _copies_of_old(items: Iterable[_Item], judged_now: Iterable[_Item]) -> list[VerifiedEnvelope]:
+    """Copies of what had its verdict before this batch."""
+    new = {_known(item).content.id for item in judged_now}
+    done = [item.verified for item in items if item.done and item.verified is not None]
+    return [envelope for envelope in done if envelope.content.id not in new]
 
 
 def _grants_of(items: Iterable[_Item]) -> set[UUID]:
