@@ -117,7 +117,9 @@ def _loops(
         "directory": hub.follow_directory,
         "wake": hub.wake.listen,
     }
-    if role != "relay":
+    if role == "relay":
+        loops["stops"] = intake.follow_stops
+    else:
         loops |= {
             "intake": intake.run,
             "evidence": receipts.run,

@@ -90,7 +90,7 @@ def router(hub: Hub, callers: Callers, limiter: Limiter) -> APIRouter:
         caller = callers.of(request)
         async with hub.database.read() as connection:
             found = await attachments.for_addressee(
-                connection, digest, caller.id, now=hub.clock.now()
+                connection, digest, caller.id, now=hub.clock.now(), stops=hub.stops.stops
             )
         if found is None:
             raise NotFound

@@ -54,16 +54,16 @@ def router(hub: Hub, callers: Callers) -> APIRouter:
             found = await grants.find(connection, grant)
         if found is None or caller.id not in (found.giver, found.recipient):
             raise NotFound
-        stopped = grant in hub.stops.grants
+        removed = " ".join(sorted({*found.removed.split(), *hub.stops.removed(grant)}))
         status = registry.grant_status(
-            withdrawn=found.withdrawn or stopped,
-            removed=found.removed,
+            withdrawn=found.withdrawn or hub.stops.wholly(grant),
+            removed=removed,
             until_passed=found.until < as_of.date(),
         )
         return {
             "statement": found.raw.decode(),
             "status": status,
-            "removed": found.removed.split(),
+            "removed": removed.split(),
             "as_of": instant_text(as_of),
         }
 

@@ -222,7 +222,7 @@ def _judge(hub: Hub, found: _Facts, item: Submission, now: datetime) -> BrokerEr
     )
     if codes:
         return refusal(codes)
-    if header.grant in hub.stops.grants and header.kind not in (Kind.WITHDRAWAL, Kind.SAFETY):
+    if header.kind not in NEVER_HELD_BACK and hub.stops.stops(header.grant, header.scopes):
         return ConsentWithdrawn()
     live = found.stored.incarnations.get(header.sender)
     if live is not None and live != item.envelope.content.stream.incarnation:

@@ -20,6 +20,7 @@ from broker.hub.grouping import Group
 from broker.hub.intake.acceptance import Outcome, Rejection, Submission, accept
 from broker.hub.intake.limiting import Limiter
 from broker.hub.intake.refusals import refuse_parsed, refuse_unparsed
+from broker.hub.intake.stops import Stop
 from broker.hub.state import Hub
 from broker.hub.store import grants
 from broker.rules.header import Question, header_of, withdrawal_is_theirs, withdrawal_only_narrows
@@ -152,7 +153,7 @@ class Intake:
             # Whose grant it is cannot be asked. The signature is good; erring towards stopping
             # harms nobody for long, since recording it later asks again.
             pass
-        await asyncio.to_thread(hub.stops.add, envelope.raw, tag.grant)
+        await asyncio.to_thread(hub.stops.add, envelope.raw, tag.grant, frozenset(tag.scopes))
         logger().warning("withdrawal:stopped-unrecorded", grant_id=str(tag.grant))
 
     async def recover_stops(self) -> None:
@@ -166,24 +167,38 @@ class Intake:
 
     async def _record_stops(self, pending: list[bytes]) -> None:
         hub = self._hub
+        settled: list[bytes] = []
         for raw in pending:
             try:
-                await self.submit(raw)
+                outcome = await self.submit(raw)
             except Unavailable as error:
                 logger().warning("withdrawal:not-recorded-yet", code=error.code)
-                return
+                break
             except BrokerError as error:
-                # Expired or no longer verifiable: it was obeyed, and the gateway has its own copy.
+                # No longer verifiable: it was obeyed, and its sender has had no other answer.
                 logger().error("withdrawal:refused-on-recovery", code=error.code)
-        if await asyncio.to_thread(hub.stops.recorded, pending):
-            logger().info("withdrawal:recorded", count=len(pending))
+            else:
+                if outcome.error is not None:
+                    logger().error("withdrawal:refused-on-recovery", code=outcome.error.code)
+            settled.append(raw)
+        if settled:
+            await asyncio.to_thread(hub.stops.settled, settled)
+            logger().info("withdrawal:recorded", count=len(settled))
+
+    async def follow_stops(self) -> None:
+        """Obey what another process of this hub could only stop; for ever."""
+        while True:
+            await asyncio.to_thread(self.load_stops)
+            await asyncio.sleep(RECOVERY_SECONDS)
 
     def load_stops(self) -> None:
-        """Obey at start-up what an earlier process of this hub could not record."""
-        for raw in self._hub.stops.pending():
-            try:
-                tag = parse_envelope(raw).content.consent
-            except BrokerError:
-                continue
-            if tag is not None:
-                self._hub.stops.grants.add(tag.grant)
+        """Obey what an earlier or another process of this hub could not record."""
+        self._hub.stops.follow(_stop_of)
+
+
+def _stop_of(raw: bytes) -> Stop | None:
+    try:
+        tag = parse_envelope(raw).content.consent
+    except BrokerError:
+        return None
+    return None if tag is None else Stop(tag.grant, frozenset(tag.scopes))

@@ -26,7 +26,7 @@ from broker.rules.header import Question, judge
 from schemas.audit import Event
 from schemas.base import b64u
 from schemas.envelope import NEVER_HELD_BACK, Lane
-from schemas.errors import ConsentWithdrawn, Expired, Unavailable
+from schemas.errors import Expired, Unavailable
 from schemas.evidence import MAX_FACTS, Fact, FactStatement
 
 
@@ -99,7 +99,8 @@ async def _cleared(
         ]
         if recording:
             woken |= await close(hub, connection, ended, fact, codes=codes, now=now)
-    given = {one.id for one in found.values() if one.id not in codes}
+    # Under a withdrawal that is not recorded yet they are skipped: recording it closes them.
+    given = {one.id for one in found.values() if one.id not in codes and not _is_stopped(hub, one)}
     for one in found.values():
         raw_envelope = one.raw
         if raw_envelope is None or one.id not in given:
@@ -125,6 +126,11 @@ async def _cleared(
         for one in claims
         if one.object_id in raw
     ], woken
+
+
+def _is_stopped(hub: Hub, one: Stored) -> bool:
+    header = one.header
+    return header.kind not in NEVER_HELD_BACK and hub.stops.stops(header.grant, header.scopes)
 
 
 def _fact(code: str) -> Fact:
@@ -160,8 +166,6 @@ async def _judge_again(
                 now=now,
             )
         )
-        if not found and header.grant in hub.stops.grants and header.kind not in NEVER_HELD_BACK:
-            found = (ConsentWithdrawn.code,)
         if found:
             codes[one.id] = Expired.code if Expired.code in found else found[0]
     return codes

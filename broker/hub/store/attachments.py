@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,9 @@ from schemas.evidence import PRECEDENCE, Fact
 
 _ENDED = tuple(PRECEDENCE.index(fact) for fact in (Fact.STOPPED, Fact.EXPIRED, Fact.REFUSED))
 """Standings of an envelope after which its recipient has no use for its files."""
+
+Stops = Callable[[UUID | None, frozenset[str]], bool]
+"""Says whether scopes of a grant are stopped by a withdrawal that is not recorded yet."""
 
 _NEVER_HELD_BACK = tuple(sorted(kind.value for kind in NEVER_HELD_BACK))
 
@@ -84,7 +87,7 @@ async def drop_upload(connection: AsyncConnection, upload: UUID) -> None:
 
 
 async def for_addressee(
-    connection: AsyncConnection, digest: str, recipient: str, *, now: datetime
+    connection: AsyncConnection, digest: str, recipient: str, *, now: datetime, stops: Stops
 ) -> AnyRow | None:
     """The file, if an envelope to this recipient names it whose way has not ended otherwise.
 
@@ -96,6 +99,8 @@ async def for_addressee(
             ATTACHMENT.c.size,
             ATTACHMENT_LINK.c.scope,
             ENVELOPE.c.kind,
+            ENVELOPE.c.grant_id,
+            ENVELOPE.c.scopes,
             GRANT.c.withdrawn,
             GRANT.c.removed,
             GRANT.c.until,
@@ -111,7 +116,14 @@ async def for_addressee(
             ENVELOPE.c.standing.not_in(_ENDED),
         )
     )
-    return next((row for row in rows if _may_go(row, now)), None)
+    return next((row for row in rows if _may_go(row, now) and not _is_stopped(row, stops)), None)
+
+
+def _is_stopped(row: AnyRow, stops: Stops) -> bool:
+    if row.kind in _NEVER_HELD_BACK:
+        return False
+    scopes = row.scopes.split() if row.scope is None else [row.scope]
+    return stops(row.grant_id, frozenset(scopes))
 
 
 def _may_go(row: AnyRow, now: datetime) -> bool:

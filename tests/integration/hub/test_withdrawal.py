@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +12,11 @@ from sqlalchemy import select
 from broker.clock import TurnedClock
 from broker.hub.store import grants
 from broker.hub.store.tables import ENVELOPE, OBLIGATION
+from schemas.base import b64u
 from schemas.envelope import Lane
 from schemas.errors import LogUnavailable
 from schemas.evidence import Fact
-from tests.support.hub import Client, Served, World
+from tests.support.hub import Client, Served, World, refs
 
 
 def evidence_in(client: Client, items: list[dict[str, Any]]) -> list[tuple[Fact, str | None]]:
@@ -318,6 +320,60 @@ async def test_when_the_log_cannot_be_written_a_withdrawal_still_stops_its_grant
     assert (await al.get(f"/grants/{grant.id}")).json()["status"] == "withdrawn"
     assert await al.mailbox() == []
     assert (world.settings.state / "stops").stat().st_size > 0
+
+
+async def test_a_narrowing_that_cannot_be_recorded_leaves_the_other_sections_alone(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm", sections=("identity_core", "health_general"))
+    first, second = grant.scopes
+    loses = it.draft("al.nrm", agreement=agreement, grant=grant)
+    assert loses.consent is not None
+    tag = loses.consent.model_copy(update={"scopes": (first,)})
+    keeps = it.seal(it.draft("al.nrm", agreement=agreement, grant=grant, consent=tag))
+    for one in (keeps, it.seal(loses)):
+        assert (await it.submit(one)).status_code == 201
+    signers = served.hub.sequencer._signers
+    await _break_the_log(served, clock)
+    narrowing = it.withdrawal(grant, "al.nrm", (second,))
+    assert (await it.submit(narrowing)).status_code == 503
+    state = (await al.get(f"/grants/{grant.id}")).json()
+    assert (state["status"], state["removed"]) == ("narrowed", [second])
+
+    # The log is back, and the withdrawal not recorded yet: what is stopped is skipped, not closed.
+    served.hub.sequencer._signers = signers
+    await served.hub.sequencer.run_once()
+    envelopes = [item["jws"] for item in await al.mailbox() if item["kind"] == "envelope"]
+    assert envelopes == [keeps.raw.decode()]
+
+    for _ in range(200):
+        if not served.hub.stops:
+            break
+        await asyncio.sleep(0.05)
+    assert (await it.get(f"/envelopes/{keeps.content.id}")).json()["state"] == "submitted"
+    assert (await it.submit(narrowing)).status_code == 200
+
+
+async def test_a_file_is_not_handed_out_under_a_withdrawal_that_cannot_be_recorded(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    grant, other = await it.grant("al.nrm"), await it.grant("al.nrm")
+    paths = []
+    for of in (grant, other):
+        data = str(of.id).encode()
+        digest = b64u(hashlib.sha256(data).digest())
+        paths.append(f"/attachments/{digest}")
+        uploaded = await it.http.put(paths[-1], headers=it.signed("PUT", paths[-1]), content=data)
+        assert uploaded.status_code == 201
+        named = refs((digest, len(data), of.scopes[0]))
+        await it.send("al.nrm", agreement=agreement, grant=of, attachments=named)
+    await _break_the_log(served, clock)
+
+    assert (await it.submit(it.withdrawal(grant, "al.nrm"))).status_code == 503
+
+    assert [(await al.get(path)).status_code for path in paths] == [404, 200]
 
 
 async def test_what_could_only_be_stopped_is_recorded_first_on_recovery_even_after_a_crash(
