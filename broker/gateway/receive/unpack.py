@@ -19,7 +19,7 @@ from schemas.bodies.common import Body
 from schemas.bodies.consent import Record
 from schemas.catalogue import check_message, message_type
 from schemas.directory import Compartment, Participant, TrustedDirectory
-from schemas.envelope import BUCKETS, Kind, VerifiedEnvelope
+from schemas.envelope import BUCKETS, Kind, Lane, VerifiedEnvelope
 from schemas.errors import (
     CannotOpen,
     RecipientUnknown,
@@ -64,7 +64,7 @@ def unpack(envelope: VerifiedEnvelope, keyring: Keyring, ourselves: Participant)
 
     1. The parts open under the signed header.
     2. Each is the JSON of its compartment, and each section lies in its own compartment.
-    3. Type and kind agree.
+    3. Type and kind agree, and so do what the hub did by the header: lane and clock.
     4. Every blinded scope of the header stands for what is inside, and nothing inside is without.
     5. Every attachment of the header has its key inside, under the scope of its section.
     6. Body and sections fit their models.
@@ -82,6 +82,10 @@ def unpack(envelope: VerifiedEnvelope, keyring: Keyring, ourselves: Participant)
     row = message_type(casework.type)
     if row.kind is not envelope.content.kind:  # 3
         raise ScopeMismatch("the kind is not the type's")
+    if row.pauses_clock is not envelope.content.pauses_clock:
+        raise ScopeMismatch("it stops a clock that its type does not, or the other way round")
+    if row.lane is Lane.URGENT and envelope.content.lane is not Lane.URGENT:
+        raise ScopeMismatch("the lane is not the type's")
     if row.kind is not Kind.WITHDRAWAL:
         _check_scopes(envelope, message)  # 4
     _check_attachments(envelope, message)  # 5

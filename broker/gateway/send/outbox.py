@@ -247,8 +247,9 @@ class Outbox:
                 await store.postpone(connection, item.row.id, now + delay)
 
     async def _give_up(self, connection: Any, row: AnyRow | Handed, code: str | None) -> None:
-        await store.set_state(connection, row.id, "failed", code=code or "unavailable")
-        await raise_alarm(connection, "send-failed", row.id, now=self._core.now())
+        # The hub's receipt may have come over the other channel in the meantime: that stands.
+        if await store.give_up(connection, row.id, code=code or "unavailable"):
+            await raise_alarm(connection, "send-failed", row.id, now=self._core.now())
 
     # --- time ---------------------------------------------------------------------------------
 

@@ -139,6 +139,16 @@ async def set_state(connection: AsyncConnection, message: UUID, state: str, **va
     )
 
 
+async def give_up(connection: AsyncConnection, message: UUID, *, code: str) -> bool:
+    """End what was never taken by the hub; False if it was, or has ended otherwise."""
+    ended = await connection.execute(
+        update(outbox)
+        .where(outbox.c.id == message, outbox.c.state.in_(UNSENT))
+        .values(state="failed", code=code)
+    )
+    return ended.rowcount > 0
+
+
 async def postpone(connection: AsyncConnection, message: UUID, until: datetime) -> None:
     """Back to the queue, with the same bytes."""
     await connection.execute(

@@ -125,6 +125,18 @@ async def test_nobody_attests_for_the_withdrawer_or_over_a_third_partys_own_word
         assert (await connection.execute(kept)).scalar_one() == "kept"
 
 
+async def test_giving_up_never_overwrites_what_was_delivered(two: World) -> None:
+    """The answer was lost, and the hub's receipt came over the other channel meanwhile."""
+    italy = two["it.nrm"]
+    message = (await italy.refer("al.nrm", await italy.consent("al.nrm"))).id
+    await two.settle()
+    async with italy.gateway.core.database.begin() as connection:
+        row = (await connection.execute(select(outbox).where(outbox.c.id == message))).one()
+        await italy.parts.outbox._give_up(connection, row, "unavailable")
+    assert await column(italy, outbox.c.state, outbox.c.id == message) == ["filed"]
+    assert await column(italy, alarm.c.code, alarm.c.code == "send-failed") == []
+
+
 def _payload(raw: bytes) -> bytes:
     payload: bytes = parse_jws(raw, typ=EVIDENCE_TYP, limit=1 << 20).payload
     assert Evidence.from_json(payload)

@@ -55,7 +55,9 @@ def casework(**changes: Any) -> dict[str, Any]:
 
 def header(**changes: Any) -> EnvelopeDraft:
     tag = ConsentTag(grant=GRANT, scopes=(SCOPE,), until=NOW.date())
-    return replace(make_draft(), attachments=(), consent=tag, **changes)
+    return replace(
+        make_draft(), **{"attachments": (), "consent": tag, "pauses_clock": False, **changes}
+    )
 
 
 def received(
@@ -114,6 +116,11 @@ MISMATCHES: dict[str, tuple[dict[str, Any], EnvelopeDraft]] = {
         header(),
     ),
     "a kind that is not the type's": (casework(), header(kind=Kind.NOTICE)),
+    "a clock that the type does not stop": (casework(), header(pauses_clock=True)),
+    "a lane that is too slow for the type": (
+        casework(type="consent.withdraw"),
+        header(kind=Kind.WITHDRAWAL),
+    ),
 }
 
 
