@@ -109,4 +109,21 @@ def test_a_stop_line_that_a_crash_cut_off_does_not_hide_the_others(tmp_path: Pat
     stops.add(b"two", second)
 
     assert StopFile(tmp_path / "stops").pending() == [b"one", b"two"]
-    assert stops.grants == {first, second}
+    assert stops.wholly(first)
+    assert stops.wholly(second)
+
+
+def test_only_the_stops_that_were_settled_are_forgotten(tmp_path: Path) -> None:
+    from uuid import uuid4
+
+    stops = StopFile(tmp_path / "stops")
+    first, second = uuid4(), uuid4()
+    stops.add(b"one", first)
+    stops.add(b"two", second, frozenset({"health"}))
+
+    stops.settled([b"one"])
+
+    assert StopFile(tmp_path / "stops").pending() == [b"two"]
+    assert not stops.stops(first, frozenset({"health"}))
+    assert stops.stops(second, frozenset({"health", "identity"}))
+    assert not stops.stops(second, frozenset({"identity"}))
