@@ -333,7 +333,8 @@ def _obligations(writes: _Writes, item: Submission, now: datetime) -> None:
         )
     if header.kind is Kind.ANSWER and content.in_reply_to is not None:
         writes.answers.append((content.in_reply_to, header.sender))
-    if content.pauses_clock:
+    # Only a question stops the clock: an answer or a notice that says so is not one.
+    if content.pauses_clock and header.kind is Kind.REQUEST:
         writes.pauses.append((content.thread, header.sender))
 
 

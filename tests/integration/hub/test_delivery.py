@@ -318,6 +318,35 @@ async def test_who_asked_is_told_once_that_the_answer_is_overdue(
     assert (await it.get(f"/envelopes/{sealed.content.id}")).json()["state"] == "delivered"
 
 
+async def test_only_a_question_stops_the_clock(served: Served, clock: TurnedClock) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    asked = await it.send(
+        "al.nrm", agreement=agreement, grant=grant, answer_by=clock.now() + timedelta(hours=1)
+    )
+    await al.send(
+        "it.nrm",
+        agreement=agreement,
+        grant=grant,
+        thread=asked.content.thread,
+        in_reply_to=asked.content.id,
+        pauses_clock=True,
+        kind=Kind.NOTICE,
+    )
+
+    clock.turn(timedelta(hours=5))
+    await served.hub.sequencer.run_once()
+    await deadlines.run_once(served.hub)
+
+    told = [
+        fact.fact
+        for item in await it.mailbox()
+        if item["kind"] == "evidence"
+        for fact in it.facts(item["jws"])
+    ]
+    assert Fact.OVERDUE in told
+
+
 async def test_the_clock_of_a_request_stands_still_while_its_question_is_open(
     served: Served, clock: TurnedClock
 ) -> None:
