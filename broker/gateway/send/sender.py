@@ -8,6 +8,8 @@ transaction; each caller waits for its own.
 from __future__ import annotations
 
 import asyncio
+import hmac
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ from schemas.audit import Event
 from schemas.base import ParticipantId, b64u
 from schemas.bodies.common import Urgency
 from schemas.envelope import NEVER_HELD_BACK, Kind, Lane, SealedEnvelope, Stream
-from schemas.errors import ConsentScope, ConsentWithdrawn
+from schemas.errors import Conflict, ConsentScope, ConsentWithdrawn
 
 GROUP = 64
 """Messages in one transaction: sealing them takes about as long as the commit."""
@@ -82,6 +84,30 @@ def _request(composed: Composed) -> Request:
     return (composed.message.business_id, composed.row.name, composed.recipient.id)
 
 
+def _asked(composed: Composed, incarnation: str) -> str:
+    """A keyed digest of what was asked for: the same for a repeated request, and no way to test
+    a guess at a person's data once the grant's key is destroyed."""
+    message = composed.message
+    bare = message.model_copy(
+        update={
+            "scopes": (),
+            "exception": None,
+            "attachments": (),
+            "grant_key": None,
+            "recipient_case_ref": None,
+        }
+    )
+    rest = {
+        "grant": str(composed.grant),
+        "scopes": sorted(f"{entry.purpose} {entry.section}" for entry in message.scopes),
+        "files": sorted(
+            [file.section, file.name, file.media_type, file.size] for file in message.attachments
+        ),
+    }
+    content = bare.to_json() + b"\n" + json.dumps(rest, sort_keys=True).encode()
+    return b64u(hmac.digest(message.grant_key or incarnation.encode(), content, "sha256"))
+
+
 class Sender:
     """Puts composed messages into the outbox."""
 
@@ -103,15 +129,17 @@ class Sender:
 
     async def _store_group(self, group: Sequence[Composed]) -> Sequence[Stored | Exception]:
         """Store a group. A request that names its business id may be repeated, after a lost answer
-        say: it is answered with what it led to the first time. Groups are stored one after the
+        say: it is answered with what it led to the first time, and one with another content is refused. Groups are stored one after the
         other, so two at once cannot both be the first."""
         pushed: list[Handed] = []
+        asked = [_asked(composed, self._core.incarnation) for composed in group]
         async with self._core.database.begin() as connection:
-            stored = await self._asked_before(connection, group)
+            stored, said = await self._asked_before(connection, group)
             fresh: dict[Request, Composed] = {}
-            for composed in group:
+            for composed, digest in zip(group, asked, strict=True):
                 if _request(composed) not in stored:
                     fresh.setdefault(_request(composed), composed)
+                    said.setdefault(_request(composed), digest)
             if fresh:
                 made = await self._store_many(connection, list(fresh.values()), pushed)
                 stored.update(zip(fresh, made, strict=True))
@@ -120,18 +148,25 @@ class Sender:
         if len(pushed) < len(fresh):
             self._core.wakes.outbox.set()
         self._core.log.wake()
-        return [stored[_request(composed)] for composed in group]
+        return [
+            stored[_request(composed)]
+            if said.get(_request(composed)) in (None, digest)
+            else Conflict("another content under this business id")
+            for composed, digest in zip(group, asked, strict=True)
+        ]
 
     async def _asked_before(
         self, connection: AsyncConnection, group: Sequence[Composed]
-    ) -> dict[Request, Stored]:
+    ) -> tuple[dict[Request, Stored], dict[Request, str | None]]:
+        """What requests led to that came before, and the digests of what they asked for."""
         named = [composed.message.business_id for composed in group if composed.named]
-        return {
-            (row.business_id, row.type, row.recipient): Stored(
-                row.id, row.thread, row.business_id, row.state
-            )
-            for row in await outbox.with_business_ids(connection, named)
-        }
+        stored: dict[Request, Stored] = {}
+        said: dict[Request, str | None] = {}
+        for row in await outbox.with_business_ids(connection, named):
+            key = (row.business_id, row.type, row.recipient)
+            stored[key] = Stored(row.id, row.thread, row.business_id, row.state)
+            said[key] = row.request
+        return stored, said
 
     async def store(self, connection: AsyncConnection, composed: Composed) -> Stored:
         """Number, seal, sign and insert one message inside the caller's transaction."""
@@ -264,6 +299,7 @@ class Sender:
             "receipt_by": now + self._receipt_within(composed),
             "answer_by": composed.answer_by,
             "submitted_at": None,
+            "request": _asked(composed, self._core.incarnation) if composed.named else None,
         }
 
     def _receipt_within(self, composed: Composed) -> timedelta:

@@ -45,7 +45,7 @@ async def with_business_ids(
     if not business_ids:
         return []
     columns = (outbox.c.id, outbox.c.thread, outbox.c.business_id, outbox.c.type)
-    query = select(*columns, outbox.c.recipient, outbox.c.state)
+    query = select(*columns, outbox.c.recipient, outbox.c.state, outbox.c.request)
     rows = await connection.execute(query.where(outbox.c.business_id.in_(padded(business_ids))))
     return rows.all()
 

@@ -94,6 +94,7 @@ outbox = Table(
     Column("receipt_by", UtcDateTime, nullable=False),
     Column("answer_by", UtcDateTime),
     Column("submitted_at", UtcDateTime),
+    Column("request", Sha),
     CheckConstraint(
         "state IN ('queued','sending','submitted','relayed','delivered','filed','read',"
         "'refused','stopped','expired','undelivered','failed')",
@@ -101,7 +102,8 @@ outbox = Table(
     ),
     UniqueConstraint("recipient", "lane", "stream_number", name="uq_outbox_stream"),
 )
-"""What we sent: the exact bytes, stored before the first attempt and resent as they are."""
+"""What we sent: the exact bytes, stored before the first attempt and resent as they are. `request`
+is a keyed digest of what the worker asked for, null if it named no business id."""
 Index(
     "ix_outbox_due",
     outbox.c.next_attempt_at,

@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from broker.gateway.store.tables import alarm, inbox, outbox
-from tests.integration.gateway.test_withdrawal import column, files
+from schemas.errors import Conflict
+from tests.integration.gateway.test_withdrawal import TWO_SECTIONS, column, files
 from tests.support.gateways import CASE, World, world
 
 
@@ -75,3 +76,15 @@ async def test_a_business_id_is_free_again_once_its_case_was_erased(
     await three.settle()
     assert await column(albania, inbox.c.state, inbox.c.id == again.id) == ["filed"]
     assert len(files(three, "al.nrm")) == 1
+
+
+async def test_another_content_under_a_used_business_id_is_refused_and_a_repetition_is_not(
+    three: World,
+) -> None:
+    italy = three["it.nrm"]
+    grant = await italy.consent("al.nrm", sections=tuple(TWO_SECTIONS))
+    same = uuid4()
+    first = await italy.refer("al.nrm", grant, business_id=same)
+    assert (await italy.refer("al.nrm", grant, business_id=same)).id == first.id
+    with pytest.raises(Conflict):
+        await italy.refer("al.nrm", grant, business_id=same, sections=TWO_SECTIONS)
