@@ -81,7 +81,7 @@ def create_app(settings: HubSettings, *, role: Role = "all", clock: Clock | None
     if role != "relay":
         app.include_router(envelopes.router(hub, intake, receipts, callers))
         app.include_router(mailbox.router(hub, callers, channels))
-        app.include_router(consents.router(hub, callers))
+        app.include_router(consents.router(hub, callers, limiter))
         app.include_router(attachments.router(hub, callers, limiter))
         app.include_router(log.router(hub, callers))
         app.include_router(directory.router(hub))

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from broker.audit.leaves import new_leaf
 from broker.audit.store import add_leaves
+from broker.hub.intake.limiting import Limiter
 from broker.hub.intake.refusals import quarantine
 from broker.hub.state import Hub
 from broker.hub.store import agreements, grants
@@ -35,12 +36,13 @@ from schemas.errors import (
     GrantWidened,
     KeyUnknown,
     NoAgreement,
+    RateLimited,
     RecipientUnknown,
     SchemaRefused,
 )
 
 
-async def register_grant(hub: Hub, raw: bytes) -> bool:
+async def register_grant(hub: Hub, limiter: Limiter, raw: bytes) -> bool:
     """Register a grant statement; False if the same was registered before.
 
     Raises:
@@ -48,7 +50,7 @@ async def register_grant(hub: Hub, raw: bytes) -> bool:
         ConsentMissing, ConsentRecipient, ConsentWithdrawn, ConsentExpired: It derives from a grant
             that its giver may not pass on.
         GrantWidened: It lasts longer than the grant that it derives from, or begins earlier.
-        RecipientUnknown, Forbidden, SchemaRefused, and those of `keys.signing.verify_grant`.
+        RecipientUnknown, Forbidden, SchemaRefused, RateLimited, and those of `keys.signing.verify_grant`.
     """
     now = hub.clock.now()
     directory = hub.directory.current()
@@ -61,6 +63,7 @@ async def register_grant(hub: Hub, raw: bytes) -> bool:
         await quarantine(hub, raw, error)
         raise
     _in_good_standing(directory.participant(content.from_))
+    _in_rate(limiter, content.from_)
     recipient = directory.participant(content.to)
     if recipient is None or recipient.suspended or content.to == content.from_:
         raise RecipientUnknown
@@ -121,12 +124,12 @@ async def _store_grant(hub: Hub, content: GrantStatement, raw: bytes, digest: by
     return True
 
 
-async def register_agreement(hub: Hub, raw: bytes) -> bool:
+async def register_agreement(hub: Hub, limiter: Limiter, raw: bytes) -> bool:
     """Register an agreement that both parties signed; False if the same was registered before.
 
     Raises:
         Conflict: The id belongs to another agreement.
-        Forbidden, SchemaRefused, and those of `keys.signing.verify_agreement`.
+        Forbidden, SchemaRefused, RateLimited, and those of `keys.signing.verify_agreement`.
     """
     now = hub.clock.now()
     directory = hub.directory.current()
@@ -137,6 +140,7 @@ async def register_agreement(hub: Hub, raw: bytes) -> bool:
         raise
     for party in content.parties:
         _in_good_standing(directory.participant(party))
+        _in_rate(limiter, party)
     if content.valid_until < content.valid_from:
         raise SchemaRefused(where=("valid_until",))
     hub.require_log()
@@ -175,7 +179,7 @@ async def _store_agreement(hub: Hub, content: Agreement, raw: bytes, digest: byt
     return True
 
 
-async def suspend(hub: Hub, raw: bytes) -> None:
+async def suspend(hub: Hub, limiter: Limiter, raw: bytes) -> None:
     """Suspend an agreement at once, or take back one's own suspension.
 
     Nothing that waits is handed over under it from the commit on. An older statement than the
@@ -183,6 +187,7 @@ async def suspend(hub: Hub, raw: bytes) -> None:
 
     Raises:
         NoAgreement: It is not registered.
+        RateLimited: Too many by the same participant.
         Forbidden: By neither party, nor the authority of a party's country.
     """
     now = hub.clock.now()
@@ -190,6 +195,7 @@ async def suspend(hub: Hub, raw: bytes) -> None:
     content = verify_suspension(raw, directory, now=now)
     author = directory.participant(content.by)
     _in_good_standing(author)
+    _in_rate(limiter, content.by)
     hub.require_log()
     async with hub.database.begin() as connection:
         found = await agreements.find(connection, content.agreement)
@@ -229,6 +235,11 @@ def _may_suspend(author: Participant | None, one: str, other: str) -> bool:
 def _in_good_standing(participant: Participant | None) -> None:
     if participant is None or participant.suspended:
         raise Forbidden
+
+
+def _in_rate(limiter: Limiter, participant: str) -> None:
+    if not limiter.registration(participant):
+        raise RateLimited
 
 
 def grant_status(*, withdrawn: bool, removed: str, until_passed: bool) -> str:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from broker.http import limited_body
 from broker.hub import registry
 from broker.hub.api.requests import Callers
+from broker.hub.intake.limiting import Limiter
 from broker.hub.state import Hub
 from broker.hub.store import agreements, grants
 from keys.signing import MAX_STATEMENT_BYTES
@@ -18,12 +19,13 @@ from schemas.base import instant_text
 from schemas.errors import NotFound
 
 
-def router(hub: Hub, callers: Callers) -> APIRouter:
+def router(hub: Hub, callers: Callers, limiter: Limiter) -> APIRouter:
     routes = APIRouter()
 
     @routes.post("/grants")
     async def register_grant(request: Request) -> Response:
-        new = await registry.register_grant(hub, await limited_body(request, MAX_STATEMENT_BYTES))
+        body = await limited_body(request, MAX_STATEMENT_BYTES)
+        new = await registry.register_grant(hub, limiter, body)
         return JSONResponse({}, status_code=201 if new else 200)
 
     @routes.get("/grants/changes")
@@ -70,7 +72,7 @@ def router(hub: Hub, callers: Callers) -> APIRouter:
     @routes.post("/agreements")
     async def register_agreement(request: Request) -> Response:
         body = await limited_body(request, MAX_STATEMENT_BYTES)
-        new = await registry.register_agreement(hub, body)
+        new = await registry.register_agreement(hub, limiter, body)
         return JSONResponse({}, status_code=201 if new else 200)
 
     @routes.get("/agreements")
@@ -86,7 +88,7 @@ def router(hub: Hub, callers: Callers) -> APIRouter:
 
     @routes.post("/suspensions")
     async def suspend(request: Request) -> Response:
-        await registry.suspend(hub, await limited_body(request, MAX_STATEMENT_BYTES))
+        await registry.suspend(hub, limiter, await limited_body(request, MAX_STATEMENT_BYTES))
         return JSONResponse({}, status_code=201)
 
     return routes

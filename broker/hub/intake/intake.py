@@ -73,14 +73,14 @@ class Intake:
             sealed = parse_envelope(raw)  # 1
         except (Refused, BadSignature) as error:
             refused = await refuse_unparsed(hub, raw, error)
-            return await self._decide(refused)
+            return await self._decide_limited(refused)
         try:
             envelope = verify_envelope(sealed, directory, now=now)  # 2
         except KeyUnknown:
             hub.metrics.strangers.labels(KeyUnknown.code).inc()
             raise
         except (BadSignature, SuiteRefused, KeyRevoked) as error:
-            return await self._decide(await refuse_parsed(hub, sealed, error))
+            return await self._decide_limited(await refuse_parsed(hub, sealed, error))
         held_back = envelope.content.kind not in NEVER_HELD_BACK
         if held_back and not self._limiter.envelope(envelope.content.from_):  # 3
             hub.metrics.refused.labels(RateLimited.code).inc()
@@ -89,6 +89,17 @@ class Intake:
         if outcome.error is None and not outcome.repeated:
             hub.metrics.accept_seconds.observe(time.perf_counter() - started)
         return outcome
+
+    async def _decide_limited(self, refused: Rejection) -> Outcome:
+        """Sign and record a refusal that needs no rules, at the participant's rate.
+
+        Raises:
+            RateLimited: Each such refusal is kept for years; that was one too many.
+        """
+        if not self._limiter.refusal(refused.sender):
+            self._hub.metrics.refused.labels(RateLimited.code).inc()
+            raise RateLimited
+        return await self._decide(refused)
 
     async def _decide(self, submission: Submission | Rejection) -> Outcome:
         """Steps 4 and 5."""

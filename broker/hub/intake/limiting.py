@@ -22,6 +22,17 @@ class Limiter:
         """Count one envelope; False if that is one too many."""
         return self._windows.hit(self._envelopes, "envelope", participant)
 
+    def refusal(self, participant: str) -> bool:
+        """Count one refusal to sign and keep; False if that is one too many.
+
+        Apart from `envelope`: who has a participant's old key must not use up its rate.
+        """
+        return self._windows.hit(self._envelopes, "refusal", participant)
+
+    def registration(self, participant: str) -> bool:
+        """Count one grant, agreement or suspension; False if that is one too many."""
+        return self._windows.hit(self._requests, "registration", participant)
+
     def request(self, participant: str) -> bool:
         """Count one request; False if that is one too many."""
         return self._windows.hit(self._requests, "request", participant)

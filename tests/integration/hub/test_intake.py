@@ -503,3 +503,41 @@ async def test_a_participant_over_its_rate_is_slowed_but_withdrawal_and_safety_n
         assert statuses == [201, 201, 429]
         assert (await it.submit(it.seal(safety))).status_code == 201
         assert (await it.submit(it.withdrawal(grant, "al.nrm"))).status_code == 201
+
+
+async def test_refusals_are_signed_at_a_rate_and_leave_the_senders_own_rate_alone(
+    world: World,
+) -> None:
+    from keys.signing import sign_jws
+    from schemas.envelope import ENVELOPE_TYP
+
+    limits = world.settings.limits.model_copy(update={"envelopes_per_minute": 2})
+    async with world.serving(limits=limits) as served:
+        it, _, agreement = await served.pair()
+        grant = await it.grant("al.nrm")
+
+        async def wrong() -> int:
+            content = it.seal(it.draft("al.nrm", agreement=agreement, grant=grant)).content
+            payload = json.dumps(content.to_dict() | {"more": "x"}).encode()
+            raw = sign_jws(payload, typ=ENVELOPE_TYP, signer=it.party.signer())
+            return (await served.http.post("/envelopes", content=raw)).status_code
+
+        assert [await wrong() for _ in range(3)] == [400, 400, 429]
+        await it.send("al.nrm", agreement=agreement, grant=grant)
+
+
+async def test_grants_agreements_and_suspensions_come_at_a_rate(world: World) -> None:
+    limits = world.settings.limits.model_copy(update={"requests_per_minute": 3})
+    async with world.serving(limits=limits) as served:
+        it, al, agreement = await served.pair()  # one
+        await it.grant("al.nrm")
+        await it.grant("al.nrm")
+        statement = it.grant_statement("al.nrm").raw
+
+        answers = [
+            await it.http.post("/grants", content=statement),
+            await it.http.post("/suspensions", content=it.suspension(agreement)),
+            await al.http.post("/suspensions", content=al.suspension(agreement)),
+        ]
+
+    assert [answer.status_code for answer in answers] == [429, 429, 201]
