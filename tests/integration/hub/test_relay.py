@@ -232,6 +232,8 @@ async def test_while_rabbitmq_is_down_nothing_is_lost_and_readiness_tells_the_tr
     grant = await it.grant("al.nrm")
     inbox = Inbox(await channels_of(al), amqp, "al.nrm")
     async with inbox.consumer:
+        # A queue killed within seconds of its declaration may come back mute (ADR 0008).
+        await asyncio.sleep(6)
         await asyncio.to_thread(rabbitmq.kill9)
         sent = [await it.send("al.nrm", agreement=agreement, grant=grant) for _ in range(3)]
         red = await _readiness(served, 503)
