@@ -93,7 +93,7 @@ def test_every_page_of_the_local_api_has_its_routes() -> None:
 
 
 def _part_of_operations(heading: str) -> str:
-    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    page = (ROOT / "docs" / "operations" / "README.md").read_text("utf-8")
     return page.split(f"\n{heading}\n")[1].split("\n## ")[0]
 
 
