@@ -99,7 +99,11 @@ _MODELS: dict[str, type[ProtectedModel]] = {
 }
 
 SECTIONS: Mapping[str, SectionSpec] = MappingProxyType(
-    {entry.id: SectionSpec(entry, _MODELS[entry.id]) for entry in SECTION_INDEX.values()}
+    {
+        name: SectionSpec(SECTION_INDEX[name], _MODELS[name])
+        for name in SECTION_INDEX
+        if name in _MODELS
+    }
 )
 """Every section by id, in the order of the index."""
 

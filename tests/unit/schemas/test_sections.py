@@ -15,6 +15,7 @@ from schemas.directory import Compartment
 from schemas.errors import SchemaRefused
 from schemas.sections import (
     SECTION_IDS,
+    SECTION_INDEX,
     SECTIONS,
     compartment_of,
     section_content,
@@ -26,15 +27,25 @@ from schemas.sections.fields import date_range, is_partial_date, possibly_child
 HTCDS_FIELDS = {"cas_": 13, "prs_": 24, "vic_": 11}
 
 
-def test_every_section_of_the_index_has_a_model_and_the_reverse() -> None:
-    assert tuple(SECTIONS) == SECTION_IDS
-    assert len(SECTIONS) == 13
-    assert len({spec.code for spec in SECTIONS.values()}) == 13
+def test_there_are_twenty_eight_sections_in_one_order_everywhere() -> None:
+    assert tuple(SECTIONS) == tuple(name for name in SECTION_IDS if name in SECTIONS)
+    assert len(SECTION_IDS) == 28
+    assert len({entry.code for entry in SECTION_INDEX.values()}) == 28
 
 
-def test_only_health_is_sealed_for_another_compartment_than_casework() -> None:
-    elsewhere = [s for s in SECTION_IDS if compartment_of(s) is not Compartment.CASEWORK]
-    assert elsewhere == ["health_general"]
+def test_health_and_justice_are_sealed_for_keys_of_their_own() -> None:
+    elsewhere = {
+        compartment: [s for s in SECTION_IDS if compartment_of(s) is compartment]
+        for compartment in (Compartment.HEALTH, Compartment.JUSTICE)
+    }
+    assert elsewhere == {
+        Compartment.HEALTH: [
+            "health_general",
+            "health_sexual_reproductive",
+            "mental_health_psychosocial",
+        ],
+        Compartment.JUSTICE: ["perpetrator", "criminal_justice"],
+    }
 
 
 def test_every_htcds_field_of_these_sections_has_exactly_one_place() -> None:
