@@ -24,8 +24,9 @@ import asyncpg
 import httpx2
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from pamqp.common import FieldTable
 
-QUEUE_ARGUMENTS = {"x-queue-type": "quorum"}
+QUEUE_ARGUMENTS: FieldTable = {"x-queue-type": "quorum"}
 FORWARD, BACK = "floor.forward", "floor.back"
 RECEIPT = os.urandom(700).hex().encode()  # about the size of a signed evidence
 

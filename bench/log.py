@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from sqlalchemy import select
+
 from broker.audit.checkpoint import Checkpoint, make_log_key, open_checkpoint, sign_checkpoint
 from broker.audit.leaves import new_leaf
 from broker.audit.merkle import verify_inclusion
@@ -102,9 +104,9 @@ async def measure(url: str, vkey: str) -> dict[str, float]:
         wanted = [chance.randrange(size) for _ in range(PROOFS)]
         entry = tables.entry
         hashes = [
-            await connection.scalar(
-                entry.select().with_only_columns(entry.c.leaf_hash).where(entry.c.seq == at)
-            )
+            (
+                await connection.execute(select(entry.c.leaf_hash).where(entry.c.seq == at))
+            ).scalar_one()
             for at in wanted
         ]
     await database.close()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from sqlalchemy import select
 
 from bench.hub_alone import cpu_seconds, hub_alone, make_world
 from broker.audit.checkpoint import Checkpoint, sign_checkpoint
@@ -111,7 +112,7 @@ async def _fill_log(url: str, connection: asyncpg.Connection, world: World, coun
         if head is None:
             raise SystemExit("the hub has signed no head yet")
         edge = await load_edge(reader, LOG, head.size)
-        real = await reader.scalar(LOG.entry.select().with_only_columns(LOG.entry.c.body).limit(1))
+        real = (await reader.execute(select(LOG.entry.c.body).limit(1))).scalar_one()
     await database.close()
     commitment = json.loads(real)["commitment"].encode()
     while count:

@@ -98,9 +98,7 @@ class Wake:
 
     async def _listen_once(self) -> None:
         url = make_url(self._database.url).set(drivername="postgresql")
-        connection = await asyncpg.connect(  # type: ignore[no-untyped-call]
-            url.render_as_string(hide_password=False), timeout=10
-        )
+        connection = await asyncpg.connect(url.render_as_string(hide_password=False), timeout=10)
         closed = asyncio.Event()
 
         def heard(_connection: object, _pid: int, _channel: str, payload: str) -> None:
