@@ -1,6 +1,7 @@
 """The port between the gateway and a national case system, and the values that cross it.
 
-Values go in and out; a driver's own exceptions do not. What the port answers:
+Values go in and out; a driver's own exceptions do not, and no key ever comes in. What the port
+answers:
 
 * `Filed`, `Declined`, `CannotMap`: the system, or the mapping, has spoken. Asking again gives the
   same answer.
@@ -8,12 +9,21 @@ Values go in and out; a driver's own exceptions do not. What the port answers:
   would double. Try again later.
 * `schemas.errors.OutcomeUnknown` (raised): the system may or may not have acted, and cannot be
   asked. A person must look.
+
+Four ways through the port, two in each direction:
+
+| | the case | what becomes of it |
+|---|---|---|
+| inward | `find`, `file`, `update`, `erase`: a partner's referral | `tell`: a partner's decision about a case of ours |
+| outward | `read_cases`: cases to be referred | `poll`: what workers here decided about a partner's case |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
@@ -55,6 +65,18 @@ class RejectedRow:
     """`column: code`; the codes are listed in `docs/adapters.md`."""
 
 
+class Memory(StrEnum):
+    """What keeps a system from holding one referral twice."""
+
+    LOOKUP = "lookup"
+    """`find` sees what was filed, also by a process that died right after."""
+    KEYS = "keys"
+    """It cannot be asked, but itself files once for one business id, however often it is told."""
+    NONE = "none"
+    """Neither. The gateway files at most once: an attempt without an answer is held for a person
+    and never repeated by a machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filed:
     """The case is in the system, durably, under this reference."""
@@ -62,6 +84,9 @@ class Filed:
     reference: str
     already: bool = False
     """It was there before this call."""
+    not_held: tuple[str, ...] = ()
+    """`section.field: code` of what the system has no place for. A worker sees them, and the
+    gateway keeps them; never values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +113,101 @@ class Erased:
     """False if there was nothing to erase, which is no error: erasing is idempotent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The system must keep the case, or part of it, and says on which ground."""
+
+    basis: str
+    """A code: the law or rule that it is kept on."""
+
+
+@dataclass(frozen=True, slots=True)
+class CannotErase:
+    """The system offers no way to remove it. A worker must, and attests it then."""
+
+    code: str
+
+
+class Step(StrEnum):
+    """What happened to a referral in a case system, in the words that all systems share."""
+
+    RECEIVED = "received"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UPDATED = "updated"
+    """The content of the case changed; the new content is in `sections`."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What became of one referral: told by a system (`poll`), or to it (`tell`). Silent in `repr`.
+
+    It names the referral by its business id alone. A system that reports a decision under its own
+    number only must know which business id it filed that number for; when it does not, or when
+    two fit, it reports nothing and the item is `Ambiguous`.
+    """
+
+    id: str
+    """Unique for one system; the same news comes with the same id, however often it comes."""
+    business_id: UUID
+    step: Step
+    at: datetime
+    reason: str | None = None
+    """A code of the list that the answer's message type asks for; needed to decline."""
+    services: tuple[str, ...] = ()
+    """The services it is about; none: the whole referral."""
+    sections: Mapping[str, JsonSection] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return "<News>"
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """Something the system reports that fits no referral, or more than one. A person must look."""
+
+    id: str
+    reference: str
+    """The system's own number, for the worker who looks."""
+    code: str
+    """`no-referral`, `several-referrals`, `unknown-code`, `reason-missing`."""
+    where: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """One page of what happened in a system since a cursor."""
+
+    items: tuple[News | Ambiguous, ...]
+    cursor: str | None
+    """To be given to the next `poll`, once the items are stored durably."""
+    more: bool = False
+    """There is another page now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What an adapter may ask of its gateway. Functions, never keys."""
+
+    sign_request: Callable[[str, str, Mapping[str, str], bytes], Mapping[str, str]] | None = None
+    """(method, url, headers, body) to the headers to add: RFC 9421, by the participant's key."""
+    verify_request: Callable[[str, str, Mapping[str, str], bytes], str] | None = None
+    """(method, url, headers, body) to the participant that signed it; raises `Suspect`."""
+    seal_file: Callable[[bytes], bytes] | None = None
+    """A file to the bytes that only the country's own file key opens."""
+    open_file: Callable[[bytes], bytes] | None = None
+    """The inverse; raises `Suspect`."""
+    state: Path | None = None
+    """A folder of the adapter's own, mode 0700, that outlives the process. No content of a case
+    may stay there: it is not erased with the case."""
+
+
 Outcome: TypeAlias = Filed | Declined | CannotMap
+Erasing: TypeAlias = Erased | Kept | CannotErase
 Source: TypeAlias = Path | BinaryIO
 
 
@@ -109,6 +228,11 @@ class NationalSystem(Protocol):
         """The adapter's name in the registry."""
         ...
 
+    @property
+    def memory(self) -> Memory:
+        """What keeps this system from holding one referral twice."""
+        ...
+
     def check(self) -> None:
         """Return if the system can be read and written now.
 
@@ -120,7 +244,8 @@ class NationalSystem(Protocol):
     def find(self, business_id: UUID) -> Filed | None:
         """Where the case of this business id is, durably; None if it is not there.
 
-        None also means that no trace of it is left by a process that was killed while filing it:
+        Asked only of a system with `Memory.LOOKUP`; the others answer None and mean nothing by
+        it. None also means that no trace of it is left by a process that was killed while filing it:
         a withdrawal that finds nothing has nothing to erase.
         """
         ...
@@ -148,8 +273,26 @@ class NationalSystem(Protocol):
         """Replace the content under a reference. `Declined("not-found")` if there is none."""
         ...
 
-    def erase(self, reference: str) -> Erased:
+    def erase(self, reference: str) -> Erasing:
         """Remove the case and every trace of it that the adapter itself made."""
+        ...
+
+    def poll(self, cursor: str | None) -> Polled:
+        """What workers decided or changed in the system since a cursor; None: since ever.
+
+        The same page may be asked for again, after a crash, and says the same. A system that can
+        tell nothing answers an empty page.
+        """
+        ...
+
+    def tell(self, case_ref: str, news: News) -> Outcome:
+        """Write what a partner decided to the case of ours that was referred to it.
+
+        Written to that referral of that case and no other: a case may have been referred to
+        several. Telling the same news twice changes nothing the second time.
+        `Declined("not-supported")` if the system has no place for it: the worker reads it in the
+        gateway then.
+        """
         ...
 
     def read_cases(self, source: Source | None = None) -> Iterator[CaseRecord | RejectedRow]:
@@ -165,8 +308,9 @@ class NationalSystem(Protocol):
         ...
 
 
-AdapterFactory: TypeAlias = Callable[[Mapping[str, Any]], NationalSystem]
-"""Makes a system from its settings (a table of the gateway's TOML). No I/O before the first call.
+AdapterFactory: TypeAlias = Callable[[Mapping[str, Any], Tools], NationalSystem]
+"""Makes a system from its settings (the table `[adapter.settings]` of the gateway's TOML) and what
+the gateway lends it. No I/O before the first call.
 
 Raises `SchemaRefused` for settings that are missing, unknown or wrong.
 """

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from adapters.base import CannotMap, CaseRecord, Declined, Filed, NationalSystem
+from adapters.base import CannotMap, CaseRecord, Declined, Erased, Filed, NationalSystem
 from schemas.errors import Refused
 from schemas.sections import SECTIONS
 
@@ -138,10 +138,10 @@ def erases_for_good_and_again(system: NationalSystem, case: CaseRecord) -> None:
     """After `erase` nothing is found or read; erasing again is no error; filing anew works."""
     business_id = _new_id()
     reference = _filed(system.file(business_id, case)).reference
-    _expect(system.erase(reference).existed, "said that there was nothing")
+    _expect(system.erase(reference) == Erased(existed=True), "not erased, or nothing was there")
     _expect(system.find(business_id) is None, "found after erasing")
     _expect(system.read(reference) is None, "read after erasing")
-    _expect(not system.erase(reference).existed, "erased twice")
+    _expect(system.erase(reference) == Erased(existed=False), "erased twice")
     _expect(isinstance(system.update(reference, case), Declined), "updated what is not there")
     again = _filed(system.file(business_id, case))
     _expect(not again.already, "remembered what was erased")

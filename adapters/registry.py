@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
-from adapters.base import AdapterFactory, NationalSystem
+from adapters.base import AdapterFactory, NationalSystem, Tools
 from schemas.errors import NotFound, SchemaRefused
 
 ENTRY_POINT_GROUP = "referral_broker.adapters"
@@ -45,9 +45,11 @@ def adapter_factory(name: str) -> AdapterFactory:
     return cast("AdapterFactory", found[0].load())
 
 
-def open_adapter(name: str, settings: Mapping[str, Any]) -> NationalSystem:
+def open_adapter(
+    name: str, settings: Mapping[str, Any], tools: Tools | None = None
+) -> NationalSystem:
     """An adapter, ready to be called; see `adapters.base.AdapterFactory`."""
-    return adapter_factory(name)(settings)
+    return adapter_factory(name)(settings, Tools() if tools is None else tools)
 
 
 def _entry_points() -> list[EntryPoint]:

@@ -22,7 +22,7 @@ from uuid import UUID
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from adapters.base import CaseRecord, Filed
+from adapters.base import CaseRecord, Filed, Tools
 from adapters.systems.files import make
 from adapters.systems.files.mapping import write_row
 
@@ -58,7 +58,7 @@ def main(count: int) -> int:
     """Measure, print, and fail if reading is slower than the floor."""
     source = rows(count)
     with tempfile.TemporaryDirectory() as root:
-        system = make({"root": root})
+        system = make({"root": root}, Tools())
         list(system.read_cases(io.BytesIO(rows(14))))  # code lists are loaded once
 
         began = time.perf_counter()

@@ -29,8 +29,7 @@ def read_cases(home: Path, path: Path) -> Iterator[CaseRecord | RejectedRow]:
         Refused: `home` is no gateway's home.
     """
     settings = load_settings(home)
-    folder = settings.path(settings.adapter.folder)
-    system = open_adapter(settings.adapter.name, {"root": str(folder)})
+    system = open_adapter(settings.adapter.name, settings.adapter_table)
     return system.read_cases(path.resolve())
 
 

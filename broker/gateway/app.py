@@ -196,9 +196,7 @@ async def _assemble(
     if entry is None:
         raise Refused(f"{settings.participant} is not in the directory")
     signer = custody.signer_for(settings.suite, clock.now(), entry)
-    adapter = open_adapter(
-        settings.adapter.name, {"root": str(settings.path(settings.adapter.folder))}
-    )
+    adapter = open_adapter(settings.adapter.name, settings.adapter_table)
     await asyncio.to_thread(adapter.check)
     core = Core(
         settings=settings,

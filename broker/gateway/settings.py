@@ -9,7 +9,7 @@ import ipaddress
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -101,6 +101,9 @@ class AdapterSettings(_Settings):
     country: str | None = None
     """Country profile of `adapters/countries/`."""
     folder: Path = Path("htcds")
+    """Of the files adapter."""
+    settings: dict[str, str | int | float | bool | list[str]] = {}
+    """The table of any other adapter, as its own page describes it."""
 
 
 class SendSettings(_Settings):
@@ -162,6 +165,13 @@ class Settings(_Settings):
     def path(self, path: Path) -> Path:
         """A path of the settings, absolute."""
         return path if path.is_absolute() else self.home / path
+
+    @property
+    def adapter_table(self) -> dict[str, Any]:
+        """What the adapter's factory is given."""
+        if self.adapter.name == "files" and not self.adapter.settings:
+            return {"root": str(self.path(self.adapter.folder))}
+        return dict(self.adapter.settings)
 
     @property
     def database_url(self) -> str:

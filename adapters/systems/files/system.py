@@ -4,6 +4,8 @@
     <root>/in/<business id>.csv       cases filed here, one file each; written by this adapter
     <root>/parts/                     what a killed process left half written; cleared as it goes
     <root>/rejected/<name>.csv        rows of `out` files that cannot become a case, with reasons
+    <root>/decided/*.csv              what workers decided about filed cases; written by others
+    <root>/told/<referral>.<id>.csv   what partners decided about our cases; written by this adapter
 
 For a country without a case system, for one whose system imports and exports files, and for
 demonstrations. All files are for the owner alone (mode 0600, folders 0700).
@@ -25,9 +27,13 @@ from adapters.base import (
     Declined,
     Erased,
     Filed,
+    Memory,
+    News,
     Outcome,
+    Polled,
     RejectedRow,
     Source,
+    Tools,
 )
 from adapters.systems.files.folder import Folder
 from adapters.systems.files.mapping import (
@@ -37,6 +43,7 @@ from adapters.systems.files.mapping import (
     write_row,
     written_columns,
 )
+from adapters.systems.files.news import DecidedFolder, told_file
 from adapters.systems.files.records import MAX_RECORD, BadRecord, Record, read_records
 from adapters.systems.files.rejected import RejectedFile
 from schemas.errors import CaseSystemUnavailable, NotFound, SchemaRefused
@@ -46,10 +53,13 @@ class FilesSystem:
     """Implements `adapters.base.NationalSystem` over a folder."""
 
     name = "files"
+    memory = Memory.LOOKUP
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._filed = Folder(root / "in", parts=root / "parts")
+        self._told = Folder(root / "told", parts=root / "parts")
+        self._decided = DecidedFolder(root / "decided")
 
     def check(self) -> None:
         """See the port. The folder must exist: making it is the operator's decision."""
@@ -125,6 +135,16 @@ class FilesSystem:
         else:
             yield from _cases(source, rejected=None)
 
+    def poll(self, cursor: str | None) -> Polled:
+        """See the port. One file of `decided` is one page; it is put aside once it is stored."""
+        return self._decided.page(cursor, filed=self.find)
+
+    def tell(self, case_ref: str, news: News) -> Outcome:
+        """See the port. One small file for each piece of news; a repetition finds it there."""
+        name, content = told_file(case_ref, news)
+        put = self._told.put_many([(name, content)])[0]
+        return Filed(name, already=not put)
+
     def _read_file(self, path: Path) -> Iterator[CaseRecord | RejectedRow]:
         try:
             stream = path.open("rb")
@@ -136,8 +156,8 @@ class FilesSystem:
             yield from _cases(stream, rejected=rejected)
 
 
-def make(settings: Mapping[str, Any]) -> FilesSystem:
-    """The adapter from its settings: `root`, a folder.
+def make(settings: Mapping[str, Any], tools: Tools) -> FilesSystem:
+    """The adapter from its settings: `root`, a folder. It needs no tools.
 
     Raises:
         SchemaRefused: `root` is missing, or there is a setting that this adapter does not know.

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.base import CaseRecord, Declined, Filed, NationalSystem, RejectedRow
+from adapters.base import CaseRecord, Declined, Filed, NationalSystem, RejectedRow, Tools
 from adapters.conformance import CHECKS, Check, full_case
 from adapters.registry import adapter_names, open_adapter
 from adapters.systems.files import FilesSystem, make
@@ -34,7 +34,7 @@ SAMPLE = Path(__file__).parents[3] / "adapters/systems/files/samples/italy-inven
 
 @pytest.fixture
 def system(tmp_path: Path) -> FilesSystem:
-    return make({"root": tmp_path})
+    return make({"root": tmp_path}, Tools())
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -59,7 +59,7 @@ def test_an_unknown_adapter_and_a_wrong_setting_are_refused(tmp_path: Path) -> N
 
 
 def test_a_missing_folder_is_unavailable_and_not_made(tmp_path: Path) -> None:
-    system = make({"root": tmp_path / "missing"})
+    system = make({"root": tmp_path / "missing"}, Tools())
     with pytest.raises(CaseSystemUnavailable):
         system.check()
     with pytest.raises(CaseSystemUnavailable):
@@ -213,7 +213,7 @@ def test_a_full_disk_is_unavailable_and_leaves_nothing(
 
 def test_a_folder_that_is_no_folder_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "in").write_text("a file")
-    system = make({"root": tmp_path})
+    system = make({"root": tmp_path}, Tools())
     with pytest.raises(CaseSystemUnavailable):
         system.file(ID, full_case())
 
@@ -304,7 +304,7 @@ def test_a_missing_file_and_an_empty_one_are_told_apart(
 
 @given(st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=8), max_size=30))
 def test_no_file_makes_the_adapter_fail_in_any_way_but_by_refusing(parts: list[bytes]) -> None:
-    system = make({"root": "/nowhere"})
+    system = make({"root": "/nowhere"}, Tools())
     try:
         found = list(system.read_cases(io.BytesIO(HEADER_WITH_MORE + b"".join(parts))))
     except SchemaRefused:

@@ -15,7 +15,7 @@ def install(folder: Path, package: str, adapter: str) -> None:
     """What an installer leaves behind for a package with one adapter."""
     module = package.replace("-", "_")
     (folder / f"{module}.py").write_text(
-        f"def make(settings):\n    return ('{package}', settings)\n"
+        f"def make(settings, tools):\n    return ('{package}', settings)\n"
     )
     info = folder / f"{module}-1.0.dist-info"
     info.mkdir()
