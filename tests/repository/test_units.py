@@ -1,0 +1,77 @@
+"""The systemd units start what there is, write only where they may, and give no right away."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import click
+import pytest
+
+from broker.cli.root import referral
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+SHARED = ("UMask", "LimitCORE", "MemorySwapMax", "StateDirectoryMode", "KillSignal", "Restart")
+HARDENED = re.compile(r"^(No|Protect|ProcSubset|Private|Restrict|Lock|Memory|Remove|Capab|System)")
+
+
+def service(unit: Path) -> Mapping[str, str]:
+    """The section [Service]; what stands twice is joined by a newline."""
+    found: dict[str, str] = {}
+    for line in unit.read_text().split("[Service]")[1].split("[Install]")[0].splitlines():
+        if "=" in line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            found[name] = f"{found[name]}\n{value}" if name in found else value
+    return found
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_starts_a_command_that_exists_with_options_that_it_knows(unit: Path) -> None:
+    program, *words = shlex.split(service(unit)["ExecStart"])
+    assert program == "/opt/referral-broker/.venv/bin/referral"
+    command: click.Command = referral
+    with click.Context(referral) as context:
+        while isinstance(command, click.Group):
+            found = command.get_command(context, words.pop(0))
+            assert found is not None, unit.name
+            command = found
+        options = {name for parameter in command.params for name in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= options
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_what_a_unit_works_in_is_the_one_place_that_it_may_write(unit: Path) -> None:
+    read = service(unit)
+    state = PurePosixPath("/var/lib") / read["StateDirectory"]
+    places = [PurePosixPath(word) for word in shlex.split(read["ExecStart"])[1:] if "/" in word]
+    assert places
+    assert all(place.is_relative_to(state) for place in places)
+    assert read["ProtectSystem"] == "strict"
+    assert "ReadWritePaths" not in read
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_the_page_about_its_file_is_where_a_unit_says(unit: Path) -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.read(unit)
+    page = parser["Unit"]["Documentation"].removeprefix("file:/opt/referral-broker/")
+    assert (ROOT / page).is_file()
+
+
+def test_every_unit_is_as_locked_as_the_others() -> None:
+    locked = [
+        {
+            name: value
+            for name, value in service(unit).items()
+            if HARDENED.match(name) or name in SHARED
+        }
+        for unit in UNITS
+    ]
+    assert len(locked) >= 2
+    assert all(one == locked[0] for one in locked[1:])
+    assert locked[0]["CapabilityBoundingSet"] == ""
+    assert locked[0]["UMask"] == "0077"
