@@ -8,7 +8,7 @@ note checkpoint     signed notes, keys, checkpoints, cosignatures; pure
 leaves              an event becomes a leaf and its opening
 store sequencer     tables, pending leaves, and how they become a signed head
 proof export        what is handed out: one proof, or the whole log as files
-monitor             following a log from outside, and cosigning it
+monitor witness     following a log from outside, and cosigning it
 policy verify       the offline verifier, with verdict and offline: standard library and
                     `cryptography` alone
 """

@@ -24,7 +24,7 @@ from broker.audit.note import (
 from schemas.errors import BadSignature, LogInconsistent, SchemaRefused
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
-_ORIGIN = re.compile(r"[^\s+\x00-\x1f]{1,200}")
+_LINE = re.compile(r"[^\x00-\x1f]{1,1000}")
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,12 @@ class Checkpoint:
     origin: str
     size: int
     root: bytes
+    extensions: tuple[str, ...] = ()
+    """Opaque lines of other logs; ours writes none, since nobody could audit them."""
 
     def __post_init__(self) -> None:
-        if not _ORIGIN.fullmatch(self.origin) or self.origin.startswith("cosignature/"):
+        # A plain signature over such an origin would read as somebody's cosignature.
+        if not _LINE.fullmatch(self.origin) or self.origin.startswith("cosignature/"):
             raise SchemaRefused("checkpoint: bad origin")
         if self.size < 0 or len(self.root) != HASH_SIZE:
             raise SchemaRefused("checkpoint: bad size or root")
@@ -45,24 +48,28 @@ class Checkpoint:
 
     @property
     def text(self) -> str:
-        return f"{self.origin}\n{self.size}\n{b64(self.root)}\n"
+        return "".join(
+            f"{line}\n" for line in (self.origin, self.size, b64(self.root), *self.extensions)
+        )
 
     @classmethod
     def from_text(cls, text: str) -> Checkpoint:
-        """Read a note's text. Extension lines are refused: nobody could audit them.
+        """Read a note's text.
 
         Raises:
             SchemaRefused: Not a checkpoint.
         """
-        lines = text.split("\n")
-        if len(lines) != 4 or lines[3] or not _SIZE.fullmatch(lines[1]):
+        lines = text.removesuffix("\n").split("\n")
+        if len(lines) < 3 or not text.endswith("\n") or not _SIZE.fullmatch(lines[1]):
             raise SchemaRefused("checkpoint: not origin, size and root")
-        return cls(lines[0], int(lines[1]), unb64(lines[2]))
+        if not all(_LINE.fullmatch(line) for line in lines[3:]):
+            raise SchemaRefused("checkpoint: an extension line is empty or too long")
+        return cls(lines[0], int(lines[1]), unb64(lines[2]), tuple(lines[3:]))
 
 
 @dataclass(frozen=True)
 class SignedCheckpoint:
-    """A checkpoint that its log signed. Made by `sign_checkpoint` and `open_checkpoint` only."""
+    """A checkpoint that its log signed. Made by the functions below only."""
 
     checkpoint: Checkpoint
     note: Note
@@ -126,6 +133,12 @@ def open_checkpoint(
     if not by_log:
         raise BadSignature(f"checkpoint: no known key of {checkpoint.origin} signed it")
     return SignedCheckpoint(checkpoint, note, by_log, verify_note(note, witnesses))
+
+
+def reopen_checkpoint(data: bytes) -> SignedCheckpoint:
+    """One that was verified before it was kept: the log's key may have changed since."""
+    note = parse_note(data)
+    return SignedCheckpoint(Checkpoint.from_text(note.text), note, (), ())
 
 
 class Contradiction(LogInconsistent):

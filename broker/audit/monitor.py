@@ -1,20 +1,18 @@
 """Following a log from outside: does it only ever grow, and does it show everyone the same?
 
 A monitor needs only the checkpoint and a few hash tiles, no right to read entries, and no trust in
-the log. A witness is a monitor that also signs what it saw; once enough countries do, the log
-cannot show two histories without two of them noticing.
+the log. Who also signs what it saw is a witness (`broker.audit.witness`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from broker.audit.checkpoint import Contradiction, SignedCheckpoint, open_checkpoint
 from broker.audit.merkle import consistency_plan, evaluate, root_plan, verify_consistency
-from broker.audit.note import NoteSigner, SignatureType, Verifier
+from broker.audit.note import Verifier
 from broker.audit.tiles import Tile, lookup_in, split, tile_path, tiles_of, width
 from schemas.errors import LogInconsistent
 
@@ -111,29 +109,6 @@ class Monitor:
                 raise LogInconsistent("the log serves a tile of another width")
             found[tile] = hashes
         return found
-
-
-class Witness:
-    """A monitor with a key: signs the heads that it has verified, and no two that contradict."""
-
-    def __init__(self, monitor: Monitor, signer: NoteSigner) -> None:
-        if signer.type is SignatureType.ED25519:
-            raise ValueError("a witness needs a key that dates")
-        self._monitor = monitor
-        self._signer = signer
-
-    async def cosign(self, now: datetime) -> tuple[int, str]:
-        """Take a step and sign the head: (size, signature line), for the log's `/log` service.
-
-        The head is durable before the signature exists: after a crash we may have signed nothing,
-        but never something that we do not remember.
-
-        Raises:
-            As `Monitor.update`.
-        """
-        followed = await self._monitor.update()
-        checkpoint = followed.head.checkpoint
-        return checkpoint.size, self._signer.sign(checkpoint.text, now).line()
 
 
 def fetch_from(folder: Path) -> Fetch:

@@ -117,7 +117,9 @@ class Verifier:
                 Ed25519PublicKey.from_public_bytes(self.public).verify(value, text.encode())
                 return Signed(self, None)
             seconds = int.from_bytes(value[:8], "big")
-            at = datetime.fromtimestamp(seconds, UTC)
+            # An ML-DSA cosigner that dates nothing says zero (C2SP tlog-cosignature).
+            undated = seconds == 0 and self.type is SignatureType.DATED_MLDSA44
+            at = None if undated else datetime.fromtimestamp(seconds, UTC)
             message = dated_message(self.type, self.name, text, seconds)
             if self.type is SignatureType.DATED_ED25519:
                 Ed25519PublicKey.from_public_bytes(self.public).verify(value[8:], message)

@@ -6,6 +6,7 @@ and the countries' groups into one with a number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from broker.audit.note import SignatureType, Signed, Verifier
 from schemas.errors import SchemaRefused
 
 MAX_LINES = 1000
+_NUMBER = re.compile(r"[1-9][0-9]{0,3}")
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,17 @@ class Policy:
         return sum(self._counts(member, keys) for member in members) >= needed
 
 
-def parse_policy(text: str) -> Policy:
-    """Read a policy file.
+def parse_policy(data: str | bytes) -> Policy:
+    """Read a policy file. Bytes beyond ASCII are opaque, whatever their encoding.
 
     Raises:
         SchemaRefused: Not a policy: an unknown line or name, a name or key given twice, a group
             that cannot be met, or not exactly one quorum. Says the number of the line.
     """
     reader = _Reader()
+    text = data if isinstance(data, str) else data.decode(errors="surrogateescape")
     lines = text.split("\n")
-    if len(lines) > MAX_LINES or any(c < " " and c not in "\n\t" for c in text):
+    if len(lines) > MAX_LINES or any((c < " " and c not in "\n\t") or c == "\x7f" for c in text):
         raise SchemaRefused("policy: too long, or control characters")
     for number, line in enumerate(lines, start=1):
         words = line.replace("\t", " ").split(" ")
@@ -115,7 +118,7 @@ class _Reader:
             raise SchemaRefused("a member counts twice")
         self._members |= set(members)
         words = {"all": len(members), "any": 1}
-        if threshold not in words and not (threshold.isascii() and threshold.isdigit()):
+        if threshold not in words and not _NUMBER.fullmatch(threshold):
             raise SchemaRefused("the threshold is not all, any or a number")
         needed = words[threshold] if threshold in words else int(threshold)
         if not 1 <= needed <= len(members):

@@ -21,6 +21,8 @@ class TlogProof:
     index: int
     path: tuple[bytes, ...]
     checkpoint: bytes
+    extra: bytes = b""
+    """Anybody's words; nothing vouches for them. We write none."""
 
 
 def format_proof(index: int, path: Sequence[bytes], checkpoint: str) -> str:
@@ -30,7 +32,7 @@ def format_proof(index: int, path: Sequence[bytes], checkpoint: str) -> str:
 
 
 def parse_proof(text: str) -> TlogProof:
-    """Read the text. A line of extra data is refused: we write none, and nothing vouches for it.
+    """Read the text.
 
     Raises:
         SchemaRefused: Not a proof.
@@ -41,8 +43,11 @@ def parse_proof(text: str) -> TlogProof:
     lines = head.split("\n")
     if not blank or len(lines) < 2 or lines[0] != FIRST_LINE:
         raise SchemaRefused("proof: not a tlog-proof")
-    match = _INDEX.fullmatch(lines[1])
+    extra = b""
+    if lines[1].startswith("extra "):
+        extra = unb64(lines.pop(1).removeprefix("extra "))
+    match = _INDEX.fullmatch(lines[1]) if len(lines) > 1 else None
     path = tuple(unb64(line) for line in lines[2:])
     if match is None or len(path) > 63 or any(len(step) != HASH_SIZE for step in path):
         raise SchemaRefused("proof: bad index or path")
-    return TlogProof(int(match[1]), path, checkpoint.encode())
+    return TlogProof(int(match[1]), path, checkpoint.encode(), extra)

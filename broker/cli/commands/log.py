@@ -32,7 +32,7 @@ def _policy(vkeys: tuple[Path, ...], policy: Path | None) -> Any:
     from broker.audit.policy import Policy, parse_policy
 
     if policy is not None:
-        return parse_policy(policy.read_text(encoding="utf-8"))
+        return parse_policy(policy.read_bytes())
     if not vkeys:
         raise click.UsageError("whose log? give --vkey FILE or --policy FILE")
     texts = [

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from broker.audit.checkpoint import Contradiction, open_checkpoint
-from broker.audit.monitor import Monitor, Witness, fetch_from
+from broker.audit.monitor import Monitor, fetch_from
 from broker.audit.policy import Policy
 from broker.audit.tiles import Tile, entries_path, tile_path
 from broker.audit.verify import verify_log
 from schemas.errors import BadSignature, LogInconsistent
-from tests.support.audit_log import ORIGIN, START, LogKeys, MemoryLog, some_leaf, witness
+from tests.support.audit_log import ORIGIN, START, LogKeys, MemoryLog, some_leaf
 
 
 class Notebook:
@@ -117,47 +117,6 @@ async def test_a_checkpoint_by_another_key_or_of_another_log_is_refused(tmp_path
     stranger.write(tmp_path)
     with pytest.raises(BadSignature):
         await monitor.update()
-
-
-async def test_a_witness_signs_what_it_remembers_and_never_a_fork(tmp_path: Path) -> None:
-    log, notebook, signer = MemoryLog(), Notebook(), witness("al.example/w")
-    log.grow(20)
-    log.write(tmp_path)
-    monitor = follow(log, tmp_path, notebook)
-    size, line = await Witness(monitor, signer).cosign(START)
-    cosigned = open_checkpoint(
-        log.head().raw + line.encode(), log.keys.verifiers, [signer.verifier]
-    )
-    assert size == 20
-    assert [signed.by.name for signed in cosigned.by_witnesses] == [signer.name]
-    assert open_checkpoint(notebook.kept[-1], log.keys.verifiers).checkpoint.size == 20
-    log.entries[3] = some_leaf(3)
-    log.write(tmp_path)
-    with pytest.raises(Contradiction):
-        await Witness(monitor, signer).cosign(START)
-
-
-async def test_a_witness_that_cannot_remember_does_not_sign(tmp_path: Path) -> None:
-    log = MemoryLog()
-    log.grow(2)
-    log.write(tmp_path)
-
-    async def full_disk(_: bytes) -> None:
-        raise OSError
-
-    monitor = Monitor(
-        log=log.keys.verifiers, fetch=fetch_from(tmp_path), remember=full_disk, trusted=None
-    )
-    with pytest.raises(OSError):  # noqa: PT011 (whatever the caller's storage raises)
-        await Witness(monitor, witness("al.example/w")).cosign(START)
-    assert monitor.trusted is None
-
-
-def test_a_witness_needs_a_key_that_dates(tmp_path: Path) -> None:
-    log = MemoryLog()
-    log.grow(1)
-    with pytest.raises(ValueError, match="dates"):
-        Witness(follow(log, tmp_path, Notebook()), log.keys.signers[0])
 
 
 # --- the whole log -------------------------------------------------------------------------

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -179,7 +183,8 @@ def test_a_plain_signature_does_not_pass_for_a_dated_one_of_the_same_key() -> No
         f"{ORIGIN}\n3\n{b64(bytes(31))}\n",
         f"{ORIGIN}\n3\n{b64(bytes(32))[:-1]}\n",
         f"{ORIGIN}\n0\n{b64(bytes(32))}\n",
-        f"{ORIGIN}\n3\n{b64(bytes(32))}\nextension\n",
+        f"{ORIGIN}\n3\n{b64(bytes(32))}\n\nextension\n",
+        f"{ORIGIN}\n3\n{b64(bytes(32))}\nextension",
         f"{ORIGIN}\n3\n{b64(bytes(32))}",
         f"\n3\n{b64(bytes(32))}\n",
         f"cosignature/v1\n3\n{b64(bytes(32))}\n",
@@ -189,6 +194,55 @@ def test_a_plain_signature_does_not_pass_for_a_dated_one_of_the_same_key() -> No
 def test_a_text_that_is_not_a_checkpoint_is_refused(text: str) -> None:
     with pytest.raises(SchemaRefused):
         Checkpoint.from_text(text)
+
+
+def test_a_checkpoint_of_another_log_may_have_a_free_origin_and_extension_lines() -> None:
+    text = f"a log with spaces\n3\n{b64(bytes(32))}\nextension one\ntwo\n"
+    found = Checkpoint.from_text(text)
+    assert (found.origin, found.extensions) == ("a log with spaces", ("extension one", "two"))
+    assert found.text == text
+
+
+def test_an_ed25519_cosignature_signs_the_lines_of_the_specification() -> None:
+    text = LOG.head().checkpoint.text
+    made = WITNESS.sign(text, START)
+    seconds = int(START.timestamp())
+    key = Ed25519PublicKey.from_public_bytes(WITNESS.verifier.public)
+    assert made.value[:8] == struct.pack(">Q", seconds)
+    key.verify(made.value[8:], b"cosignature/v1\ntime %d\n" % seconds + text.encode())
+    assert (
+        made.key_id
+        == hashlib.sha256(WITNESS.name.encode() + b"\n\x04" + WITNESS.verifier.public).digest()[:4]
+    )
+
+
+def test_an_ml_dsa_44_cosignature_signs_the_structure_of_the_specification() -> None:
+    signer = NoteSigner("rs.example/w", SignatureType.DATED_MLDSA44, bytes(range(32)))
+    head = LOG.head().checkpoint
+    made = signer.sign(head.text + "an extension that is not signed\n", START)
+    seconds = int(START.timestamp())
+    structure = (
+        b"subtree/v1\n\x00"
+        + bytes([len(b"rs.example/w")])
+        + b"rs.example/w"
+        + struct.pack(">Q", seconds)
+        + bytes([len(ORIGIN)])
+        + ORIGIN.encode()
+        + struct.pack(">QQ", 0, 3)
+        + head.root
+    )
+    assert (len(signer.verifier.public), len(made.value)) == (1312, 8 + 2420)
+    MLDSA44PublicKey.from_public_bytes(signer.verifier.public).verify(made.value[8:], structure)
+    assert (
+        made.key_id == hashlib.sha256(b"rs.example/w\n\x06" + signer.verifier.public).digest()[:4]
+    )
+
+
+def test_an_ml_dsa_44_cosignature_of_time_zero_vouches_for_no_time() -> None:
+    signer = NoteSigner("rs.example/w", SignatureType.DATED_MLDSA44, bytes(32))
+    text = LOG.head().checkpoint.text
+    value = signer.sign(text, datetime.fromtimestamp(0, UTC)).value
+    assert signer.verifier.verify(text, value).at is None
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from broker.audit.note import b64
 from broker.audit.offline import LEAF_LABEL, TrustedKey, read_leaf, thumbprint
 from broker.audit.policy import Policy, parse_policy
 from broker.audit.proof import LogProof, proof_file
+from broker.audit.tlog_proof import parse_proof
 from broker.audit.verify import Asked, Verdict, verify_proof, verify_proof_file
 from keys.binding import commitment
 from schemas.audit import Event, Leaf
@@ -318,6 +319,9 @@ W1, W2 = (witness(f"{cc}.example/w").verifier.to_text() for cc in ("al", "it"))
         "log x\nquorum none\n",
         "trust everyone\nquorum none\n",
         "quorum none\r\n",
+        "quorum none # \x7f\n",
+        f"witness a {W1}\ngroup g 01 a\nquorum g\n",
+        f"witness a {W1}\ngroup g {'1' * 5000} a\nquorum g\n",
     ],
 )
 def test_a_policy_that_is_not_clear_is_refused(text: str) -> None:
@@ -325,6 +329,17 @@ def test_a_policy_that_is_not_clear_is_refused(text: str) -> None:
 
     with pytest.raises(SchemaRefused):
         parse_policy(text)
+
+
+def test_a_policy_is_octets_and_names_beyond_ascii_are_opaque() -> None:
+    text = f"# \xff\n witness \xe9 {W1} \n\tgroup g\tany \xe9\nquorum g"
+    assert parse_policy(text.encode("latin-1")).groups["g"][0] == 1
+
+
+def test_a_proof_with_extra_data_proves_the_same() -> None:
+    text = LOG.proof(123).replace("index 123\n", "extra AAAA\nindex 123\n")
+    assert parse_proof(text).extra == bytes(3)
+    assert parse_proof(text).path == parse_proof(LOG.proof(123)).path
 
 
 def test_groups_of_groups_count_countries_and_not_keys() -> None:
@@ -359,7 +374,9 @@ def test_a_proof_text_in_any_other_form_is_refused() -> None:
         good.replace("@v1", "@v2"),
         good.replace("index 123", "index 0123"),
         good.replace("index 123", "index -1"),
-        good.replace("index 123\n", "extra AAAA\nindex 123\n"),
+        good.replace("index 123\n", "extra AAA\nindex 123\n"),
+        good.replace("index 123\n", "index 123\nextra AAAA\n"),
+        good.replace("index 123\n", "extra AAAA\n"),
         good.replace("index 123\n", f"index 123\n{b64(bytes(31))}\n"),
         good.replace("index 123\n", "index 123\n" + f"{b64(bytes(32))}\n" * 64),
         good.replace("\n\n", "\n"),
