@@ -20,7 +20,10 @@ from schemas.errors import NotFound, SchemaRefused
 
 ENTRY_POINT_GROUP = "referral_broker.adapters"
 
-_BUILT_IN: Mapping[str, str] = {"files": "adapters.systems.files"}
+_BUILT_IN: Mapping[str, str] = {
+    "external": "adapters.external",
+    "files": "adapters.systems.files",
+}
 
 
 def adapter_names() -> tuple[str, ...]:

@@ -102,7 +102,7 @@ class AdapterSettings(_Settings):
     """Country profile of `adapters/countries/`."""
     folder: Path = Path("htcds")
     """Of the files adapter."""
-    settings: dict[str, str | int | float | bool | list[str]] = {}
+    settings: dict[str, Any] = {}
     """The table of any other adapter, as its own page describes it."""
 
 
