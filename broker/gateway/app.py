@@ -252,6 +252,7 @@ async def serve(settings: Settings) -> None:
             access_log=False,
             server_header=False,
             date_header=False,
+            timeout_graceful_shutdown=10,  # who waits for news of a message would hold us up
         )
     )
     if settings.metrics_port is not None:

@@ -85,6 +85,29 @@ class Handover:
                 await self._idle.wait()
 
 
+class News:
+    """Wakes whoever waits for word of one of our messages. A hint, given after the commit:
+    whoever waits looks into the database, and looks again after a while by itself."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[UUID, asyncio.Event] = {}
+
+    def of(self, message: UUID) -> asyncio.Event:
+        """Take the event, then look, then wait: no word that is kept after this is missed."""
+        return self._waiting.setdefault(message, asyncio.Event())
+
+    def tell(self, messages: Iterable[UUID]) -> None:
+        for message in messages:
+            # Waiters hold the old event; who asks again takes a new one.
+            if (event := self._waiting.pop(message, None)) is not None:
+                event.set()
+
+    def forget(self, message: UUID, event: asyncio.Event) -> None:
+        """Nobody of those who took this event waits any more, or they look by themselves."""
+        if self._waiting.get(message) is event:
+            del self._waiting[message]
+
+
 class CaseLocks:
     """By business id: filing and erasing one case never overlap, so that nothing is filed after
     its erasure was attested. A lock lives as long as somebody has it or waits for it."""
@@ -127,6 +150,7 @@ class Core:
     incarnation: str
     wakes: Wakes = field(default_factory=Wakes)
     to_file: Handover = field(default_factory=Handover)
+    news: News = field(default_factory=News)
     records: dict[UUID, tuple[str, ConsentRecord]] = field(default_factory=dict)
     """Consent records in use, by grant, with their references into the vault. Erasing a grant
     takes its record from here too, before it is attested."""

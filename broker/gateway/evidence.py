@@ -70,14 +70,19 @@ class EvidenceBook:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def keep(self, connection: AsyncConnection, verified: Sequence[VerifiedEvidence]) -> None:
+    async def keep(
+        self, connection: AsyncConnection, verified: Sequence[VerifiedEvidence]
+    ) -> set[UUID]:
         """Store verified evidence and let its facts take effect; repeating it changes nothing.
 
         Many at once cost as many statements as one: a fact is the commonest thing that arrives.
+
+        Returns:
+            Our messages of which there is news, once the caller has committed.
         """
         new = await self._store(connection, {item.content.id: item for item in verified})
         if not new:
-            return
+            return set()
         rows = await outbox_store.lock_many(
             connection, list({stated.envelope for item in new for stated in item.content.facts})
         )
@@ -94,6 +99,7 @@ class EvidenceBook:
             await self._consequences(connection, item.stated, item.content.by, item.row)
         decisions = [Decision(Event.EVIDENCE_RECEIVED, subject_of(item.raw)) for item in new]
         await self._core.log.add(connection, decisions, now=self._core.now())
+        return {item.row.id for item in counted}
 
     async def _store(
         self, connection: AsyncConnection, verified: dict[UUID, VerifiedEvidence]

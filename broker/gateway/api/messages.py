@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -29,6 +30,11 @@ from schemas.errors import NotFound, Refused, SchemaRefused
 
 BODY_LIMIT = 4 * 1024 * 1024
 MOST = 10_000
+LONGEST_WAIT = 60.0
+LOOK_EVERY = 1.0
+"""Seconds; the second is the safety net under the news that comes when evidence is kept."""
+ON_THE_WAY = ("queued", "sending", "submitted", "relayed")
+STEPS = ("delivered", "filed", "read")
 Model = TypeVar("Model", bound=ProtectedModel)
 
 
@@ -110,8 +116,33 @@ def router(parts: Parts) -> APIRouter:
         }
 
     @routes.get("/messages/{message}")
-    async def message(message: UUID) -> dict[str, Any]:
-        """One message: its header and what was stated about it. Never its content."""
+    async def message(
+        message: UUID,
+        until: Literal["delivered", "filed", "read"] | None = None,
+        wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = LONGEST_WAIT,
+    ) -> dict[str, Any]:
+        """One message: its header and what was stated about it. Never its content.
+
+        Args:
+            until: Answer when this has happened, or something after which nobody waits for it.
+            wait: Answer after so many seconds in any case.
+        """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + wait
+        while True:
+            word = core.news.of(message)
+            try:
+                found = await _message(message)
+                room = give_up - loop.time()
+                if until is None or not _may_still(found, until) or room <= 0:
+                    return found
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(room, LOOK_EVERY)):
+                        await word.wait()
+            finally:
+                core.news.forget(message, word)
+
+    async def _message(message: UUID) -> dict[str, Any]:
         async with core.database.read() as connection:
             row = (await connection.execute(select(outbox).where(outbox.c.id == message))).first()
             if row is None:
@@ -187,6 +218,13 @@ def router(parts: Parts) -> APIRouter:
         }
 
     return routes
+
+
+def _may_still(found: dict[str, Any], wanted: str) -> bool:
+    """True if a message of ours is on its way to what is waited for."""
+    return (
+        found["state"] in (*ON_THE_WAY, *STEPS[: STEPS.index(wanted)]) and found["box"] == "outbox"
+    )
 
 
 async def parse(request: Request, model: type[Model]) -> Model:

@@ -165,10 +165,11 @@ class Receiver:
                     else:
                         outcomes.append(Outcome.DONE)
                 good = [item for item in checked if not isinstance(item, BrokerError)]
-                await self._book.keep(connection, good)
+                told = await self._book.keep(connection, good)
         except Unavailable as error:
             logger().warning("receive:later", code=error.code, count=len(raws))
             return [Outcome.LATER] * len(raws)
+        self._core.news.tell(told)
         self._core.log.wake()
         return outcomes
 

@@ -230,7 +230,9 @@ class Outbox:
         core, now = self._core, self._core.now()
         async with core.database.begin() as connection:
             good = [item for item in heard if item.evidence is not None]
-            await self._book.keep(connection, [item.evidence for item in good if item.evidence])
+            told = await self._book.keep(
+                connection, [item.evidence for item in good if item.evidence]
+            )
             complained = [item.row.id for item in good if item.row.attempts > 3]
             if complained:
                 await clear_alarms_of(connection, complained, "unsigned-refusal", now=now)
@@ -245,6 +247,7 @@ class Outbox:
                 # While the hub is away its own back-off rules, so that nothing waits longer for it.
                 delay = timedelta() if item.hub_away else self._delay(item.row.attempts)
                 await store.postpone(connection, item.row.id, now + delay)
+        core.news.tell(told)
 
     async def _give_up(self, connection: Any, row: AnyRow | Handed, code: str | None) -> None:
         # The hub's receipt may have come over the other channel in the meantime: that stands.

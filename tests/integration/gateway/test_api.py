@@ -89,6 +89,33 @@ async def test_a_worker_consents_sends_looks_and_opens(two: World) -> None:
     assert thread["state"] == "delivered"
 
 
+async def test_who_waits_for_word_of_a_message_is_answered_when_it_comes(two: World) -> None:
+    italy = Desk(two, "it.nrm")
+    grant = (await italy.post("/v1/consents", consent())).json()["grant"]
+    sent = (await italy.post("/v1/messages", referral(grant))).json()
+    path = f"/v1/messages/{sent['id']}"
+
+    in_vain = (await italy.get(f"{path}?until=filed&wait=0")).json()
+    filed = asyncio.create_task(italy.get(f"{path}?until=filed"))
+    delivered = asyncio.create_task(italy.get(f"{path}?until=delivered"))
+    await two.settle()
+
+    assert in_vain["state"] in ("queued", "sending", "submitted")
+    assert (await filed).json()["state"] == "filed"
+    assert (await delivered).json()["state"] in ("delivered", "filed")
+
+
+async def test_nobody_waits_for_what_will_not_come(two: World) -> None:
+    italy = Desk(two, "it.nrm")
+    grant = (await italy.post("/v1/consents", consent())).json()["grant"]
+    sent = (await italy.post("/v1/messages", referral(grant))).json()
+    await italy.post(f"/v1/consents/{grant}/withdraw")
+    await two.settle()
+
+    answer = await italy.get(f"/v1/messages/{sent['id']}?until=read")
+    assert answer.json()["state"] == "stopped"
+
+
 async def test_a_dry_run_shows_clear_and_sealed_and_stores_nothing(two: World) -> None:
     italy = Desk(two, "it.nrm")
     grant = (await italy.post("/v1/consents", consent())).json()["grant"]
