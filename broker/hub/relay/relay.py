@@ -28,8 +28,11 @@ from schemas.errors import BrokerError, QueueUnavailable, Unavailable
 
 BATCH = 256
 """Items in one round: at most 64 MiB, since an envelope has at most 256 KiB."""
-LEASE = timedelta(seconds=30)
-"""Longer than the publisher's patience: a batch is not claimed twice while it is under way."""
+PATIENCE = 8.0
+"""Seconds for a batch and its confirms; a new queue settles for four of them."""
+LEASE = timedelta(seconds=10)
+"""Longer than `PATIENCE`, so that no batch is claimed twice while it is under way; and short, since
+what a killed relay had claimed waits for its end."""
 LOOK_EVERY = 1.0
 """The safety net under wake-ups, in seconds."""
 PAUSE = 0.5
@@ -90,7 +93,7 @@ class Relay:
             for one in items
         ]
         try:
-            confirmed = await self._publisher.publish_many(messages)
+            confirmed = await self._publisher.publish_many(messages, patience=PATIENCE)
         except QueueUnavailable:
             async with self._hub.database.begin() as connection:
                 await deliveries.give_back(
