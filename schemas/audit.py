@@ -39,6 +39,8 @@ class Event(StrEnum):
     MESSAGE_OPENED = "message:opened"
     CONSENT_DECIDED = "consent:decided"
     CASE_ERASED = "case:erased"
+    EXCLUSION_SET = "exclusion:set"
+    EXCLUSION_LIFTED = "exclusion:lifted"
     EXCEPTION_USED = "exception:used"
     MESSAGE_QUARANTINED = "message:quarantined"
 

@@ -176,11 +176,17 @@ class HubClient:
         return timedelta(seconds=float(body["lease_seconds"]))
 
     async def mailbox(
-        self, lane: Lane, *, limit: int, wait: timedelta = timedelta()
+        self, lane: Lane, *, limit: int, wait: timedelta = timedelta(), fresh: bool = False
     ) -> tuple[MailboxItem, ...]:
-        """Lease what waits in one lane; holds the request up to `wait` until there is something."""
+        """Lease what waits in one lane; holds the request up to `wait` until there is something.
+
+        Args:
+            fresh: The caller is at work on nothing of this lane: what it was given and lost comes
+                again at once.
+        """
         seconds = int(min(wait.total_seconds(), 25))
-        query = urlencode({"lane": lane.value, "limit": limit, "wait": seconds})
+        asked = {"lane": lane.value, "limit": limit, "wait": seconds}
+        query = urlencode(asked | ({"fresh": "true"} if fresh else {}))
         body = await self._json("GET", f"/mailbox?{query}", held_open=seconds)
         return tuple(
             MailboxItem(

@@ -265,12 +265,8 @@ class Vault:
 
     async def erase_grant(self, connection: AsyncConnection, grant: UUID) -> int:
         """Destroy all that was received under one grant, in whatever case."""
-        grant_id = _grant_text(grant)
-        return await self._erase_where(
-            connection,
-            self._tables.item_key.c.grant_id == grant_id,
-            self._tables.item.c.grant_id == grant_id,
-        )
+        item_key = self._tables.item_key
+        return await self._erase_owned(connection, item_key.c.grant_id == _grant_text(grant))
 
     async def erase(
         self, connection: AsyncConnection, case_id: str, section: str, grant: UUID | None
@@ -298,12 +294,19 @@ class Vault:
         """Destroy some sections of all that was received under a grant (a narrowed consent)."""
         wanted = list(sections)
         grant_id = _grant_text(grant)
-        item_key, item = self._tables.item_key, self._tables.item
-        return await self._erase_where(
-            connection,
-            and_(item_key.c.grant_id == grant_id, item_key.c.section.in_(wanted)),
-            and_(item.c.grant_id == grant_id, item.c.section.in_(wanted)),
+        item_key = self._tables.item_key
+        return await self._erase_owned(
+            connection, and_(item_key.c.grant_id == grant_id, item_key.c.section.in_(wanted))
         )
+
+    async def _erase_owned(self, connection: AsyncConnection, keys: ColumnElement[bool]) -> int:
+        """Destroy these keys and what they seal, found by its owner and not by a walk over all."""
+        item_key, item = self._tables.item_key, self._tables.item
+        owned = select(item_key.c.case_id, item_key.c.section, item_key.c.grant_id).where(keys)
+        owner = tuple_(item.c.case_id, item.c.section, item.c.grant_id)
+        erased = await connection.execute(delete(item).where(owner.in_(owned)))
+        await _destroy_keys(connection, item_key, keys)
+        return erased.rowcount
 
     async def _erase_where(
         self,

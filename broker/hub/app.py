@@ -7,6 +7,8 @@ no directory: what is missing stops the start with one sentence. The schema is b
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -34,6 +36,8 @@ from schemas.errors import BrokerError
 MIGRATIONS = Path(__file__).parent / "store" / "migrations"
 RESTART_PAUSE = 1.0
 MAX_CONNECTIONS = 2048
+STARTUP_FAILED = 3
+"""The exit status, as uvicorn has it."""
 
 
 def create_app(settings: HubSettings, *, role: Role = "all", clock: Clock | None = None) -> FastAPI:
@@ -49,7 +53,7 @@ def create_app(settings: HubSettings, *, role: Role = "all", clock: Clock | None
     intake = Intake(hub, limiter)
     channels = Channels(hub)
     callers = Callers(hub, limiter)
-    receipts = EvidenceIntake(hub)
+    receipts = EvidenceIntake(hub, limiter)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -157,7 +161,7 @@ def run(settings: HubSettings, role: Role = "all") -> None:
     hub: Hub = app.state.hub
     if settings.metrics_port is not None:
         serve_metrics(hub.metrics.registry, host=settings.metrics_host, port=settings.metrics_port)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -168,3 +172,19 @@ def run(settings: HubSettings, role: Role = "all") -> None:
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=10,
     )
+    server = _Server(config, hub)
+    server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILED)
+
+
+class _Server(uvicorn.Server):
+    """Ends without waiting for those who wait for deliveries: they have nothing under way."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._hub.wake.end()
+        await super().shutdown(sockets=sockets)

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.grouping import Group
+from broker.hub.intake.limiting import Limiter
 from broker.hub.intake.refusals import quarantine
 from broker.hub.state import Hub
 from broker.hub.store import deliveries, envelopes, evidence
@@ -25,7 +26,15 @@ from keys.signing import verify_evidence
 from schemas.audit import Event
 from schemas.base import unb64u
 from schemas.envelope import Lane
-from schemas.errors import BadSignature, BrokerError, Conflict, Forbidden, KeyUnknown, NotFound
+from schemas.errors import (
+    BadSignature,
+    BrokerError,
+    Conflict,
+    Forbidden,
+    KeyUnknown,
+    NotFound,
+    RateLimited,
+)
 from schemas.evidence import GATEWAY_FACTS, Evidence, Fact, FactStatement, VerifiedEvidence
 
 FINAL = frozenset({Fact.DELIVERED, Fact.FILED, Fact.READ, Fact.FAILED, Fact.REFUSED})
@@ -58,8 +67,9 @@ async def _verified(hub: Hub, raw: bytes) -> VerifiedEvidence:
 class EvidenceIntake:
     """Takes evidence. One per process; `run` must be running."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, limiter: Limiter) -> None:
         self._hub = hub
+        self._limiter = limiter
         limits = hub.settings.limits
         self._group: Group[VerifiedEvidence, BrokerError | None] = Group(
             self._commit, most=limits.batch, waiting=limits.waiting
@@ -77,6 +87,8 @@ class EvidenceIntake:
             Forbidden: A fact that is not this participant's to state.
             NotFound: To nobody in the directory.
             Conflict: About other bytes than were accepted, or an id that was used before.
+            RateLimited: Too many that are about nothing that the hub knows. What is about an
+                envelope of the hub's is never limited.
             Unavailable: Send it again later.
         """
         verified = await _verified(self._hub, raw)
@@ -105,6 +117,7 @@ class EvidenceIntake:
                 try:
                     if before is None:
                         _check(content, found)
+                        self._in_rate(content, found)
                         known[content.id], good[content.id] = one.raw, one
                     elif before != one.raw:
                         raise Conflict("evidence id")
@@ -116,6 +129,11 @@ class EvidenceIntake:
         hub.wake.here(woken)
         hub.sequencer.wake()
         return errors
+
+    def _in_rate(self, content: Evidence, found: Mapping[UUID, Subject]) -> None:
+        if _about_known(content, found) or self._limiter.unknown_evidence(content.by):
+            return
+        raise RateLimited
 
 
 async def _record(

@@ -52,6 +52,8 @@ class Wake:
         self._database = database
         self._events: dict[str, asyncio.Event] = {}
         self._me = secrets.token_hex(4)
+        self.ending = False
+        """True once this process is about to end: nobody waits any more."""
         self._others_until: float | None = None
         """Until when another process may be there; None while we would not hear of it."""
 
@@ -65,6 +67,11 @@ class Wake:
             # Waiters hold the old event; the next ones get a new one and see what was committed.
             if (event := self._events.pop(name, None)) is not None:
                 event.set()
+
+    def end(self) -> None:
+        """Let everybody who waits go, since the process ends."""
+        self.ending = True
+        self.here(list(self._events))
 
     async def elsewhere(self, connection: AsyncConnection, participants: Iterable[str]) -> None:
         """Wake other processes when the caller's transaction commits."""

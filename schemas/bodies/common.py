@@ -6,9 +6,10 @@ given are told in the same words.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -24,6 +25,17 @@ class Urgency(StrEnum):
     EMERGENCY = "emergency"
     URGENT = "urgent"
     NORMAL = "normal"
+
+
+def urgency_of(body: Mapping[str, Any]) -> Urgency:
+    """What a body says of its urgency: it decides the lane, and when the answer is due.
+
+    Sender and recipient ask it alike. A word that is none of ours is the body's own mistake.
+    """
+    try:
+        return Urgency(body.get("urgency", Urgency.NORMAL))
+    except ValueError:
+        return Urgency.NORMAL
 
 
 class Service(StrEnum):

@@ -198,7 +198,7 @@ async def world(
         made = World(path, network, app)
         try:
             for one, other in (("it.nrm", "al.nrm"), ("al.nrm", "al.shelter")):
-                await _register(made, one, other)
+                await register_agreement(made, one, other)
             for member in members or ("it.nrm", "al.nrm"):
                 await made.open(member)
             yield made
@@ -207,7 +207,7 @@ async def world(
                 await close(side)
 
 
-async def _register(made: World, one: str, other: str) -> None:
+async def register_agreement(made: World, one: str, other: str) -> None:
     raw = await asyncio.to_thread(made.network.signed_agreement, one, other)
     line = httpx2.AsyncClient(transport=httpx2.ASGITransport(made.hub), base_url=made.network.url)
     async with line:

@@ -7,17 +7,18 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import Field
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from broker.gateway.api import views
 from broker.gateway.api.guard import Worker
 from broker.gateway.api.messages import parse, stored_view
+from broker.gateway.consent import exclusions
 from broker.gateway.parts import Parts
 from broker.gateway.send.drafts import ConsentDraft, ExceptionDraft, WithdrawalDraft
 from broker.gateway.store import grants as store
-from broker.gateway.store.dialect import upsert
-from broker.gateway.store.tables import erasure, exception_request, exclusion, withdrawal
+from broker.gateway.store.tables import erasure, exception_request, withdrawal
 from schemas.base import ParticipantId, ProtectedModel
+from schemas.errors import NotFound
 from schemas.message import CaseRef
 
 
@@ -152,27 +153,18 @@ def router(parts: Parts) -> APIRouter:
         return stored_view(await parts.exceptions.approve(exception, worker=worker))
 
     @routes.post("/exclusions")
-    async def exclude(request: Request) -> dict[str, Any]:
+    async def exclude(request: Request, worker: Worker) -> dict[str, Any]:
         """Nothing about this case may reach this participant from here any more."""
         wanted = await parse(request, ExclusionRequest)
-        async with core.database.begin() as connection:
-            await upsert(
-                connection,
-                exclusion,
-                {"about": wanted.about, "participant": wanted.participant, "at": core.now()},
-                key=("about", "participant"),
-            )
+        await exclusions.exclude(core, wanted.about, wanted.participant, worker=worker)
         return {"about": wanted.about, "participant": wanted.participant}
 
-    @routes.delete("/exclusions/{about}/{participant}")
-    async def include(about: str, participant: str) -> dict[str, Any]:
+    @routes.post("/exclusions/lift")
+    async def lift(request: Request, worker: Worker) -> dict[str, Any]:
         """The person no longer excludes this participant."""
-        async with core.database.begin() as connection:
-            await connection.execute(
-                delete(exclusion).where(
-                    exclusion.c.about == about, exclusion.c.participant == participant
-                )
-            )
-        return {"about": about, "participant": participant}
+        wanted = await parse(request, ExclusionRequest)
+        if not await exclusions.lift(core, wanted.about, wanted.participant, worker=worker):
+            raise NotFound
+        return {"about": wanted.about, "participant": wanted.participant}
 
     return routes

@@ -211,6 +211,11 @@ class Withdrawals:
         after = await grant_store.take_back(connection, grant.id, scopes, now=now)
         await self._stop_unsent(connection, after)
         await self._stop_received(connection, grant, scopes, message=message, digest=digest, by=by)
+        if grant.sender == self._core.participant and by != grant.recipient:
+            # By an authority, and who holds the copy answers those alone who address it. So we
+            # order it too: its evidence of what it erased then comes to us as for any other.
+            reason = WithdrawalReason.BY_AUTHORITY
+            await self._order(connection, after, _still_named(after, scopes), reason=reason)
 
     async def is_known(self, connection: AsyncConnection, message: UUID) -> bool:
         """True if this withdrawal is in force here, carried out or not."""
@@ -598,6 +603,11 @@ class Withdrawals:
             logger().warning("withdrawal:not-acknowledged", code=error.code)
             return
         await self._sender.store(connection, composed)
+
+
+def _still_named(after: GrantState, scopes: Sequence[str]) -> Sequence[str]:
+    """The scopes to name when passing a withdrawal on; none if nothing is left of the grant."""
+    return () if after.withdrawn else scopes
 
 
 def _sections_gone(grant: GrantState) -> list[str]:

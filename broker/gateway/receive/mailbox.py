@@ -28,6 +28,9 @@ class Mailbox:
         self._core = core
         self._receiver = receiver
         self.connected = False
+        self._unsure = set(Lane)
+        """Lanes of which the hub may think that we have a page: we have just begun, or asked and
+        got no answer. Told so, it need not wait for the end of the lease."""
 
     async def run(self) -> None:
         """Follow for ever; whenever the hub was away, begin again with the urgent lane."""
@@ -83,10 +86,16 @@ class Mailbox:
             Unavailable: The hub is away, or nothing of the page could be settled now.
         """
         core = self._core
-        items = await core.hub.mailbox(lane, limit=core.settings.channel.page, wait=wait)
+        fresh = lane in self._unsure
+        self._unsure.add(lane)
+        items = await core.hub.mailbox(
+            lane, limit=core.settings.channel.page, wait=wait, fresh=fresh
+        )
         if not items:
+            self._unsure.discard(lane)
             return 0
         outcomes = await self._receiver.receive([_incoming(item) for item in items], "mailbox")
+        self._unsure.discard(lane)
         settled = [
             item.delivery
             for item, outcome in zip(items, outcomes, strict=True)

@@ -15,11 +15,11 @@ from keys.binding import blind_scope, record_digest
 from keys.signing import parse_envelope, verify_envelope, verify_grant
 from keys.unsealing import Keyring, unseal_envelope
 from schemas.base import KeyId, ParticipantId
-from schemas.bodies.common import Body
+from schemas.bodies.common import Body, urgency_of
 from schemas.bodies.consent import Record
 from schemas.catalogue import check_message, message_type
 from schemas.directory import Compartment, Participant, TrustedDirectory
-from schemas.envelope import BUCKETS, Kind, Lane, VerifiedEnvelope
+from schemas.envelope import BUCKETS, Kind, VerifiedEnvelope
 from schemas.errors import (
     CannotOpen,
     RecipientUnknown,
@@ -84,8 +84,11 @@ def unpack(envelope: VerifiedEnvelope, keyring: Keyring, ourselves: Participant)
         raise ScopeMismatch("the kind is not the type's")
     if row.pauses_clock is not envelope.content.pauses_clock:
         raise ScopeMismatch("it stops a clock that its type does not, or the other way round")
-    if row.lane is Lane.URGENT and envelope.content.lane is not Lane.URGENT:
+    urgency = urgency_of(message.body)
+    if row.lane_for(urgency) is not envelope.content.lane:
         raise ScopeMismatch("the lane is not the type's")
+    if row.answer_by(envelope.content.issued_at, urgency) != envelope.content.answer_by:
+        raise ScopeMismatch("the answer is due at another time than the type says")
     if row.kind is not Kind.WITHDRAWAL:
         _check_scopes(envelope, message)  # 4
     _check_attachments(envelope, message)  # 5

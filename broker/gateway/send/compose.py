@@ -26,7 +26,7 @@ from broker.gateway.store.grants import GrantState
 from broker.rules.content import bases_for
 from keys.binding import blind_scope, uuid7
 from schemas.base import instant_text
-from schemas.bodies.common import Body, Urgency
+from schemas.bodies.common import Body, Urgency, urgency_of
 from schemas.catalogue import answered_by, check_message, message_type
 from schemas.directory import Compartment, Participant
 from schemas.envelope import BUCKETS, WIRE_VERSION, AttachmentRef, ConsentTag, Lane
@@ -130,7 +130,8 @@ async def compose(
     step, thread_id, recipient_case_ref = await _thread(
         core, connection, draft, row, business_id=business_id
     )
-    urgency = draft.urgency or _urgency(draft.body)
+    content = _with_urgency(draft, row)
+    urgency = urgency_of(content)
     lane = row.lane_for(urgency)
     found = agreements.for_partner(draft.to, row.name, lane)
     if found is None and not row.passes_agreement:
@@ -159,7 +160,7 @@ async def compose(
         case_ref=draft.case_ref,
         recipient_case_ref=recipient_case_ref,
         language=draft.language,
-        body=draft.body,
+        body=content,
         sections=sections,
         scopes=scopes,
         exception=exception,
@@ -351,12 +352,18 @@ def _with_body(step: threads.Step | None, row: MessageType, body: Body) -> threa
     return None if step is None else threads.take_step(step.thread, row, body, ours=True)
 
 
-def _urgency(body: dict[str, Any]) -> Urgency:
-    """A body that says how urgent it is decides the lane."""
-    try:
-        return Urgency(body.get("urgency", Urgency.NORMAL))
-    except ValueError:
-        return Urgency.NORMAL  # the body's own model refuses it in a moment
+def _with_urgency(draft: MessageDraft, row: MessageType) -> dict[str, Any]:
+    """The draft's body with its urgency in it: whoever opens it can hold lane and clock against it.
+
+    Raises:
+        SchemaRefused: This type has no urgency, or the body says another one.
+    """
+    if draft.urgency is None:
+        return draft.body
+    stated = draft.body.get("urgency", draft.urgency.value)
+    if "urgency" not in row.body.model_fields or stated != draft.urgency.value:
+        raise SchemaRefused(where=("urgency",))
+    return {**draft.body, "urgency": draft.urgency.value}
 
 
 def _grant(

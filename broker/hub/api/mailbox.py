@@ -48,8 +48,14 @@ def router(hub: Hub, callers: Callers, channels: Channels) -> APIRouter:
         lane: Lane,
         limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 50,
         wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = 0,
+        fresh: bool = False,
     ) -> Response:
+        """Lease what is due. With `fresh` the caller says that it is at work on nothing of this
+        lane, so that what it was given before and lost with an answer comes at once."""
         caller = callers.of(request)
+        if fresh:
+            async with hub.database.begin() as connection:
+                await deliveries.release(connection, caller.id, lane.value, hub.clock.now())
         items = await _wait_for(request, caller.id, lane, limit, wait)
         for item in items:
             hub.metrics.handed_over.labels("mailbox", item.kind).inc()
@@ -79,7 +85,7 @@ def router(hub: Hub, callers: Callers, channels: Channels) -> APIRouter:
                 if items:
                     return items
             left = end - time.monotonic()
-            if left <= 0 or await request.is_disconnected():
+            if left <= 0 or hub.wake.ending or await request.is_disconnected():
                 return []
             await wake.wait(min(left, LOOK_EVERY))
 

@@ -308,7 +308,14 @@ def _record(hub: Hub, found: _Facts, writes: _Writes, item: Submission, now: dat
     )
     writes.woken.add(header.recipient)
     for ref in _files(item):
-        writes.links.append({"envelope_id": content.id, "digest": ref.digest, "scope": ref.scope})
+        writes.links.append(
+            {
+                "envelope_id": content.id,
+                "digest": ref.digest,
+                "scope": ref.scope,
+                "grant_id": None if header.kind in NEVER_HELD_BACK else header.grant,
+            }
+        )
     _obligations(writes, item, now)
     return testimony
 

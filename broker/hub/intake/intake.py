@@ -168,9 +168,11 @@ class Intake:
         logger().warning("withdrawal:stopped-unrecorded", grant_id=str(tag.grant))
 
     async def recover_stops(self) -> None:
-        """Record withdrawals that could only be obeyed, as soon as that is possible; for ever."""
+        """Obey withdrawals that this or another process on the folder could not record, and record
+        them as soon as that is possible; for ever."""
         hub = self._hub
         while True:
+            await asyncio.to_thread(self.load_stops)
             pending = await asyncio.to_thread(hub.stops.pending)
             if pending and hub.sequencer.healthy(hub.clock.now()):
                 await self._record_stops(pending)

@@ -37,6 +37,13 @@ class Limiter:
         """Count one request; False if that is one too many."""
         return self._windows.hit(self._requests, "request", participant)
 
+    def unknown_evidence(self, participant: str) -> bool:
+        """Count one evidence about nothing that the hub knows; False if that is one too many.
+
+        It is kept for years like any other, and nothing that went through the hub bounds it.
+        """
+        return self._windows.hit(self._requests, "unknown-evidence", participant)
+
     def upload(self, participant: str, size: int) -> bool:
         """Count bytes of an attachment; False if that is too much."""
         return self._windows.hit(self._bytes, "upload", participant, cost=max(1, size))

@@ -9,9 +9,11 @@ it to itself as soon as it can record again, before anything else is accepted.
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -30,7 +32,9 @@ class Stop:
 
 @dataclass
 class StopFile:
-    """One file per hub process, one base64 line per withdrawal, in order of arrival.
+    """One file per state folder, one base64 line per withdrawal, in order of arrival.
+
+    Any number of processes on the folder may write it: who changes it holds the lock beside it.
 
     A line that a crash cut off is not base64 of a whole JWS; recovery passes it over, and the
     gateway, which has no answer yet, sends its withdrawal again.
@@ -75,7 +79,8 @@ class StopFile:
         # A line feed before it, too: what a crash cut off must not swallow what comes next.
         line = b"\n" + base64.b64encode(raw) + b"\n"
         with self._lock:
-            self._append(line)
+            with self._alone():
+                self._append(line)
             self._unwritten.discard(raw)
 
     def follow(self, stop_of: Callable[[bytes], Stop | None]) -> None:
@@ -87,6 +92,21 @@ class StopFile:
                 if stop is not None:
                     found[raw] = stop
             self._stopped = found
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the file against other processes; the lock ends with its holder."""
+        try:
+            descriptor = os.open(
+                self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+        except OSError as error:
+            raise StorageUnavailable("stop flag") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _append(self, line: bytes) -> None:
         try:
@@ -127,8 +147,9 @@ class StopFile:
             StorageUnavailable: The disk cannot be written; they stay, and may be settled again.
         """
         with self._lock:
-            rest = [raw for raw in self.pending() if raw not in withdrawals]
-            self._replace(rest)
+            with self._alone():
+                # Read under the lock: what another process added since is kept.
+                self._replace([raw for raw in self.pending() if raw not in withdrawals])
             self._unwritten -= set(withdrawals)
             self._stopped = {
                 raw: stop for raw, stop in self._stopped.items() if raw not in withdrawals

@@ -158,12 +158,9 @@ async def unlink_under(
     connection: AsyncConnection, grants: Sequence[UUID], *, scopes: frozenset[str] | None
 ) -> None:
     """Destroy what went under these grants, or under some of their scopes, delivered or not."""
-    covered = select(ENVELOPE.c.id).where(
-        ENVELOPE.c.id.in_(select(ATTACHMENT_LINK.c.envelope_id)),
-        one_of(connection, ENVELOPE.c.grant_id, grants),
-        ENVELOPE.c.kind.not_in(_NEVER_HELD_BACK),
+    statement = delete(ATTACHMENT_LINK).where(
+        one_of(connection, ATTACHMENT_LINK.c.grant_id, grants)
     )
-    statement = delete(ATTACHMENT_LINK).where(ATTACHMENT_LINK.c.envelope_id.in_(covered))
     if scopes is not None:
         statement = statement.where(ATTACHMENT_LINK.c.scope.in_(scopes))
     rows = await connection.execute(statement.returning(ATTACHMENT_LINK.c.digest))

@@ -189,6 +189,21 @@ async def give_back(connection: AsyncConnection, ids: Sequence[int], now: dateti
         )
 
 
+async def release(connection: AsyncConnection, recipient: str, lane: str, now: datetime) -> None:
+    """What a participant's mailbox had leased of one lane is due again: the caller has none of it."""
+    await connection.execute(
+        update(DELIVERY)
+        .where(
+            DELIVERY.c.recipient == recipient,
+            DELIVERY.c.lane == lane,
+            DELIVERY.c.attempts > 0,
+            DELIVERY.c.due_at > now,
+            ~DELIVERY.c.relayed,
+        )
+        .values(due_at=now)
+    )
+
+
 async def in_window(connection: AsyncConnection, recipient: str, lane: str, now: datetime) -> int:
     """How many envelopes of a participant's lane are in RabbitMQ and have time for a receipt."""
     found = await connection.scalar(

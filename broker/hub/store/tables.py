@@ -295,5 +295,8 @@ ATTACHMENT_LINK = Table(
     Column("envelope_id", Uuid, ForeignKey("envelope.id"), primary_key=True),
     Column("digest", String(43), primary_key=True),
     Column("scope", String(22)),
+    # Under which consent it goes; null for what nothing may hold back.
+    Column("grant_id", Uuid),
 )
 Index("ix_attachment_link_digest", ATTACHMENT_LINK.c.digest)
+Index("ix_attachment_link_grant_id", ATTACHMENT_LINK.c.grant_id)

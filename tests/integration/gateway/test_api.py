@@ -9,10 +9,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from sqlalchemy import select
 
 from broker.gateway.api.app import create_api
 from broker.gateway.api.guard import REMEMBER_SECONDS
 from broker.gateway.home import add_worker, remove_worker
+from broker.gateway.store.tables import opening
 from tests.support.gateways import CASE, World, world
 
 UNTIL = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
@@ -252,3 +254,17 @@ async def test_withdrawing_shows_who_has_said_nothing_yet(two: World) -> None:
     assert told["silent"] == []
     stores = {item["store"] for item in told["attestations"][0]["stores"]}
     assert {"vault", "case-system", "backups"} <= stores
+
+
+async def test_an_exclusion_is_set_and_lifted_in_a_body_and_each_is_in_the_log(two: World) -> None:
+    italy = Desk(two, "it.nrm")
+    wanted = {"about": "CASE-1", "participant": "al.nrm"}
+
+    answers = [await italy.post(f"/v1/exclusions{path}", wanted) for path in ("", "/lift", "/lift")]
+
+    core = two["it.nrm"].gateway.core
+    async with core.database.read() as connection:
+        events = select(opening.c.event).where(opening.c.event.startswith("exclusion:"))
+        recorded = list((await connection.execute(events)).scalars())
+    assert [answer.status_code for answer in answers] == [200, 200, 404]
+    assert sorted(recorded) == ["exclusion:lifted", "exclusion:set"]

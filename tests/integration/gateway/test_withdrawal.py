@@ -18,16 +18,18 @@ from broker.gateway.store import grants as grant_store
 from broker.gateway.store.tables import (
     alarm,
     erasure,
+    fact,
     inbox,
     inbox_section,
     outbox,
     receipt,
     withdrawal,
 )
+from broker.gateway.store.tables import grant as grant_table
 from broker.gateway.store.tables import vault as vault_tables
 from schemas.consent import Purpose, ScopeGrant
 from schemas.errors import CaseSystemUnavailable, ConsentScope, ConsentWithdrawn
-from tests.support.gateways import CASE, Side, World, world
+from tests.support.gateways import CASE, Side, World, register_agreement, world
 
 TWO_SECTIONS = {**CASE, "demographics_language": {"interpreter_needed": True}}
 
@@ -324,3 +326,34 @@ async def test_what_was_passed_on_is_taken_back_purpose_by_purpose(three: World)
 
     async with albania.gateway.core.database.read() as connection:
         assert (await grant_store.require_grant(connection, onward)).withdrawn
+
+
+async def test_what_an_authority_takes_back_through_the_giver_is_attested_by_who_holds_it(
+    three: World,
+) -> None:
+    italy, albania, shelter = (three[name] for name in ("it.nrm", "al.nrm", "al.shelter"))
+    await register_agreement(three, "al.shelter", "it.nrm")
+    for side in (italy, shelter):
+        await side.parts.agreements.refresh()
+    grant = await shelter.consent("it.nrm")
+    await shelter.refer("it.nrm", grant)
+    await three.settle()
+    [statement] = await column(shelter, grant_table.c.statement, grant_table.c.id == grant)
+    await albania.parts.consents.keep_statement(grant, bytes(statement))
+
+    # The authority of the giver's country says so, to the giver.
+    ordered = await albania.parts.withdrawals.order(grant, reason="by_authority")
+    await three.settle(4)
+
+    assert files(three, "it.nrm") == []
+    assert await column(italy, inbox.c.state, inbox.c.type == "referral.request") == ["erased"]
+    [passed_on] = await column(
+        shelter, outbox.c.id, outbox.c.recipient == "it.nrm", outbox.c.kind == "withdrawal"
+    )
+    assert passed_on != ordered.message
+    stated = await column(shelter, fact.c.by, fact.c.envelope == passed_on, fact.c.fact == "erased")
+    attested = await column(
+        shelter, erasure.c.store, erasure.c.by == "it.nrm", erasure.c.outcome == "erased"
+    )
+    assert stated == ["it.nrm"]
+    assert {"vault", "case-system"} <= set(attested)

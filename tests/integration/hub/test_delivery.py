@@ -50,6 +50,21 @@ async def test_what_was_not_acknowledged_comes_again_with_the_same_id_and_bytes(
     assert first == again
 
 
+async def test_who_lost_an_answer_says_so_and_waits_for_no_lease(served: Served) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    await it.send("al.nrm", agreement=agreement, grant=grant)
+    await it.send("al.nrm", agreement=agreement, grant=grant, lane=Lane.URGENT)
+
+    lost = await al.mailbox()
+    again = await al.mailbox(fresh="true")
+    await al.acknowledge(again)
+
+    assert lost == again != []
+    assert await al.mailbox(fresh="true") == []
+    assert len(await al.mailbox(Lane.URGENT)) == 1
+
+
 async def test_ten_consumers_of_one_mailbox_never_get_the_same_item(served: Served) -> None:
     it, al, agreement = await served.pair()
     grant = await it.grant("al.nrm")
@@ -537,3 +552,24 @@ async def test_a_full_window_holds_back_neither_withdrawals_nor_what_is_new_for_
     assert len(second & stuck) == 1
     newest = (await sent()).content.id
     assert await relayed() == {newest}
+
+
+async def test_only_evidence_about_what_the_hub_never_had_comes_at_a_rate(world: World) -> None:
+    limits = world.settings.limits.model_copy(update={"requests_per_minute": 2})
+    async with world.serving() as served:
+        it, al, agreement = await served.pair()
+        sealed = await it.send("al.nrm", agreement=agreement, grant=await it.grant("al.nrm"))
+
+    async with world.serving(limits=limits) as served:
+        al = served.client("al.nrm")
+        unknown = [
+            await al.state_evidence(al.evidence("it.nrm", {uuid4(): (Fact.DELIVERED, bytes(32))}))
+            for _ in range(4)
+        ]
+        known = [
+            await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, sealed)]))
+            for _ in range(4)
+        ]
+
+    assert [one.status_code for one in unknown] == [202, 202, 429, 429]
+    assert [one.status_code for one in known] == [202] * 4

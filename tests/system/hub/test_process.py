@@ -122,8 +122,12 @@ async def test_killed_while_accepting_nothing_that_was_answered_is_lost_or_doubl
         assert {number: answered[number] for number in before} == before
         assert sorted(received) == sorted(one.raw.decode() for one in sent)
         assert status == 202
-    # In order: uvicorn finishes what is under way and then ends by the same signal.
-    assert await base.end(signal.SIGTERM) == -signal.SIGTERM
+        # Who waits is let go with an answer, and the process ends in order.
+        waiting = asyncio.create_task(al.mailbox(wait=25))
+        await asyncio.sleep(0.3)
+        status = await base.end(signal.SIGTERM)
+        assert await waiting == []
+    assert status == -signal.SIGTERM
 
 
 async def test_a_second_process_on_one_sqlite_file_does_not_start(

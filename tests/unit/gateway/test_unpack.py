@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from keys.unsealing import Keyring
 from schemas.base import b64u
 from schemas.consent import Purpose
 from schemas.directory import Compartment
-from schemas.envelope import ConsentTag, Kind
+from schemas.envelope import ConsentTag, Kind, Lane
 from schemas.errors import (
     BrokerError,
     RecipientUnknown,
@@ -56,7 +57,14 @@ def casework(**changes: Any) -> dict[str, Any]:
 def header(**changes: Any) -> EnvelopeDraft:
     tag = ConsentTag(grant=GRANT, scopes=(SCOPE,), until=NOW.date())
     return replace(
-        make_draft(), **{"attachments": (), "consent": tag, "pauses_clock": False, **changes}
+        make_draft(),
+        **{
+            "attachments": (),
+            "consent": tag,
+            "pauses_clock": False,
+            "answer_by": NOW + timedelta(days=14),
+            **changes,
+        },
     )
 
 
@@ -121,6 +129,16 @@ MISMATCHES: dict[str, tuple[dict[str, Any], EnvelopeDraft]] = {
         casework(type="consent.withdraw"),
         header(kind=Kind.WITHDRAWAL),
     ),
+    "a lane that is too fast for the type": (casework(), header(lane=Lane.URGENT)),
+    "an emergency on the slow lane": (
+        casework(body={"services": ["safe_house"], "urgency": "emergency"}),
+        header(answer_by=NOW + timedelta(hours=24)),
+    ),
+    "an answer sooner than the urgency asks for": (
+        casework(),
+        header(answer_by=NOW + timedelta(hours=1)),
+    ),
+    "no answer awaited where the type asks for one": (casework(), header(answer_by=None)),
 }
 
 

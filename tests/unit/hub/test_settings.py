@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from broker.hub.intake.stops import StopFile
+from broker.hub.intake.stops import Stop, StopFile
 from broker.hub.relay.channels import Names
 from broker.hub.settings import HubSettings, SettingsError, load_settings
 from schemas.envelope import Lane
@@ -127,3 +128,27 @@ def test_only_the_stops_that_were_settled_are_forgotten(tmp_path: Path) -> None:
     assert not stops.stops(first, frozenset({"health"}))
     assert stops.stops(second, frozenset({"health", "identity"}))
     assert not stops.stops(second, frozenset({"identity"}))
+
+
+def test_processes_on_one_folder_obey_each_others_stops_and_lose_none(tmp_path: Path) -> None:
+    from uuid import uuid4
+
+    grants = {f"stop {number}".encode(): uuid4() for number in range(40)}
+    files = [StopFile(tmp_path / "stops") for _ in range(4)]
+
+    def both(place: int) -> None:
+        mine = [raw for at, raw in enumerate(grants) if at % 4 == place]
+        for raw in mine:
+            files[place].add(raw, grants[raw])
+        files[place].settled(mine[::2])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(both, range(4)))
+    for file in files:
+        file.follow(lambda raw: Stop(grants[raw], frozenset()))
+
+    left = set(files[0].pending())
+    assert len(left) == 20
+    assert all(
+        file.wholly(grant) is (raw in left) for file in files for raw, grant in grants.items()
+    )
