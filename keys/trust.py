@@ -22,18 +22,33 @@ from urllib.parse import urlsplit
 
 import httpx2
 from tuf.api.exceptions import (
+    BadVersionNumberError,
     DownloadError,
     DownloadHTTPError,
+    DownloadLengthMismatchError,
     ExpiredMetadataError,
+    LengthOrHashMismatchError,
     RepositoryError,
+    UnsignedMetadataError,
 )
-from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater
 
 from keys import jwk, strict_json
 from schemas.base import ParticipantId
 from schemas.directory import KeyUse, OrganisationKind, Participant, TrustedDirectory
-from schemas.errors import BrokerError, DirectoryRefused, HubUnreachable, StorageUnavailable
+from schemas.errors import (
+    BrokerError,
+    DirectoryExpired,
+    DirectoryFrozen,
+    DirectoryMismatch,
+    DirectoryOutOfScope,
+    DirectoryRefused,
+    DirectoryRolledBack,
+    DirectoryUnsigned,
+    HubUnreachable,
+    StorageUnavailable,
+)
 
 HUB_PATH = "hub"
 COUNTRY = re.compile(r"[a-z]{2}")
@@ -41,6 +56,9 @@ COUNTRY = re.compile(r"[a-z]{2}")
 MAX_ENTRY_BYTES = 128 * 1024
 """Of one participant's entry. Eight hybrid keys take 15 KiB."""
 FETCH_TIMEOUT_SECONDS = 20.0
+MAX_VERSION = 2**40
+"""Of a snapshot. At one a second this lasts for 34 000 years; whoever is above it fast-forwards, so
+that no honest version could ever follow."""
 
 
 class DirectoryClient:
@@ -122,10 +140,12 @@ class DirectoryClient:
             updater._trusted_set.reference_time = now
             updater.refresh()
             return self._read(updater, now)
+        except DownloadLengthMismatchError as error:
+            raise DirectoryMismatch(str(error)) from None
         except DownloadError as error:
             raise HubUnreachable(f"directory: {type(error).__name__}") from None
         except RepositoryError as error:
-            raise DirectoryRefused(type(error).__name__) from error
+            raise refusal_of(error) from error
         except OSError as error:
             raise StorageUnavailable(f"directory cache: {error.strerror}") from None
 
@@ -141,11 +161,18 @@ class DirectoryClient:
         delegations = targets.signed.delegations
         for country in sorted((delegations and delegations.roles) or ()):
             entries += self._country(updater, country)
+        root: Metadata[Root] = Metadata.from_file(str(self._metadata / "root.json"))
+        if snapshot.signed.version >= MAX_VERSION:
+            raise DirectoryRolledBack("a version that no honest one could follow")
         self.expires_at = min(
-            snapshot.signed.expires, timestamp.signed.expires, targets.signed.expires
+            root.signed.expires,
+            snapshot.signed.expires,
+            timestamp.signed.expires,
+            targets.signed.expires,
         )
         return build_directory(
             entries,
+            root_version=root.signed.version,
             version=snapshot.signed.version,
             digest=hashlib.sha256(snapshot_bytes).digest(),
             now=now,
@@ -175,13 +202,32 @@ class DirectoryClient:
     def _entry(self, updater: Updater, country: str, path: str) -> Participant:
         folder, _, name = path.partition("/")
         if folder != country or not name.endswith(".json"):
-            raise DirectoryRefused("out of scope")
+            raise DirectoryOutOfScope
         info = updater.get_targetinfo(path)
-        if info is None or info.length > MAX_ENTRY_BYTES:
-            raise DirectoryRefused("out of scope or too large")
+        if info is None:
+            raise DirectoryOutOfScope
+        if info.length > MAX_ENTRY_BYTES:
+            raise DirectoryRefused("too large")
         file = updater.find_cached_target(info) or updater.download_target(info)
         data = Path(file).read_bytes()
         return read_entry(data, f"{country}.{name.removesuffix('.json')}")
+
+
+def refusal_of(error: RepositoryError) -> DirectoryRefused:
+    """What the library found, as one of our codes; its words name roles and versions only."""
+    text = str(error)
+    match error:
+        case ExpiredMetadataError():
+            online = text.startswith(("timestamp", "snapshot"))
+            return DirectoryFrozen(text) if online else DirectoryExpired(text)
+        case BadVersionNumberError():
+            return DirectoryRolledBack(text)
+        case LengthOrHashMismatchError():
+            return DirectoryMismatch(text)
+        case UnsignedMetadataError():
+            return DirectoryUnsigned(text)
+        case _:
+            return DirectoryRefused(type(error).__name__)
 
 
 def read_entry(data: bytes, participant: ParticipantId) -> Participant:
@@ -195,7 +241,7 @@ def read_entry(data: bytes, participant: ParticipantId) -> Participant:
     entry = Participant.from_json(data)
     check_entry(entry)
     if entry.id != participant:
-        raise DirectoryRefused("the id is not the path")
+        raise DirectoryOutOfScope("the id is not the path")
     return entry
 
 
@@ -207,9 +253,9 @@ def check_entry(entry: Participant) -> None:
     """
     prefix = entry.id.partition(".")[0]
     if (prefix == HUB_PATH) != (entry.kind is OrganisationKind.HUB):
-        raise DirectoryRefused("only hubs are under hub/")
+        raise DirectoryOutOfScope("only hubs are under hub/")
     if prefix not in (HUB_PATH, entry.country.lower()):
-        raise DirectoryRefused("the country is not the path")
+        raise DirectoryOutOfScope("the country is not the path")
     for key in entry.keys:
         algs = jwk.SEALING_ALG if key.use is KeyUse.SEAL else jwk.SIGNING_ALG
         if key.alg != algs[key.suite] or not jwk.fits(key.jwk, key.alg):
@@ -222,7 +268,12 @@ def check_entry(entry: Participant) -> None:
 
 
 def build_directory(
-    entries: Sequence[Participant], *, version: int, digest: bytes, now: datetime
+    entries: Sequence[Participant],
+    *,
+    version: int,
+    digest: bytes,
+    now: datetime,
+    root_version: int = 1,
 ) -> TrustedDirectory:
     """Index checked entries.
 
@@ -232,6 +283,7 @@ def build_directory(
     """
     directory = TrustedDirectory(
         version=version,
+        root_version=root_version,
         digest=digest,
         participants={entry.id: entry for entry in entries},
         fetched_at=now,

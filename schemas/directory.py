@@ -142,6 +142,16 @@ class TrustedDirectory:
     participants: dict[ParticipantId, Participant]
     fetched_at: datetime
     by_kid: dict[KeyId, tuple[Participant, PublishedKey]] = field(default_factory=dict)
+    root_version: int = 1
+
+    @property
+    def order(self) -> int:
+        """Which of two directories is the newer one.
+
+        The root comes first: whoever steals the online key can push `version` as far as it goes,
+        and only a new root, with a new online key, makes an honest one count again.
+        """
+        return self.root_version * 2**40 + self.version
 
     def participant(self, participant: ParticipantId) -> Participant | None:
         """The entry, or None."""

@@ -174,6 +174,49 @@ class DirectoryRefused(Refused):
     code = "directory"
 
 
+class DirectoryExpired(DirectoryRefused):
+    """A role of the trust directory has run out: its keepers must sign it anew."""
+
+    code = "directory-expired"
+
+
+class DirectoryFrozen(DirectoryRefused):
+    """The trust directory stands still: nobody renews it, or somebody holds the newer one back."""
+
+    code = "directory-frozen"
+
+
+class DirectoryRolledBack(DirectoryRefused):
+    """An older trust directory than the one that was seen before."""
+
+    code = "directory-rollback"
+
+
+class DirectoryMismatch(DirectoryRefused):
+    """A file of the trust directory is not the one that was signed, or is of another version."""
+
+    code = "directory-mismatch"
+
+
+class DirectoryUnsigned(DirectoryRefused):
+    """Too few of the keys that must sign this part of the trust directory have."""
+
+    code = "directory-signature"
+
+
+class DirectoryOutOfScope(DirectoryRefused):
+    """An entry outside the path of whoever publishes it."""
+
+    code = "directory-scope"
+
+
+class DirectoryMoved(DirectoryRefused):
+    """The trust directory has changed since this change was planned; plan it again."""
+
+    code = "directory-moved"
+    status = 409
+
+
 class SecondIncarnation(Refused):
     """Another live gateway already speaks for this participant."""
 

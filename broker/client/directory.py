@@ -13,7 +13,7 @@ from typing import Protocol
 from broker.clock import Clock
 from broker.telemetry import logger
 from schemas.directory import TrustedDirectory
-from schemas.errors import BrokerError, DirectoryRefused, Unavailable
+from schemas.errors import BrokerError, DirectoryRolledBack, Unavailable
 
 
 class DirectorySource(Protocol):
@@ -60,9 +60,9 @@ class DirectoryWatcher:
                 return self._current
             self._asked_at = self._clock.now()
             fetched = await asyncio.to_thread(self._source.refresh, self._clock.now())
-            if self._current is not None and fetched.version < self._current.version:
-                raise DirectoryRefused("an older directory than the one held")
-            if self._current is None or fetched.version != self._current.version:
+            if self._current is not None and fetched.order < self._current.order:
+                raise DirectoryRolledBack("an older directory than the one held")
+            if self._current is None or fetched.digest != self._current.digest:
                 logger().info("directory:changed", directory_version=fetched.version)
             self._current = fetched
             return fetched

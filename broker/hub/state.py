@@ -153,7 +153,7 @@ class Hub:
         found = await asyncio.to_thread(self.directory.refresh, self.clock)
         now = self.clock.now()
         async with self.database.begin() as connection:
-            newer = await participants.saw_directory(connection, found.version, found.digest, now)
+            newer = await participants.saw_directory(connection, found.order, found.digest, now)
             if newer:
                 leaf, _ = new_leaf(Event.DIRECTORY_PUBLISHED, now, found.digest)
                 await add_leaves(connection, LOG, [leaf])

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from broker.cli.commands import ceremony
+from broker.cli.commands.ceremony import LIMIT, read_entry_file, repository_option
 from broker.cli.identity import home_option, passphrase_option, trusted_directory
 from broker.cli.output import current
 from broker.cli.passphrase import read_passphrase
@@ -16,25 +18,24 @@ from broker.cli.root import ReferralGroup
 from broker.clock import SystemClock
 from broker.gateway.settings import load_settings
 from keys import strict_json
-from keys.ceremony import Repository, RoleSigner, new_role_key
-from keys.custody.file import create_custody, open_custody
+from keys.ceremony import Repository
+from keys.custody import create_custody, open_custody
+from keys.roles import RoleSigner, new_role_key
 from schemas.base import instant_text
 from schemas.directory import Function, KeyUse, OrganisationKind, Participant
-
-LIMIT = 256 * 1024
 
 
 @click.group(cls=ReferralGroup)
 def directory() -> None:
-    """The trust directory (TUF): each country publishes its own, and nobody else's."""
+    """The trust directory (TUF): each country publishes its own, and nobody else's.
+
+    A change is planned, signed by its holders wherever they are, and applied. `init`, `country`,
+    `publish` and `hub` do all three at once, for where every key is at one place.
+    """
 
 
-_repository = click.option(
-    "--repository",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The folder with metadata/ and targets/.",
-)
+for _command in (ceremony.plan, ceremony.review, ceremony.sign, ceremony.apply):
+    directory.add_command(_command)
 
 
 def _signers(names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -54,16 +55,19 @@ def _open(paths: tuple[Path, ...], passphrase: bytes) -> list[RoleSigner]:
 
 @directory.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--public", type=click.Path(path_type=Path), help="Write the public half here.")
 @passphrase_option
-def key(file: Path, passphrase_file: str | None) -> None:
+def key(file: Path, public: Path | None, passphrase_file: str | None) -> None:
     """Make the key of one role, encrypted in FILE. Its public half is printed."""
     private, published = new_role_key(SystemClock().now())
     create_custody(f"file:{file}", private, read_passphrase(passphrase_file, confirm=True))
+    if public is not None:
+        public.write_bytes(published.to_json())
     current().result(published.to_dict(), plain=published.kid)
 
 
 @directory.command()
-@_repository
+@repository_option
 @_signers("root")
 @_signers("targets")
 @_signers("online")
@@ -103,7 +107,7 @@ def _one(paths: tuple[Path, ...], passphrase: bytes) -> RoleSigner:
 
 
 @directory.command()
-@_repository
+@repository_option
 @click.option("--cc", "code", required=True, metavar="CC", help="ISO 3166-1, lower case.")
 @_signers("country")
 @_signers("targets")
@@ -161,15 +165,9 @@ def entry(public: Path, name: str, kind: str, function: str, out: Path) -> None:
     current().result(made.to_dict(), plain=f"{made.id}: {out}")
 
 
-def _read_entry(path: Path) -> Participant:
-    data = path.read_bytes()
-    strict_json.parse(data, limit=LIMIT)
-    return Participant.from_json(data)
-
-
 @directory.command()
 @click.argument("entries", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
-@_repository
+@repository_option
 @_signers("country")
 @_signers("online")
 @passphrase_option
@@ -182,7 +180,7 @@ def publish(
 ) -> None:
     """Publish or replace ENTRIES of one country, signed by that country."""
     passphrase = read_passphrase(passphrase_file)
-    found = [_read_entry(path) for path in entries]
+    found = [read_entry_file(path) for path in entries]
     Repository(repository).publish_participants(
         found,
         country_signers=_open(country_keys, passphrase),
@@ -194,7 +192,7 @@ def publish(
 
 @directory.command("hub")
 @click.argument("entry_file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@_repository
+@repository_option
 @_signers("targets")
 @_signers("online")
 @passphrase_option
@@ -207,7 +205,7 @@ def publish_hub(
 ) -> None:
     """Publish or replace a hub's entry, signed by the directory's keepers."""
     passphrase = read_passphrase(passphrase_file)
-    found = _read_entry(entry_file)
+    found = read_entry_file(entry_file)
     Repository(repository).publish_hub(
         found,
         targets_signers=_open(targets_keys, passphrase),
@@ -218,7 +216,7 @@ def publish_hub(
 
 
 @directory.command()
-@_repository
+@repository_option
 @_signers("online")
 @passphrase_option
 def refresh(repository: Path, online_keys: tuple[Path, ...], passphrase_file: str | None) -> None:

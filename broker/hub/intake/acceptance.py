@@ -166,7 +166,7 @@ async def _read(
         streams=[_stream(item) for item in items],
         now=now,
     )
-    if stored.version > directory.version:
+    if stored.version > directory.order:
         # Another process has seen a newer one, perhaps with a revocation: ours will, in a moment.
         raise Unavailable("a newer directory is on its way")
     files = {(ref.digest, item.header.sender) for item in items for ref in _files(item)}

@@ -147,7 +147,7 @@ class Channels:
         if settings is None or names is None:
             return
         directory = self._hub.directory.current()
-        if self._applied == directory.version:
+        if self._applied == directory.order:
             return
         everyone = list(directory.participants.values())
         wanted = [
@@ -159,7 +159,7 @@ class Channels:
         await publisher.declare(wanted)
         if settings.management_url is not None:
             await self._administer(settings, everyone)
-        self._applied = directory.version
+        self._applied = directory.order
 
     async def _administer(self, settings: AmqpSettings, everyone: list[Participant]) -> None:
         url = settings.management_url

@@ -109,7 +109,7 @@ async def directory_version(connection: AsyncConnection) -> int:
 async def saw_directory(
     connection: AsyncConnection, version: int, digest: bytes, now: datetime
 ) -> bool:
-    """Record a directory version; True if it is newer than any before."""
+    """Record a directory by its `order`; True if it is newer than any before."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = (
         dialect.insert(DIRECTORY)

@@ -78,7 +78,7 @@ def test_one_entry_that_was_changed_on_the_way_refuses_the_whole(
 ) -> None:
     for file in (world.repository.path / "targets" / "it").iterdir():
         file.write_bytes(file.read_bytes().replace(b"Invented", b"Inventad"))
-    with pytest.raises(DirectoryRefused, match="Mismatch"):
+    with pytest.raises(DirectoryRefused, match="directory-mismatch"):
         DirectoryClient(url, tmp_path / "over-http", world.first_root).refresh(NOW)
 
 
