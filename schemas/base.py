@@ -19,11 +19,14 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
     ValidationError,
     WithJsonSchema,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from schemas.errors import SchemaRefused
 
@@ -131,8 +134,21 @@ ShortText = Annotated[
 ]
 """One line of text in any script, in NFC, without control characters."""
 
+
+class WrittenByAPerson:
+    """Marks free text: it may say anything, so it is never required, logged or taken as a fact."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "x-free-text": True}
+
+
 FreeText = Annotated[
-    str, AfterValidator(_is_plain_text), StringConstraints(min_length=1, max_length=20_000)
+    str,
+    AfterValidator(_is_plain_text),
+    StringConstraints(min_length=1, max_length=20_000),
+    WrittenByAPerson(),
 ]
 """Text that a person wrote. May say anything, so it is never required and never logged."""
 

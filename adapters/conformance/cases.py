@@ -36,6 +36,30 @@ def full_case() -> CaseRecord:
         "vulnerability_needs": {"vulnerabilities": ["Poverty"]},
         "services_support": {"services_requested": ["legal", "housing"]},
         "health_general": {"fit_to_travel": "fit"},
+        "sexual_exploitation_detail": {"types": ["PrivateSexualServices"]},
+        "trafficking_route": {
+            "location_of_recruitment": "Invented Agency",
+            "events": [
+                {"type": "Recruitment", "country": "AL", "date": "2024", "position": 1},
+                {"type": "Exploitation", "country": "IT", "city": "Invented", "latitude": 0.0},
+            ],
+        },
+        "perpetrator": {"persons": [{"roles": ["Exploiter"]}, {"name": "+invented"}]},
+        "health_sexual_reproductive": {"results": [{"test": "hiv", "result": "negative"}]},
+        "mental_health_psychosocial": {"suicide_alert": False},
+        "migration_status": {"situations": ["returnee"], "entered_on": "2024-XX"},
+        "asylum_protection": {"status": "asylum_seeker", "feared_countries": ["AL"]},
+        "criminal_justice": {"proceedings": [{"role": "injured_party", "country": "IT"}]},
+        "compensation_finance": {"unpaid_wages": {"amount": 0, "currency": "EUR"}},
+        "return_travel": {"decision": "undecided", "legs": [{"departs_at": "23:59"}]},
+        "reintegration_plan": {
+            "own_goals": "تعلم مهنة",
+            "plans": [{"type": "Education", "objectives": "-begin"}, {"type": "Legal"}],
+        },
+        "monitoring_followup": {"observations": [{"dimension": "social", "score": 0}]},
+        "case_narrative": {"case_comment": "Invented, nobody.\n@home"},
+        "attachments_biometrics": {"files": [{"kind": "certificate", "section": "case_admin"}]},
+        "statistics_research": {"age_band": "0--8", "types_of_labour": ["Begging"]},
     }
     assert set(sections) == set(SECTIONS)  # noqa: S101 - the promise of this function
     return CaseRecord(case_ref="XA-TEST-0001", sections=sections, sender="xa.nrm", invented=True)

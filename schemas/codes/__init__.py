@@ -16,6 +16,8 @@ from types import MappingProxyType
 
 HTCDS = "htcds-2.0"
 BROKER = "broker-1"
+CTDC = "ctdc-2021"
+STANDARDS = (HTCDS, CTDC, BROKER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def list_names(standard: str) -> tuple[str, ...]:
 def _countries() -> Mapping[str, str]:
     """Every accepted spelling of a country code, in upper case, to its alpha-2 code."""
     found: dict[str, str] = {}
-    for line in _lines("iso-3166-1.txt"):
+    for line in data_lines("iso-3166-1.txt"):
         alpha2, *others = line.split()
         found[alpha2] = alpha2
         found.update(dict.fromkeys(others, alpha2))
@@ -101,13 +103,13 @@ def country(text: str) -> str | None:
 @cache
 def language_codes() -> frozenset[str]:
     """ISO 639-3 identifiers."""
-    return frozenset(word for line in _lines("iso-639-3.txt") for word in line.split())
+    return frozenset(word for line in data_lines("iso-639-3.txt") for word in line.split())
 
 
 @cache
 def _other_languages() -> Mapping[str, str]:
     found: dict[str, str] = {}
-    for line in _lines("iso-639-other.txt"):
+    for line in data_lines("iso-639-other.txt"):
         identifier, *others = line.split()
         found.update(dict.fromkeys(others, identifier))
     return MappingProxyType(found)
@@ -122,10 +124,17 @@ def language(text: str) -> str | None:
 @cache
 def script_codes() -> frozenset[str]:
     """ISO 15924, as in `Latn`, `Arab`, `Cyrl`."""
-    return frozenset(word for line in _lines("iso-15924.txt") for word in line.split())
+    return frozenset(word for line in data_lines("iso-15924.txt") for word in line.split())
 
 
-def _lines(name: str) -> list[str]:
+@cache
+def currency_codes() -> frozenset[str]:
+    """ISO 4217 alphabetic codes of currencies in use."""
+    return frozenset(word for line in data_lines("iso-4217.txt") for word in line.split())
+
+
+def data_lines(name: str) -> list[str]:
+    """The lines of a data file of this package that are no comments."""
     return [line for line in _text(name).splitlines() if line and not line.startswith("#")]
 
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from schemas.base import ProtectedModel
 from schemas.codes import BROKER, HTCDS
+from schemas.sections.common import ClassifiedCode, not_before
 from schemas.sections.fields import (
     Column,
     Country,
@@ -59,11 +60,15 @@ class CaseAdmin(ProtectedModel):
     outgoing_referral_details: Annotated[FreeText | None, Column("cas_OutgoingReferralDetails")] = (
         None
     )
+    number_at_sender: ShortText | None = None
+    """The case number on the side that asks; the answer repeats it."""
+    number_at_recipient: ShortText | None = None
     other_case_numbers: Annotated[tuple[ShortText, ...], Field(max_length=20)] = ()
-    """Of other systems. Never built from a name or a birth date."""
+    """Of other systems. No case number is ever built from a name or a birth date."""
     urgency: Annotated[str, *one_of(BROKER, "urgency")] | None = None
     """Emergency: 24 hours; urgent: 72 hours; normal: two weeks."""
     reply_by: Day | None = None
+    worker_name: ShortText | None = None
     worker_position: ShortText | None = None
     worker_phone: Phone | None = None
     worker_email: Email | None = None
@@ -80,9 +85,11 @@ class Identification(ProtectedModel):
     decided_on: Day | None = None
     certificate: ShortText | None = None
     reflection_from: Day | None = None
-    reflection_until: Day | None = None
+    reflection_until: Annotated[Day | None, not_before("reflection_from")] = None
     recognises_country: Country | None = None
     """Set if this recognises the decision of another country."""
+    reporting_entity: ClassifiedCode | None = None
+    """IC-TIP."""
 
 
 class IdentificationStatus(ProtectedModel):
@@ -109,10 +116,12 @@ class Service(ProtectedModel):
     service: Annotated[str, *one_of(BROKER, "service")] | None = None
     state: Annotated[str, *one_of(BROKER, "service_state")] | None = None
     provider: ShortText | None = None
+    needed_within: Annotated[str, *one_of(BROKER, "needed_within")] | None = None
     place: ShortText | None = None
     appointment: Day | None = None
     given_on: Day | None = None
     outcome: FreeText | None = None
+    provider_note: FreeText | None = None
 
 
 class ServicesSupport(ProtectedModel):

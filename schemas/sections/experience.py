@@ -1,4 +1,4 @@
-"""What was done to the person (EXP): off by default when a service is asked for."""
+"""What was done to the person (EXP SEX): off by default when a service is asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from schemas.base import ProtectedModel
 from schemas.codes import BROKER, HTCDS
+from schemas.sections.common import Amount, Classified, Currency
 from schemas.sections.fields import Age, Column, FreeText, defined_only, no_repeats, one_of
 
 _CONTROL = "vic_MethodsOfControl"
@@ -77,8 +78,21 @@ class TraffickingExperience(ProtectedModel):
         tuple[Annotated[str, *one_of(BROKER, "kind_of_work")], ...], AfterValidator(no_repeats)
     ] = ()
     duration_months: Annotated[int, Field(ge=0, le=1200)] | None = None
-    debt_amount: Annotated[int, Field(ge=0)] | None = None
+    debt_amount: Amount | None = None
     """In whole units of `debt_currency`."""
-    debt_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
-    """ISO 4217."""
+    debt_currency: Currency | None = None
     details: FreeText | None = None
+    classified: Classified = ()
+    """IC-TIP: act, means, form of exploitation."""
+
+
+class SexualExploitationDetail(ProtectedModel):
+    """The kind of sexual exploitation, in codes alone. Ticked by itself, told nowhere else."""
+
+    types: Annotated[
+        Annotated[
+            tuple[Annotated[str, *one_of(HTCDS, "vic_TypeOfSexExploitation")], ...],
+            AfterValidator(no_repeats),
+        ],
+        Column("vic_TypeOfSexExploitation"),
+    ] = ()

@@ -38,6 +38,8 @@ class Relative(ProtectedModel):
     income_source: ShortText | None = None
     housing: ShortText | None = None
     can_support: bool | None = None
+    financial_capacity: Annotated[str, *one_of(BROKER, "financial_capacity")] | None = None
+    """Of the household that would host the person."""
     suspected: bool | None = None
     """Suspected of a part in the trafficking."""
 
@@ -66,6 +68,7 @@ class FamilyDependants(ProtectedModel):
     tracing_result: Annotated[str, *one_of(BROKER, "tracing_result")] | None = None
     traced_on: Day | None = None
     social_situation: FreeText | None = None
+    """The social questionnaire."""
 
 
 class GuardianChild(ProtectedModel):
@@ -94,3 +97,4 @@ class GuardianChild(ProtectedModel):
     child_view: FreeText | None = None
     age_assessment: Annotated[str, *one_of(BROKER, "age_assessment")] | None = None
     age_assessed_on: Day | None = None
+    age_assessment_result: Annotated[str, *one_of(BROKER, "age_result")] | None = None

@@ -42,6 +42,8 @@ class Column:
     """
 
     name: str
+    deprecated: bool = False
+    """Given up by the standard; accepted, and still written where a case holds it."""
 
     @property
     def is_htcds(self) -> bool:
@@ -53,6 +55,8 @@ class Column:
     ) -> JsonSchemaValue:
         described = handler(schema)
         described["x-htcds" if self.is_htcds else "x-column"] = self.name
+        if self.deprecated:
+            described["deprecated"] = True
         return described
 
 
@@ -254,6 +258,24 @@ def _is_script(value: str) -> str:
     return value
 
 
+_TAG = re.compile(r"([a-z]{2,3})(?:-([A-Z][a-z]{3}))?(?:-([A-Z]{2}))?", re.ASCII)
+
+
+def _is_language_tag(value: str) -> str:
+    match = _TAG.fullmatch(value)
+    if match is None:
+        raise _refuse("not_a_language_tag")
+    spoken, script, region = match.groups()
+    known = (
+        codes.language(spoken) is not None
+        and (script is None or script in codes.script_codes())
+        and (region is None or region in codes.country_codes())
+    )
+    if not known:
+        raise _refuse("unknown_code")
+    return value
+
+
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 
 
@@ -307,6 +329,13 @@ Script = Annotated[
 ]
 """ISO 15924."""
 
+LanguageTag = Annotated[
+    str,
+    AfterValidator(_is_language_tag),
+    WithJsonSchema({"type": "string", "pattern": f"^{_TAG.pattern}$"}),
+]
+"""BCP 47: language, then script and region where they matter, as `uk-Latn` or `ar-TN`."""
+
 Phone = Annotated[
     str,
     Kind.PHONE,
@@ -357,6 +386,14 @@ def shape_of(annotation: Any) -> Shape:
     raise TypeError(f"no shape for {annotation}")
 
 
+def kind_of(annotation: Any) -> Kind | None:
+    """The kind of a field, or None if it is of no kind that a cell could hold."""
+    try:
+        return shape_of(annotation).kind
+    except TypeError:
+        return None
+
+
 def column_of(metadata: list[Any]) -> Column | None:
     """The column among a field's annotations, if it has one."""
     return next((item for item in metadata if isinstance(item, Column)), None)
@@ -373,6 +410,7 @@ __all__ = [
     "FreeText",
     "Kind",
     "Language",
+    "LanguageTag",
     "Latitude",
     "Longitude",
     "PartialDate",
@@ -386,6 +424,7 @@ __all__ = [
     "date_range",
     "defined_only",
     "is_partial_date",
+    "kind_of",
     "no_repeats",
     "one_of",
     "possibly_child",

@@ -91,6 +91,7 @@ class View(StrEnum):
     STAFF_SAFETY = "staff-safety"
     BANDED = "banded"
     FIT_TO_TRAVEL = "fit-to-travel"
+    NO_BANK_DATA = "no-bank-data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +300,7 @@ _ENTRIES = (
         DataClass.ORDINARY,
         Default.OFF,
         (HardRule.BANK_DATA_TO_PAYER,),
+        (View.NO_BANK_DATA,),
     ),
     SectionEntry(
         "return_travel",

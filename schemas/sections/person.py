@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from schemas.base import ProtectedModel
 from schemas.codes import BROKER, HTCDS
+from schemas.sections.common import not_before
 from schemas.sections.fields import (
     Column,
     Count,
@@ -16,6 +17,7 @@ from schemas.sections.fields import (
     Email,
     FreeText,
     Language,
+    LanguageTag,
     Latitude,
     Longitude,
     PartialDate,
@@ -47,8 +49,11 @@ class IdentityCore(ProtectedModel):
     """Expression of gender, as in HTCDS; not sex at birth."""
     deceased: Annotated[bool | None, Column("prs_Deceased")] = None
     original_first_name: Annotated[ShortText | None, Column("x_original_first_name")] = None
+    original_middle_name: Annotated[ShortText | None, Column("x_original_middle_name")] = None
     original_second_name: Annotated[ShortText | None, Column("x_original_second_name")] = None
     original_script: Annotated[Script | None, Column("x_original_script")] = None
+    original_language: LanguageTag | None = None
+    """BCP 47, as `ar`, `uk-Cyrl`, `zgh-Tfng-MA`."""
     transliteration: ShortText | None = None
     """Rules of the transliteration, as `ISO 9:1995`, or `as in passport`."""
     aliases: Texts = ()
@@ -87,7 +92,7 @@ class IdentityDocument(ProtectedModel):
     issuer: Country | None = None
     issuing_authority: ShortText | None = None
     issued_on: Day | None = None
-    expires_on: Day | None = None
+    expires_on: Annotated[Day | None, not_before("issued_on")] = None
 
 
 class NationalityDocuments(ProtectedModel):

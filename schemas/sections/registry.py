@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -14,10 +14,22 @@ from schemas.base import ProtectedModel, paths_of
 from schemas.directory import Compartment
 from schemas.errors import SchemaRefused
 from schemas.sections.administration import CaseAdmin, IdentificationStatus, ServicesSupport
-from schemas.sections.experience import TraffickingExperience
+from schemas.sections.afterwards import MonitoringFollowup, ReintegrationPlan, ReturnTravel
+from schemas.sections.crime import Perpetrator, TraffickingRoute
+from schemas.sections.entitlements import (
+    AsylumProtection,
+    CompensationFinance,
+    CriminalJustice,
+    MigrationStatus,
+)
+from schemas.sections.experience import SexualExploitationDetail, TraffickingExperience
 from schemas.sections.family import FamilyDependants, GuardianChild
 from schemas.sections.fields import Column, column_of
-from schemas.sections.health import HealthGeneral
+from schemas.sections.health import (
+    HealthGeneral,
+    HealthSexualReproductive,
+    MentalHealthPsychosocial,
+)
 from schemas.sections.index import (
     SECTION_IDS,
     SECTION_INDEX,
@@ -33,7 +45,21 @@ from schemas.sections.person import (
     IdentityCore,
     NationalityDocuments,
 )
+from schemas.sections.record import AttachmentsBiometrics, CaseNarrative, StatisticsResearch
 from schemas.sections.risk import RiskSecurity, VulnerabilityNeeds
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where one column of a case file lies: in a field, or in a part of the first of several.
+
+    `trafficking_route.events` and such hold several; a case file has columns for one of them.
+    """
+
+    column: Column
+    field: str
+    part: str | None
+    annotation: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +99,27 @@ class SectionSpec:
         """What no consent lifts."""
         return self.entry.hard_rules
 
-    def columns(self) -> dict[str, Column]:
-        """Field name to column of a case file, for the fields that have one."""
-        return {
-            name: column
-            for name, field in self.model.model_fields.items()
-            if (column := column_of(field.metadata)) is not None
-        }
+    def placements(self) -> tuple[Placement, ...]:
+        """Every column that lies in this section, in the order of its fields."""
+        return tuple(_placements(self.model))
+
+
+def _placements(model: type[ProtectedModel]) -> Iterator[Placement]:
+    for name, field in model.model_fields.items():
+        if (column := column_of(field.metadata)) is not None:
+            yield Placement(column, name, None, field.annotation)
+        elif (part := part_model(field.annotation)) is not None:
+            for inner in _placements(part):
+                if inner.part is None:
+                    yield Placement(inner.column, name, inner.field, inner.annotation)
+
+
+def part_model(annotation: Any) -> type[ProtectedModel] | None:
+    """The model that a field is made of, once or several times; None for a plain field."""
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, ProtectedModel) else None
+    inner = (part_model(argument) for argument in get_args(annotation))
+    return next((model for model in inner if model is not None), None)
 
 
 _MODELS: dict[str, type[ProtectedModel]] = {
@@ -96,14 +136,25 @@ _MODELS: dict[str, type[ProtectedModel]] = {
     "vulnerability_needs": VulnerabilityNeeds,
     "services_support": ServicesSupport,
     "health_general": HealthGeneral,
+    "sexual_exploitation_detail": SexualExploitationDetail,
+    "trafficking_route": TraffickingRoute,
+    "perpetrator": Perpetrator,
+    "health_sexual_reproductive": HealthSexualReproductive,
+    "mental_health_psychosocial": MentalHealthPsychosocial,
+    "migration_status": MigrationStatus,
+    "asylum_protection": AsylumProtection,
+    "criminal_justice": CriminalJustice,
+    "compensation_finance": CompensationFinance,
+    "return_travel": ReturnTravel,
+    "reintegration_plan": ReintegrationPlan,
+    "monitoring_followup": MonitoringFollowup,
+    "case_narrative": CaseNarrative,
+    "attachments_biometrics": AttachmentsBiometrics,
+    "statistics_research": StatisticsResearch,
 }
 
 SECTIONS: Mapping[str, SectionSpec] = MappingProxyType(
-    {
-        name: SectionSpec(SECTION_INDEX[name], _MODELS[name])
-        for name in SECTION_INDEX
-        if name in _MODELS
-    }
+    {entry.id: SectionSpec(entry, _MODELS[entry.id]) for entry in SECTION_INDEX.values()}
 )
 """Every section by id, in the order of the index."""
 
@@ -135,9 +186,11 @@ __all__ = [
     "SECTIONS",
     "SECTION_IDS",
     "SECTION_INDEX",
+    "Placement",
     "SectionEntry",
     "SectionSpec",
     "compartment_of",
+    "part_model",
     "section_content",
     "validate_section",
 ]

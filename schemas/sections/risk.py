@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field
 
 from schemas.base import ProtectedModel
 from schemas.codes import BROKER, HTCDS
-from schemas.sections.fields import Column, Day, FreeText, ShortText, no_repeats, one_of
+from schemas.sections.common import not_before
+from schemas.sections.fields import Column, Day, FreeText, ShortText, Texts, no_repeats, one_of
 
 
 class Threat(ProtectedModel):
@@ -37,7 +38,9 @@ class RiskSecurity(ProtectedModel):
     """A function or a unit that the person accepts; see also her exclusion list in CON."""
     consequences_of_return: FreeText | None = None
     assessed_on: Day | None = None
-    valid_until: Day | None = None
+    valid_until: Annotated[Day | None, not_before("assessed_on")] = None
+    assessed_by: Texts = ()
+    """The organisations that assessed it together, on both sides."""
 
 
 class Assessment(ProtectedModel):
@@ -56,17 +59,21 @@ class VulnerabilityNeeds(ProtectedModel):
             tuple[Annotated[str, *one_of(HTCDS, "vic_Vulnerabilities")], ...],
             AfterValidator(no_repeats),
         ],
-        Column("vic_Vulnerabilities"),
+        Column("vic_Vulnerabilities", deprecated=True),
     ] = ()
     """Deprecated in HTCDS 2.0 in favour of assessments; still met in files."""
     details_of_vulnerabilities: Annotated[
-        FreeText | None, Column("vic_DetailsOfVulnerabilities")
+        FreeText | None, Column("vic_DetailsOfVulnerabilities", deprecated=True)
     ] = None
     """Deprecated in HTCDS 2.0, as above."""
     needs: Annotated[
         tuple[Annotated[str, *one_of(BROKER, "need")], ...], AfterValidator(no_repeats)
     ] = ()
     accommodation_needs: FreeText | None = None
+    disability: Annotated[str, *one_of(BROKER, "yes_no_unknown")] | None = None
     homeless: bool | None = None
     addiction: Annotated[str, *one_of(BROKER, "yes_no_unknown")] | None = None
+    need_band: Annotated[str, *one_of(BROKER, "need_band")] | None = None
+    """How much has to be provided for, in one word: all that a capacity query may say."""
+    social_questionnaire: FreeText | None = None
     assessments: Annotated[tuple[Assessment, ...], Field(max_length=20)] = ()

@@ -21,9 +21,11 @@ from uuid import UUID
 
 from adapters.base import CaseRecord
 from adapters.systems.files.cells import CellRefused, read_cell, write_cell
+from schemas.codes.htcds import marked
 from schemas.errors import SchemaRefused
 from schemas.sections import SECTIONS, section_content, validate_section
 from schemas.sections.fields import Kind, Shape, shape_of
+from schemas.sections.whole import check_together
 
 CASE_REF = "x_case_ref"
 BUSINESS_ID = "x_business_id"
@@ -32,33 +34,17 @@ INVENTED = "x_invented"
 MORE = "x_more"
 
 CONSENT_COLUMNS = (
-    "con_Consent",
+    *marked("consent"),
     # Version 1.0 had one box for each question; 2.0 has one for all of them.
     "con_PurposeOfInterview",
     "con_UseOfData",
     "con_DataForResearch",
     "con_RightToBeForgotten",
-    "vic_AgreementToManagePersonalData",
 )
 """Read into `CaseRecord.consent_boxes`, never written: a grant is not a box in a file."""
 
-NOT_CARRIED_COLUMNS = (
-    *(f"org_{name}" for name in ("Name", "ShippingCity", "ShippingCountry", "ShippingState")),
-    *(f"org_{name}" for name in ("ShippingStreet", "ShippingPostalCode", "ShippingLongitude")),
-    *(f"org_{name}" for name in ("ShippingLatitude", "Phone", "Type")),
-    "prs_Title",
-    "vic_RelationshipToTrafficker",
-    "vic_LocationOfRecruitment",
-    "vic_TypeOfSexExploitation",
-    "vic_LocationOfExploitation",
-    *(f"per_{name}" for name in ("RoleInProcess", "RoleDetails", "Organisation")),
-    "cco_CaseComment",
-    *(f"hte_{name}" for name in ("Longitude", "Latitude", "City", "Country", "State", "Street")),
-    *(f"hte_{name}" for name in ("PostalCode", "Date", "Type", "Description")),
-    *(f"spl_{name}" for name in ("Objectives", "ActionPlan", "PlannedEndDate")),
-    *(f"spl_{name}" for name in ("ActualEndDate", "Type")),
-)
-"""HTCDS columns of sections that do not travel yet, and of organisations."""
+NOT_CARRIED_COLUMNS = marked("directory")
+"""HTCDS columns about organisations and their workers: the directory's, not a case's."""
 
 _CASE_REF_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 _PARTICIPANT = re.compile(r"[a-z]{2,3}\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -75,30 +61,46 @@ class RowRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where one column belongs: the field of a section, and how its cells are spelled."""
+    """Where one column belongs: the field of a section, and how its cells are spelled.
+
+    With a `part`, the field holds several, and the column is that part of the first of them.
+    """
 
     column: str
     section: str
     field: str
+    part: str | None
     shape: Shape
+
+    @property
+    def path(self) -> str:
+        """`section.field`, as refusals and reports name it."""
+        steps = (self.section, self.field, self.part)
+        return ".".join(step for step in steps if step is not None)
 
 
 @cache
 def placed_columns() -> Mapping[str, Placed]:
     """Every column that holds a section's field, in the order of the sections."""
     return {
-        column.name: Placed(
-            column.name, spec.id, field, shape_of(spec.model.model_fields[field].annotation)
+        each.column.name: Placed(
+            each.column.name, spec.id, each.field, each.part, shape_of(each.annotation)
         )
         for spec in SECTIONS.values()
-        for field, column in spec.columns().items()
+        for each in spec.placements()
     }
 
 
 @cache
-def _places() -> Mapping[tuple[str, str], Placed]:
-    """The same, by section and field."""
-    return {(place.section, place.field): place for place in placed_columns().values()}
+def _places() -> Mapping[tuple[str, str, str | None], Placed]:
+    """The same, by section, field and part."""
+    return {(each.section, each.field, each.part): each for each in placed_columns().values()}
+
+
+@cache
+def _parted() -> frozenset[tuple[str, str]]:
+    """The fields that hold several, of which the first has columns."""
+    return frozenset((each.section, each.field) for each in placed_columns().values() if each.part)
 
 
 @cache
@@ -203,23 +205,38 @@ def _read_sections(filled: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]]
         text = filled.get(column)
         if text is None:
             continue
-        draft = drafts.setdefault(place.section, {})
-        if place.field in draft:
+        name, draft = _where(drafts, place)
+        if name in draft:
             reasons.append(f"{column}: also-in-{MORE}")
             continue
         try:
-            draft[place.field] = read_cell(text, place.shape)
+            draft[name] = read_cell(text, place.shape)
         except CellRefused as refused:
             reasons.append(f"{column}: {refused.code}")
     if reasons:
         return {}, reasons
-    sections = {}
+    sections: dict[str, dict[str, Any]] = {}
     for section, draft in drafts.items():
         try:
             sections[section] = section_content(validate_section(section, draft))
         except SchemaRefused as refused:
             reasons.extend(_by_column(refused.where) or [f"{MORE}: unknown-section"])
+    try:
+        check_together(sections)
+    except SchemaRefused as refused:
+        reasons.extend(_by_column(refused.where))
     return {section: sections[section] for section in SECTIONS if section in sections}, reasons
+
+
+def _where(drafts: dict[str, dict[str, Any]], place: Placed) -> tuple[str, dict[str, Any]]:
+    """The name under which a column's value goes, and the dictionary into which."""
+    draft = drafts.setdefault(place.section, {})
+    if place.part is None:
+        return place.field, draft
+    several = draft.setdefault(place.field, [{}])
+    if not isinstance(several, list) or not several or not isinstance(several[0], dict):
+        return place.part, {place.part: None}  # not a list of parts: the model refuses it by path
+    return place.part, several[0]
 
 
 def _read_more(text: str) -> dict[str, dict[str, Any]]:
@@ -237,14 +254,15 @@ def _read_more(text: str) -> dict[str, dict[str, Any]]:
 
 def _by_column(paths: Sequence[str]) -> list[str]:
     """Say a model's complaint in terms of the file: the column, where the field has one."""
-    columns = {(place.section, place.field): name for name, place in placed_columns().items()}
     reasons = []
     for path in paths:
         location, _, rule = path.rpartition(": ")
         section, _, rest = location.partition(".")
-        column = columns.get((section, rest.partition(".")[0]))
+        field, *steps = rest.split(".")
+        part = steps[1] if len(steps) > 1 and steps[0] == "0" else None
+        place = _places().get((section, field, part)) or _places().get((section, field, None))
         code = rule.replace("_", "-") or "bad-value"
-        reasons.append(f"{column}: {code}" if column else f"{MORE} {location}: {code}")
+        reasons.append(f"{place.column}: {code}" if place else f"{MORE} {location}: {code}")
     return reasons
 
 
@@ -285,18 +303,68 @@ def write_row(case: CaseRecord, *, business_id: UUID | None, sender: str | None)
     row[SENDER] = sender or ""
     row[INVENTED] = "yes" if case.invented else ""
     more: dict[str, dict[str, Any]] = {}
-    places = _places()
     for section, given in case.sections.items():
         content = section_content(validate_section(section, given))
         if not content:
             more[section] = {}  # an empty section is still one that was sent
         for field, value in content.items():
-            place = places.get((section, field))
-            cell = None if place is None else write_cell(value, place.shape)
-            if place is None or cell is None:
-                more.setdefault(section, {})[field] = value
-            else:
-                row[place.column] = cell
+            rest = (
+                _write_first(row, section, field, value)
+                if (section, field) in _parted()
+                else _write_field(row, section, field, None, value)
+            )
+            if rest is not None:
+                more.setdefault(section, {})[field] = rest
     if more:
         row[MORE] = json.dumps(more, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return list(row.values())
+
+
+def _write_field(
+    row: dict[str, str], section: str, field: str, part: str | None, value: Any
+) -> Any | None:
+    """Put a value into its column; what no cell can hold comes back."""
+    place = _places().get((section, field, part))
+    cell = None if place is None else write_cell(value, place.shape)
+    if place is None or cell is None:
+        return value
+    row[place.column] = cell
+    return None
+
+
+def _write_first(
+    row: dict[str, str], section: str, field: str, several: list[dict[str, Any]]
+) -> list[dict[str, Any]] | None:
+    """Put the first of several into its columns; what is left of it, and the others, come back."""
+    first, *others = several
+    left = {
+        part: value
+        for part, value in first.items()
+        if _write_field(row, section, field, part, value) is not None
+    }
+    return [left, *others] if left or others or not first else None
+
+
+def beyond_columns(case: CaseRecord) -> tuple[str, ...]:
+    """Every field of a case that the columns of HTCDS 2.0 cannot hold, as `section.field`.
+
+    They travel in columns of ours (`x_…`), which only this adapter and those who know it read: a
+    system that imports the file by its HTCDS columns goes without them.
+    """
+    standard = {
+        (each.section, each.field, each.part)
+        for each in placed_columns().values()
+        if not each.column.startswith("x_")
+    }
+    found: list[str] = []
+    for section, content in case.sections.items():
+        for field, value in content.items():
+            if (section, field) not in _parted():
+                if (section, field, None) not in standard:
+                    found.append(f"{section}.{field}")
+                continue
+            found += [
+                f"{section}.{field}.0.{p}" for p in value[0] if (section, field, p) not in standard
+            ]
+            found += [f"{section}.{field}.{index}" for index in range(1, len(value))]
+    return tuple(found)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 MAX_RECORD = 1024 * 1024
-"""Bytes of one record; a case of thirteen sections takes a few thousand. The reader never holds
+"""Bytes of one record; a case takes a few thousand. The reader never holds
 more than a few times this."""
 
 _DISCARD = 64 * 1024

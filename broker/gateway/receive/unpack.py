@@ -30,6 +30,7 @@ from schemas.families.base import MessageType
 from schemas.message import AttachmentKey, CaseworkPart, CompartmentPart, Message
 from schemas.sections import validate_section
 from schemas.sections.index import SECTION_INDEX, compartment_of
+from schemas.sections.whole import check_together
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,6 +95,7 @@ def unpack(envelope: VerifiedEnvelope, keyring: Keyring, ourselves: Participant)
     _check_attachments(envelope, message)  # 5
     for name, content in message.sections.items():
         validate_section(name, content)  # 6
+    check_together(message.sections)
     return Unpacked(envelope, row, message, check_message(message))
 
 

@@ -52,6 +52,7 @@ from schemas.message import (
 )
 from schemas.sections import section_content, validate_section
 from schemas.sections.index import SECTION_INDEX, compartment_of
+from schemas.sections.whole import check_together
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -126,6 +127,7 @@ async def compose(
         name: section_content(validate_section(name, content))  # 1
         for name, content in draft.sections.items()
     }
+    check_together(sections)
     business_id = draft.business_id or uuid4()
     step, thread_id, recipient_case_ref = await _thread(
         core, connection, draft, row, business_id=business_id

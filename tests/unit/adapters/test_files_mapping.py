@@ -27,6 +27,7 @@ from adapters.systems.files.mapping import (
 from schemas.errors import SchemaRefused
 from schemas.sections import SECTIONS, section_content, validate_section
 from schemas.sections.fields import Kind, Shape
+from schemas.sections.whole import check_together
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 PHONES = ("+390655501234", "+355692222222", "+447700900100")
@@ -79,12 +80,24 @@ def cases(draw: st.DrawFn) -> CaseRecord:
     """Any case made of fields that have a column, and some that have none."""
     sections: dict[str, dict[str, Any]] = {}
     for place in placed_columns().values():
-        if place.field != "email" and draw(st.integers(0, 3)) == 0:
-            sections.setdefault(place.section, {})[place.field] = draw(values(place.shape))
+        if place.field == "email" or draw(st.integers(0, 5)):
+            continue
+        content = sections.setdefault(place.section, {})
+        if place.part is not None:
+            content = content.setdefault(place.field, [{}])[0]
+        content[place.part or place.field] = draw(values(place.shape))
     if draw(st.booleans()):
         sections.setdefault("health_general", {})["injuries"] = draw(TEXT)
     if draw(st.booleans()):
         sections.setdefault("vulnerability_needs", {})
+    if draw(st.booleans()):
+        events = sections.setdefault("trafficking_route", {}).setdefault("events", [{}])
+        events += draw(st.lists(st.sampled_from([{}, {"country": "TN"}]), max_size=2))
+        events[0] |= draw(st.sampled_from([{}, {"position": 1}]))
+    try:
+        check_together(sections)
+    except SchemaRefused:
+        sections["identity_core"].pop("birthdate")
     if draw(st.booleans()):
         sections.setdefault("identity_core", {})["aliases"] = draw(
             st.lists(TEXT, min_size=1, max_size=3)
@@ -136,7 +149,7 @@ def test_each_column_carries_its_field_both_ways(column: str) -> None:
     def both_ways(value: object) -> None:
         if place.field == "email":
             value = "invented@example.org"
-        content = {place.field: value}
+        content = {place.field: [{place.part: value}] if place.part else value}
         assert section_content(validate_section(place.section, content)) == content
         case = CaseRecord("XA-0", {place.section: content})
         header = list(written_columns())
@@ -303,8 +316,8 @@ def test_consent_boxes_of_both_versions_are_told_and_are_no_section() -> None:
 
 
 def test_what_no_section_carries_is_named() -> None:
-    case = row_of(prs_FirstName="A", cco_CaseComment="x", hte_City="", per_RoleDetails="y")
-    assert case.not_carried == ("per_RoleDetails", "cco_CaseComment")
+    case = row_of(prs_FirstName="A", org_Name="x", org_Phone="", prs_Title="y")
+    assert case.not_carried == ("org_Name", "prs_Title")
 
 
 # --- Headers -------------------------------------------------------------------------------------
@@ -345,4 +358,4 @@ def test_a_refused_cell_says_its_code_alone() -> None:
 def test_the_written_header_names_every_column_once() -> None:
     columns = written_columns()
     assert len(set(columns)) == len(columns)
-    assert {c.name for s in SECTIONS.values() for c in s.columns().values()} < set(columns)
+    assert {each.column.name for s in SECTIONS.values() for each in s.placements()} < set(columns)

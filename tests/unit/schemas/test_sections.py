@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.conformance import full_case
 from schemas import codes
+from schemas.base import ProtectedModel
+from schemas.codes import htcds
 from schemas.directory import Compartment
 from schemas.errors import SchemaRefused
 from schemas.sections import (
@@ -21,10 +25,11 @@ from schemas.sections import (
     section_content,
     validate_section,
 )
-from schemas.sections.fields import date_range, is_partial_date, possibly_child
-
-# The fields that the standard has for these sections, counted by its prefixes.
-HTCDS_FIELDS = {"cas_": 13, "prs_": 24, "vic_": 11}
+from schemas.sections.fields import date_range, is_partial_date, possibly_child, shape_of
+from schemas.sections.index import View
+from schemas.sections.registry import part_model
+from schemas.sections.views import reduced
+from schemas.sections.whole import check_together
 
 
 def test_there_are_twenty_eight_sections_in_one_order_everywhere() -> None:
@@ -48,17 +53,59 @@ def test_health_and_justice_are_sealed_for_keys_of_their_own() -> None:
     }
 
 
-def test_every_htcds_field_of_these_sections_has_exactly_one_place() -> None:
-    names = [c.name for spec in SECTIONS.values() for c in spec.columns().values()]
-    assert len(names) == len(set(names))
-    for prefix, count in HTCDS_FIELDS.items():
-        assert sum(name.startswith(prefix) for name in names) == count, prefix
+def test_every_field_of_the_standard_has_exactly_one_place() -> None:
+    standard = htcds.fields()
+    assert len(standard) == 84
+    placed = [each.column.name for spec in SECTIONS.values() for each in spec.placements()]
+    assert len(placed) == len(set(placed))
+    in_sections = {name for name, field in standard.items() if field.in_a_section}
+    assert {name for name in placed if not name.startswith("x_")} == in_sections
+    assert len(in_sections) + len(htcds.marked("directory")) + len(htcds.marked("consent")) == 84
 
 
-def test_no_field_of_any_section_is_required() -> None:
+def test_a_field_that_the_standard_gave_up_is_marked_where_it_is_accepted() -> None:
+    columns = [each.column for spec in SECTIONS.values() for each in spec.placements()]
+    marked = {column.name for column in columns if column.deprecated}
+    assert marked == {"vic_Vulnerabilities", "vic_DetailsOfVulnerabilities"}
+    assert marked | {"vic_AgreementToManagePersonalData"} == set(htcds.marked("deprecated"))
+
+
+def test_each_coded_field_of_the_standard_takes_the_standards_own_list() -> None:
+    lists = set(codes.list_names(codes.HTCDS))
+    for spec in SECTIONS.values():
+        for each in spec.placements():
+            if each.column.name in lists:
+                shape = shape_of(each.annotation)
+                assert shape.codes == codes.code_list(codes.HTCDS, each.column.name)
+                several = htcds.fields()[each.column.name].type == "multiselect"
+                assert shape.many is several, each.column.name
+
+
+def models() -> Iterator[type[ProtectedModel]]:
+    """Every model of every section, the parts of fields included."""
+    waiting = [spec.model for spec in SECTIONS.values()]
+    while waiting:
+        model = waiting.pop()
+        yield model
+        parts = (part_model(field.annotation) for field in model.model_fields.values())
+        waiting += [part for part in parts if part is not None]
+
+
+def test_no_field_of_any_section_or_part_is_required() -> None:
     for spec in SECTIONS.values():
         assert section_content(validate_section(spec.id, {})) == {}
-        assert not any(field.is_required() for field in spec.model.model_fields.values())
+    for model in models():
+        assert not any(field.is_required() for field in model.model_fields.values()), model.__name__
+
+
+def test_free_text_is_marked_as_such_in_the_published_schema() -> None:
+    for model in models():
+        properties = model.model_json_schema()["properties"]
+        for name, field in model.model_fields.items():
+            marked = "x-free-text" in str(properties[name])
+            assert marked is ("WrittenByAPerson" in str(field.annotation)), (model.__name__, name)
+    narrative = SECTIONS["case_narrative"].model.model_json_schema()["properties"]
+    assert narrative["case_comment"]["anyOf"][0]["x-free-text"] is True
 
 
 def test_naming_sections_loads_no_model() -> None:
@@ -91,6 +138,24 @@ def test_naming_sections_loads_no_model() -> None:
         ("identity_core", {"first_name": "\ud800"}, "identity_core: string_unicode"),
         ("identity_core", {"first_name": {1, 2}}, "identity_core: not_json"),
         ("family_dependants", {"relatives": [{"age": -1}]}, "relatives.0.age"),
+        ("nationality_documents", {"region_of_origin": "ZZ-YN"}, "region_of_origin: unknown_code"),
+        ("identity_core", {"original_language": "uk-Cyrr"}, "original_language: unknown_code"),
+        ("identity_core", {"original_language": "UK"}, "original_language: not_a_language_tag"),
+        ("identity_core", {"first_name": "a\u202eb"}, "first_name: value_error"),
+        ("identity_core", {"first_name": "a\u2066b"}, "first_name: value_error"),
+        ("identity_core", {"first_name": "a\0b"}, "first_name: value_error"),
+        ("identity_core", {"first_name": "e\u0308"}, "first_name: value_error"),
+        ("identity_core", {"first_name": "a" * 201}, "first_name: too_long"),
+        ("identity_core", {"gender": "Femin\u200bine"}, "gender: unknown_code"),
+        ("case_narrative", {"case_comment": "a" * 20_001}, "case_comment: too_long"),
+        ("compensation_finance", {"debts": {"currency": "XYZ"}}, "debts.currency: unknown_code"),
+        ("attachments_biometrics", {"files": [{"section": "SECRET"}]}, "section: unknown_code"),
+        ("health_sexual_reproductive", {"results": [{"result": "not_tested"}]}, "unknown_code"),
+        (
+            "return_travel",
+            {"legs": [{"departs_on": "2026-02-02", "arrives_on": "2026-02-01"}]},
+            "return_travel.legs.0.arrives_on: before_start",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_by_path_and_rule_without_its_value(
@@ -222,3 +287,80 @@ def test_our_own_codes_are_plain_words() -> None:
         for code in codes.code_list(codes.BROKER, name).codes:
             assert code == code.lower()
             assert code.replace("_", "").isalpha()
+
+
+# --- Sections seen together -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("born", "day", "refused"),
+    [
+        ("1990-05-17", "1990-05-16", True),
+        ("1990-05-17", "1990-05-17", False),
+        ("1990", "1989-12-31", True),
+        ("1990", "1990-01-01", False),
+        ("199X", "1990-01-01", False),
+        (None, "1801-01-01", False),
+    ],
+)
+def test_what_happened_before_every_possible_day_of_birth_is_refused(
+    born: str | None, day: str, refused: bool
+) -> None:
+    sections = {
+        "identity_core": {"birthdate": born} if born else {},
+        "trafficking_route": {"events": [{}, {"date": day}]},
+        "compensation_finance": {"claims": [{"filed_on": day}]},
+        "risk_security": {"assessed_on": day},
+    }
+    if not refused:
+        check_together(sections)
+        return
+    with pytest.raises(SchemaRefused) as caught:
+        check_together(sections)
+    assert caught.value.where == (
+        "trafficking_route.events.1.date: before_birth",
+        "compensation_finance.claims.0.filed_on: before_birth",
+        "risk_security.assessed_on: before_birth",
+    )
+
+
+def test_a_place_known_by_its_country_and_kind_is_enough_for_most() -> None:
+    event = {"type": "Transit", "country": "LY", "city": "SECRET", "latitude": 1.0}
+    content = {
+        "location_of_exploitation": "SECRET",
+        "events": [event, {**event, "city": "SECRET2"}, {"type": "Exploitation"}],
+    }
+    left = reduced("trafficking_route", content, View.COUNTRY_LEVEL)
+    assert left == {"events": [{"type": "Transit", "country": "LY"}, {"type": "Exploitation"}]}
+
+
+def test_carriers_learn_whether_someone_can_travel_and_nothing_else() -> None:
+    content = {"fit_to_travel": "fit_with_escort", "pregnant": "yes", "allergies": ["SECRET"]}
+    left = reduced("health_general", content, View.FIT_TO_TRAVEL)
+    assert left == {"fit_to_travel": "fit_with_escort"}
+
+
+@pytest.mark.parametrize(
+    ("content", "band"),
+    [
+        ({}, "none"),
+        ({"needs": ["sight"]}, "some"),
+        ({"needs": ["sight", "speech"], "homeless": True}, "high"),
+        ({"needs": ["sight"], "need_band": "high"}, "high"),
+    ],
+)
+def test_a_query_about_capacity_says_how_much_is_needed_and_not_what(
+    content: dict[str, object], band: str
+) -> None:
+    assert reduced("vulnerability_needs", content, View.BANDED) == {"need_band": band}
+
+
+def test_every_view_that_a_section_names_leaves_valid_content_of_it() -> None:
+    case = full_case().sections
+    for entry in SECTION_INDEX.values():
+        for view in entry.views:
+            left = reduced(entry.id, case[entry.id], view)
+            assert section_content(validate_section(entry.id, left)) == left
+            assert reduced(entry.id, left, view) == left  # a view of a view is that view
+    with pytest.raises(ValueError, match="no such view"):
+        reduced("case_admin", {}, View.BANDED)
