@@ -124,11 +124,7 @@ def open_checkpoint(
     note = parse_note(data)
     checkpoint = Checkpoint.from_text(note.text)
     own = [key for key in log if key.name == checkpoint.origin]
-    own += [
-        Verifier(key.name, SignatureType.DATED_ED25519, key.public)
-        for key in own
-        if key.type is SignatureType.ED25519
-    ]
+    own += [key.dated() for key in own if key.type is SignatureType.ED25519]
     by_log = verify_note(note, own)
     if not by_log:
         raise BadSignature(f"checkpoint: no known key of {checkpoint.origin} signed it")

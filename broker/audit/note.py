@@ -106,6 +106,12 @@ class Verifier:
         """Four bytes; they find the key, they do not vouch for it."""
         return key_id(self.name, self.type, self.public)
 
+    def dated(self) -> Verifier:
+        """The same key as one that dates; a plain Ed25519 key gets another key id by it."""
+        if self.type is not SignatureType.ED25519:
+            return self
+        return Verifier(self.name, SignatureType.DATED_ED25519, self.public)
+
     def verify(self, text: str, value: bytes) -> Signed:
         """Check one signature over a note's text.
 

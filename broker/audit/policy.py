@@ -35,6 +35,16 @@ class Policy:
     def witness_keys(self) -> tuple[Verifier, ...]:
         return tuple(self.witnesses.values())
 
+    def to_text(self) -> str:
+        """The policy as a file, each name before it is used."""
+        lines = [f"log {key.to_text()}" for key in self.logs]
+        lines += [f"witness {name} {key.to_text()}" for name, key in self.witnesses.items()]
+        lines += [
+            f"group {name} {needed} {' '.join(members)}"
+            for name, (needed, members) in self.groups.items()
+        ]
+        return "\n".join([*lines, f"quorum {self.quorum}"]) + "\n"
+
     def is_met(self, signed: Sequence[Signed]) -> bool:
         """True if the witnesses who signed make the quorum."""
         keys = {item.by for item in signed}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 
-from sqlalchemy import distinct, func, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.merkle import consistency_plan, evaluate, inclusion_plan
-from broker.audit.note import SignatureType, Verifier, parse_signature
+from broker.audit.note import SignatureType, Signed, Verifier, parse_signature
+from broker.audit.policy import Policy
 from broker.audit.store import LogTables, entries, load_tiles, log_size, newest_checkpoint
 from broker.audit.tiles import (
     WIDTH,
@@ -23,6 +26,7 @@ from broker.audit.tiles import (
     write_bundle,
 )
 from broker.audit.tlog_proof import format_proof
+from broker.audit.witness import format_request
 from schemas.audit import Opening
 from schemas.base import b64u
 from schemas.errors import Forbidden, FromTheFuture, NotFound, SchemaRefused
@@ -30,8 +34,14 @@ from schemas.errors import Forbidden, FromTheFuture, NotFound, SchemaRefused
 SKEW = timedelta(minutes=10)
 """How far a witness's clock may be ahead of ours."""
 
-RECENT = 1000
-"""Cosignatures among which the best head is looked for."""
+AGAIN = timedelta(minutes=30)
+"""A later date under the same head is kept only if it is so much later: an idle log signs hourly."""
+
+MAX_LINES = 4
+"""Signatures in one request: a key of each kind, and room for a rotation."""
+
+RECENT = 256
+"""Cosignatures among which a witnessed head is looked for; some minutes of all countries."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +55,16 @@ class LogProof:
 
 
 async def inclusion(
-    connection: AsyncConnection, tables: LogTables, leaf_hash: bytes, *, witnesses: int = 0
+    connection: AsyncConnection,
+    tables: LogTables,
+    leaf_hash: bytes,
+    *,
+    policy: Policy | None = None,
 ) -> LogProof:
     """Prove that a leaf is in the log.
 
-    Proves to the newest checkpoint that has the leaf and at least `witnesses` cosigners; if there
-    is none yet, to the one with the most.
+    Proves to the newest checkpoint that has the leaf and the policy's quorum of witnesses; if
+    there is none yet, to the one with the most witnesses.
 
     Raises:
         NotFound: No entry has this hash; it may still be pending, for at most a minute.
@@ -66,7 +80,7 @@ async def inclusion(
     ).first()
     if row is None:
         raise NotFound("the log has no such leaf yet")
-    size, note = await _best_checkpoint(connection, tables, row.seq, witnesses)
+    size, note = await _best_checkpoint(connection, tables, row.seq, policy)
     plan = inclusion_plan(row.seq, size)
     tiles = await load_tiles(connection, tables, tiles_of(plan), size)
     path = evaluate(plan, lookup_in(tiles))
@@ -87,6 +101,30 @@ async def consistency(
     plan = consistency_plan(old, new)
     tiles = await load_tiles(connection, tables, tiles_of(plan), new)
     return evaluate(plan, lookup_in(tiles))
+
+
+async def growth(
+    connection: AsyncConnection, tables: LogTables, old: int, *, before: datetime
+) -> bytes:
+    """The body of `add-checkpoint` (C2SP tlog-witness) for one who signed size `old` last.
+
+    Whoever asks between two values of `before` is given the same head, the newest that was signed
+    before it: only then do many witnesses sign one and the same. It is the newest of all if that
+    one would be smaller than `old`; smaller even then, it is given all the same, since whoever
+    asks must see it.
+
+    Raises:
+        NotFound: The log has not been signed yet.
+    """
+    table = tables.checkpoint
+    query = select(table.c.size, table.c.note).order_by(table.c.id.desc()).limit(1)
+    row = (await connection.execute(query.where(table.c.issued_at <= before))).first()
+    if row is None or row.size < old:
+        row = (await connection.execute(query)).first()
+    if row is None:
+        raise NotFound("the log has no checkpoint yet")
+    proof = await consistency(connection, tables, old, row.size) if 0 < old <= row.size else []
+    return format_request(old, proof, row.note)
 
 
 async def cosigned_checkpoint(connection: AsyncConnection, tables: LogTables) -> str:
@@ -132,6 +170,21 @@ async def read_entries(connection: AsyncConnection, tables: LogTables, path: str
     return write_bundle(bodies)
 
 
+def read_cosignatures(body: bytes) -> tuple[int, list[str]]:
+    """What a participant posts: the head's size on a line, then its signature lines.
+
+    Raises:
+        SchemaRefused: Anything else.
+    """
+    try:
+        size, *lines = body.decode().removesuffix("\n").split("\n")
+    except UnicodeDecodeError:
+        raise SchemaRefused("cosignatures: not UTF-8") from None
+    if not re.fullmatch(r"0|[1-9][0-9]{0,18}", size) or not 1 <= len(lines) <= MAX_LINES:
+        raise SchemaRefused("cosignatures: not a size and signature lines")
+    return int(size), [parse_signature(line).line() for line in lines]
+
+
 async def accept_cosignature(
     connection: AsyncConnection,
     tables: LogTables,
@@ -141,7 +194,8 @@ async def accept_cosignature(
     witnesses: Sequence[Verifier],
     now: datetime,
 ) -> None:
-    """Keep a witness's signature on a checkpoint of ours. Repeating the same line is harmless.
+    """Keep a witness's signature on a checkpoint of ours. Repeating oneself is harmless, and
+    leaves nothing behind: what is kept can never be deleted.
 
     Args:
         witnesses: The keys that the directory gives to the one who sends this.
@@ -176,17 +230,21 @@ async def accept_cosignature(
     if dated is None or dated > now + SKEW:
         raise FromTheFuture("cosignature")
     cosignature = tables.cosignature
-    known = await connection.scalar(
-        select(func.count()).where(
-            cosignature.c.size == size, cosignature.c.line == signature.line()
+    kept = await connection.execute(
+        select(cosignature.c.line, cosignature.c.dated).where(
+            cosignature.c.size == size, cosignature.c.name == signature.name
         )
     )
-    if not known:
-        await connection.execute(
-            insert(cosignature).values(
-                size=size, name=signature.name, line=signature.line(), dated=dated
-            )
+    if any(
+        parse_signature(row.line).key_id == signature.key_id and dated - row.dated < AGAIN
+        for row in kept
+    ):
+        return
+    await connection.execute(
+        insert(cosignature).values(
+            size=size, name=signature.name, line=signature.line(), dated=dated
         )
+    )
 
 
 def proof_file(
@@ -216,10 +274,12 @@ def proof_file(
 
 
 async def _best_checkpoint(
-    connection: AsyncConnection, tables: LogTables, index: int, witnesses: int
+    connection: AsyncConnection, tables: LogTables, index: int, policy: Policy | None
 ) -> tuple[int, str]:
     table = tables.checkpoint
-    size = await _best_witnessed(connection, tables, index, witnesses) if witnesses else None
+    size = None
+    if policy is not None and policy.witnesses:
+        size = await _best_witnessed(connection, tables, index, policy)
     query = select(table.c.size, table.c.note).order_by(table.c.id.desc()).limit(1)
     row = (
         await connection.execute(
@@ -230,21 +290,31 @@ async def _best_checkpoint(
 
 
 async def _best_witnessed(
-    connection: AsyncConnection, tables: LogTables, index: int, witnesses: int
+    connection: AsyncConnection, tables: LogTables, index: int, policy: Policy
 ) -> int | None:
     table = tables.cosignature
     # Years of cosignatures follow an old leaf; the newest are as good as any.
-    newest = (
-        select(table.c.size, table.c.name)
+    rows = await connection.execute(
+        select(table.c.size, table.c.line, table.c.dated)
         .where(table.c.size > index)
         .order_by(table.c.size.desc(), table.c.id.desc())
         .limit(RECENT)
-        .subquery()
     )
-    votes = func.count(distinct(newest.c.name)).label("votes")
-    rows = await connection.execute(select(newest.c.size, votes).group_by(newest.c.size))
-    best = max(rows, key=lambda row: (min(row.votes, witnesses), row.size), default=None)
-    return None if best is None else int(best.size)
+    known = {(key.name, key.key_id): key for key in policy.witness_keys}
+    best: tuple[int, int] | None = None
+    for size, group in groupby(rows, key=lambda row: int(row.size)):
+        signed = []
+        for row in group:
+            line = parse_signature(row.line)
+            key = known.get((line.name, line.key_id))
+            if key is not None:
+                signed.append(Signed(key, row.dated))  # verified before it was stored
+        if policy.is_met(signed):
+            return size
+        votes = len({item.by for item in signed})
+        if votes and (best is None or votes > best[0]):
+            best = (votes, size)
+    return None if best is None else best[1]
 
 
 async def _cosignatures(connection: AsyncConnection, tables: LogTables, size: int) -> str:

@@ -276,6 +276,24 @@ class HubClient:
             raise _error_of(_problem(answer), answer.status_code)
         return answer.text
 
+    async def log_growth(self, old: int) -> bytes:
+        """The head that all witnesses are asked to sign, grown from size `old`: the body of
+        `add-checkpoint` (C2SP tlog-witness)."""
+        answer = await self._send("GET", f"/log/add-checkpoint?old={old}")
+        if answer.status_code != 200:
+            raise _error_of(_problem(answer), answer.status_code)
+        return answer.content
+
+    async def cosign(self, size: int, lines: Sequence[str]) -> None:
+        """Hand in our signatures under the head of a size.
+
+        Raises:
+            Forbidden: The directory does not know this key as ours.
+            BadSignature: Not over the hub's head of that size.
+        """
+        body = f"{size}\n{''.join(lines)}".encode()
+        await self._expect("POST", "/log/cosignatures", body=body, media="text/plain", signed=True)
+
     async def log_file(self, path: str) -> bytes:
         """A hash tile (`tile/...`), or for auditors an entry bundle (`tile/entries/...`).
 

@@ -96,6 +96,7 @@ class Gateway:
                 parts.filing.run,
                 parts.withdrawals.run,
                 parts.deadlines.run,
+                parts.witness.run,
             ):
                 group.create_task(self._supervised(loop))
             for loop in (

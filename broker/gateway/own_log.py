@@ -38,6 +38,7 @@ class OwnLog:
     def __init__(
         self, database: Database, *, origin: str, signer: NoteSigner, clock: Clock
     ) -> None:
+        self.signer = signer
         self.sequencer = Sequencer(database, log, origin=origin, signers=[signer], clock=clock)
 
     async def add(

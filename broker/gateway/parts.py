@@ -19,6 +19,7 @@ from broker.gateway.send.composer import Composer
 from broker.gateway.send.exceptions import Exceptions
 from broker.gateway.send.outbox import Outbox
 from broker.gateway.send.sender import Sender
+from broker.gateway.witness import HubWitness
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Parts:
     attachments: Attachments
     deadlines: Deadlines
     exceptions: Exceptions
+    witness: HubWitness
 
 
 def join(core: Core) -> Parts:
@@ -64,4 +66,5 @@ def join(core: Core) -> Parts:
         attachments=attachments,
         deadlines=Deadlines(core),
         exceptions=Exceptions(core, agreements, sender),
+        witness=HubWitness(core),
     )

@@ -141,6 +141,15 @@ class DeadlineSettings(_Settings):
     every: timedelta = timedelta(seconds=30)
 
 
+class WitnessSettings(_Settings):
+    """How we follow the hub's log."""
+
+    every: timedelta = timedelta(seconds=20)
+    """Shorter than the period in which the hub gives everybody the same head (60 s)."""
+    failures: int = Field(default=30, ge=1)
+    """After so many failed steps in a row there is an alarm: ten minutes, as they stand."""
+
+
 class Settings(_Settings):
     """The whole file."""
 
@@ -161,6 +170,7 @@ class Settings(_Settings):
     send: SendSettings = SendSettings()
     receive: ReceiveSettings = ReceiveSettings()
     deadlines: DeadlineSettings = DeadlineSettings()
+    witness: WitnessSettings = WitnessSettings()
 
     def path(self, path: Path) -> Path:
         """A path of the settings, absolute."""

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from broker.audit.note import SignatureType, Verifier
 from schemas.base import ParticipantId
 from schemas.envelope import Lane
+from schemas.errors import SchemaRefused
 
 Role = Literal["all", "api", "relay"]
 """`api` answers requests, `relay` runs the loops, `all` does both."""
@@ -103,6 +105,25 @@ class RetentionSettings(_Table):
     every_seconds: Annotated[float, Field(gt=0)] = 300.0
 
 
+class IndependentWitness(_Table):
+    """A tlog-witness (C2SP) that stands for no country; the hub posts its heads to it."""
+
+    vkey: str
+    url: str
+    """Its submission prefix."""
+
+    @field_validator("vkey")
+    @classmethod
+    def _is_a_key(cls, value: str) -> str:
+        try:
+            key = Verifier.from_text(value)
+        except SchemaRefused as error:
+            raise ValueError(error.detail) from None
+        if key.type is SignatureType.ED25519:
+            raise ValueError("a witness needs a key that dates")
+        return value
+
+
 class LogSettings(_Table):
     """The audit log."""
 
@@ -112,6 +133,11 @@ class LogSettings(_Table):
     """Name of the log's private key among the custody's secrets."""
     every_seconds: Annotated[float, Field(gt=0, le=30)] = 0.5
     """The sequencer's pace; shorter than the 60 s after which the hub stops accepting."""
+    witness_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """How often a head is chosen that all witnesses are asked to sign."""
+    witnesses_needed: Annotated[int, Field(ge=0)] | None = None
+    """How many countries (and independent witnesses) must sign; default: more than half."""
+    witnesses: tuple[IndependentWitness, ...] = ()
 
 
 class HubSettings(BaseSettings):

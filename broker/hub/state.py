@@ -6,8 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.audit.countries import policy_of
 from broker.audit.leaves import new_leaf
-from broker.audit.note import NoteSigner
+from broker.audit.note import NoteSigner, Verifier
+from broker.audit.policy import Policy
 from broker.audit.sequencer import Sequencer
 from broker.audit.store import add_leaves
 from broker.clock import Clock
@@ -108,6 +110,7 @@ class Hub:
     publishing: BrokerError | None = None
     """Why nothing can be published just now, if RabbitMQ is used and cannot be reached."""
     _signer: Signer | None = None
+    _policy: tuple[TrustedDirectory, Policy] | None = None
 
     @property
     def id(self) -> str:
@@ -142,6 +145,20 @@ class Hub:
         """
         if not self.sequencer.healthy(self.clock.now()):
             raise LogUnavailable
+
+    def witness_policy(self) -> Policy:
+        """Who must have signed a head before a proof to it counts as witnessed."""
+        directory = self.directory.current()
+        if self._policy is None or self._policy[0] is not directory:
+            settings = self.settings.log
+            made = policy_of(
+                directory.participants.values(),
+                logs=[signer.verifier for signer in self.log_signers],
+                needed=settings.witnesses_needed,
+                independent=[Verifier.from_text(item.vkey) for item in settings.witnesses],
+            )
+            self._policy = (directory, made)
+        return self._policy[1]
 
     async def refresh_directory(self) -> None:
         """Take the newest directory, and record that a new one was seen.

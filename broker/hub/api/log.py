@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
+from broker.audit.countries import witness_key
 from broker.audit.merkle import leaf_hash
-from broker.audit.proof import cosigned_checkpoint, inclusion, read_entries, read_tile
+from broker.audit.proof import (
+    accept_cosignature,
+    cosigned_checkpoint,
+    growth,
+    inclusion,
+    read_cosignatures,
+    read_entries,
+    read_tile,
+)
 from broker.audit.store import entries, log_size
 from broker.hub.api.requests import Callers
 from broker.hub.state import Hub
@@ -22,6 +34,10 @@ from schemas.directory import Function, Participant
 from schemas.errors import Forbidden, NotFound, SchemaRefused
 
 FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
+FOREVER_PRIVATE = {
+    "cache-control": "private, max-age=31536000, immutable",
+    "vary": "accept-encoding, signature",
+}
 NOW = {"cache-control": "no-store"}
 
 
@@ -34,13 +50,52 @@ def router(hub: Hub, callers: Callers) -> APIRouter:
             note = await cosigned_checkpoint(connection, LOG)
         return PlainTextResponse(note, headers=NOW)
 
+    @routes.get("/policy")
+    async def policy() -> Response:
+        """Who must have signed (C2SP tlog-policy). A verifier takes it from the directory."""
+        return PlainTextResponse(hub.witness_policy().to_text(), headers=NOW)
+
+    @routes.get("/add-checkpoint")
+    async def growth_since(old: Annotated[int, Query(ge=0)] = 0) -> Response:
+        """What one would post to a witness that signed size `old` last (C2SP tlog-witness).
+
+        All who ask within one period are given the same head, so that their signatures meet.
+        """
+        period, now = hub.settings.log.witness_seconds, hub.clock.now().timestamp()
+        before = datetime.fromtimestamp(now - now % period, UTC)
+        async with hub.database.read() as connection:
+            body = await growth(connection, LOG, old, before=before)
+        return PlainTextResponse(body, headers=NOW)
+
+    @routes.post("/cosignatures")
+    async def cosign(request: Request) -> Response:
+        """A participant's signature under a head of ours."""
+        caller, body = await callers.body(request)
+        key = witness_key(caller)
+        async with hub.database.begin() as connection:
+            size, lines = read_cosignatures(body)
+            for line in lines:
+                await accept_cosignature(
+                    connection,
+                    LOG,
+                    size=size,
+                    line=line,
+                    witnesses=[] if key is None else [key],
+                    now=hub.clock.now(),
+                )
+        return Response(status_code=204)
+
     @routes.get("/tile/entries/{path:path}")
     async def bundle(request: Request, path: str) -> Response:
         """Entry bundles are for auditors: a leaf's time and event tell who works how much."""
         _auditor(callers.of(request))
         async with hub.database.read() as connection:
             data = await read_entries(connection, LOG, f"tile/entries/{path}")
-        return Response(data, media_type="application/octet-stream", headers=NOW)
+        headers = dict(FOREVER_PRIVATE)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            data = await asyncio.to_thread(gzip.compress, data, mtime=0)
+            headers["content-encoding"] = "gzip"
+        return Response(data, media_type="application/octet-stream", headers=headers)
 
     @routes.get("/tile/{path:path}")
     async def tile(path: str) -> Response:
@@ -86,7 +141,9 @@ def router(hub: Hub, callers: Callers) -> APIRouter:
             found = await evidence.find(connection, wanted) if wanted else None
             if found is None or not (party or caller.id in (found.by, found.to)):
                 raise NotFound
-            proven = await inclusion(connection, LOG, leaf_hash(found.leaf))
+            proven = await inclusion(
+                connection, LOG, leaf_hash(found.leaf), policy=hub.witness_policy()
+            )
         opening = Opening(salt=found.salt, subject=subject_of(found.raw))
         return {
             "evidence": found.raw.decode(),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 import pytest
@@ -13,12 +14,12 @@ from broker.audit.checkpoint import open_checkpoint
 from broker.audit.export import export_log
 from broker.audit.leaves import new_leaf
 from broker.audit.merkle import leaf_hash, tree_root, verify_consistency, verify_inclusion
-from broker.audit.monitor import Monitor, Witness
 from broker.audit.policy import Policy, parse_policy
 from broker.audit.proof import (
     accept_cosignature,
     consistency,
     cosigned_checkpoint,
+    growth,
     inclusion,
     proof_file,
     read_entries,
@@ -28,6 +29,7 @@ from broker.audit.store import add_leaves
 from broker.audit.tiles import tile_list, tile_path
 from broker.audit.tlog_proof import parse_proof
 from broker.audit.verify import Asked, verify_log, verify_proof
+from broker.audit.witness import Witness, WitnessMemory, parse_request
 from keys.binding import subject_of
 from schemas.audit import Event
 from schemas.base import b64u
@@ -52,25 +54,24 @@ def files_in(folder: Path) -> list[Path]:
 
 
 async def cosign(log: StoredLog, name: str) -> str:
-    """A witness follows the log over its own tiles and hands in its signature."""
-
-    async def fetch(path: str) -> bytes:
-        async with log.database.read() as connection:
-            if path == "checkpoint":
-                return (await cosigned_checkpoint(connection, log.tables)).encode()
-            return await read_tile(connection, log.tables, path)
-
-    async def remember(_: bytes) -> None:
-        return
-
-    signer = witness(name)
-    monitor = Monitor(log=log.keys.verifiers, fetch=fetch, remember=remember, trusted=None)
-    now = log.clock.now()
-    size, line = await Witness(monitor, signer).cosign(now)
+    """A new witness pulls the log's growth and hands in its signature."""
+    signer, now = witness(name), log.clock.now()
+    async with log.database.read() as connection:
+        body = await growth(connection, log.tables, 0, before=now)
+    with TemporaryDirectory() as folder:
+        memory = WitnessMemory(Path(folder)).open()
+        new = Witness({log.keys.signers[0].name: log.keys.verifiers}, [signer], memory)
+        signed = await new.add_checkpoint(body, now)
+        memory.close()
     for _ in range(2):  # handing it in twice is harmless
         async with log.database.begin() as connection:
             await accept_cosignature(
-                connection, log.tables, size=size, line=line, witnesses=[signer.verifier], now=now
+                connection,
+                log.tables,
+                size=signed.head.checkpoint.size,
+                line=signed.lines[0],
+                witnesses=[signer.verifier],
+                now=now,
             )
     return signer.verifier.to_text()
 
@@ -119,25 +120,49 @@ async def test_a_proof_is_made_to_the_head_that_enough_witnesses_signed(log: Sto
     first_vkey = await cosign(log, "al.example/w")
     second_vkey = await cosign(log, "it.example/w")
     await log.grow(299)
-    await cosign(log, "rs.example/w")
+    third_vkey = await cosign(log, "rs.example/w")
     await log.grow(1)
+    keys = (
+        f"log {log.keys.vkey}\nwitness al {first_vkey}\nwitness it {second_vkey}\n"
+        f"witness rs {third_vkey}\n"
+    )
+    policy = parse_policy(keys + "group both all al it\nquorum both\n")
+    any_one = parse_policy(keys + "group one any al it rs\nquorum one\n")
+    all_three = parse_policy(keys + "group three all al it rs\nquorum three\n")
+    strangers = parse_policy(f"witness x {witness('x').verifier.to_text()}\nquorum x\n")
     async with log.database.read() as connection:
         sizes = [
-            (await inclusion(connection, log.tables, leaf_hash(first), witnesses=count)).size
-            for count in (0, 1, 2, 3)
+            (await inclusion(connection, log.tables, leaf_hash(first), policy=one)).size
+            for one in (None, any_one, policy, all_three, strangers)
         ]
-        found = await inclusion(connection, log.tables, leaf_hash(first), witnesses=2)
-        later = await inclusion(connection, log.tables, leaf_hash(log.added[-1]), witnesses=2)
-    assert sizes == [301, 300, 1, 1]
+        found = await inclusion(connection, log.tables, leaf_hash(first), policy=policy)
+        later = await inclusion(connection, log.tables, leaf_hash(log.added[-1]), policy=policy)
+    assert sizes == [301, 300, 1, 1, 301]
     assert later.size == 301
-    policy = parse_policy(
-        f"log {log.keys.vkey}\nwitness al {first_vkey}\nwitness it {second_vkey}\n"
-        "group both all al it\nquorum both\n"
-    )
     opened = open_checkpoint(
         parse_proof(found.text).checkpoint, log.keys.verifiers, policy.witness_keys
     )
     assert policy.is_met(opened.by_witnesses)
+
+
+async def test_all_who_ask_within_one_period_are_given_the_same_head(log: StoredLog) -> None:
+    boundary = log.clock.now()
+    await log.grow(5)
+    await log.turn(seconds=1)
+    await log.grow(7)
+
+    async def asked(old: int, before: datetime) -> tuple[int, int]:
+        async with log.database.read() as connection:
+            found = parse_request(await growth(connection, log.tables, old, before=before))
+        head = open_checkpoint(found.checkpoint, log.keys.verifiers).checkpoint
+        return head.size, len(found.proof)
+
+    assert await asked(0, boundary) == (5, 0)
+    assert (await asked(3, boundary))[0] == 5
+    assert await asked(5, boundary) == (5, 0)
+    assert (await asked(6, boundary))[0] == 12  # who has seen more is not led back
+    assert (await asked(5, log.clock.now()))[0] == 12
+    assert await asked(99, boundary) == (12, 0)  # and who has seen too much must see that
 
 
 async def test_only_a_true_cosignature_of_a_named_witness_is_kept(log: StoredLog) -> None:
