@@ -11,17 +11,29 @@ import asyncio
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from alembic import command
+from alembic import command, context
 from alembic.config import Config
 from asyncpg.exceptions import InterfaceError as PostgresInterfaceError
 from asyncpg.exceptions import PostgresError
-from sqlalchemy import DateTime, Dialect, MetaData, String, TypeDecorator, event, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    String,
+    TypeDecorator,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     DBAPIError,
@@ -31,6 +43,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from schemas.errors import StorageUnavailable
 
@@ -95,7 +108,7 @@ class Database:
         self._file_lock: IO[str] | None = None
         if self.dialect == "sqlite":
             self.engine: AsyncEngine = create_async_engine(url, pool_size=5, max_overflow=5)
-            _prepare_sqlite(self.engine)
+            _prepare_sqlite(self.engine.sync_engine)
         else:
             # No overflow: its connections are closed when they come back, and opening one costs as
             # much as dozens of statements. The one used last is used next: its statements are
@@ -235,8 +248,8 @@ def _prepare_postgresql(engine: AsyncEngine) -> None:
             raise InvalidatePoolError
 
 
-def _prepare_sqlite(engine: AsyncEngine) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
+def _prepare_sqlite(engine: Engine, *, foreign_keys: bool = True) -> None:
+    @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         # We emit BEGIN ourselves: the driver's own choice would begin too late to be a snapshot.
         connection.isolation_level = None
@@ -245,13 +258,13 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
             "journal_mode=WAL",
             "synchronous=FULL",
             "busy_timeout=10000",
-            "foreign_keys=ON",
+            f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
             "secure_delete=ON",  # erased means gone from the file, not marked free
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         reading = connection.get_execution_options().get("sqlite_read", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
@@ -284,8 +297,14 @@ def _state(error: BaseException | None) -> str:
     return str(getattr(error, "sqlstate", None) or "")
 
 
+_MIGRATING = 7_201_504_921
+"""The advisory lock of who migrates: any number that no other program on this database uses."""
+
+
 def upgrade(url: str, migrations: Path) -> None:
     """Bring a database to the newest schema (Alembic, expand then contract). Blocking.
+
+    All that is missing is one transaction: whoever dies in the middle leaves the old schema.
 
     Raises:
         StorageUnavailable: It cannot be reached or written.
@@ -295,3 +314,43 @@ def upgrade(url: str, migrations: Path) -> None:
     config.attributes["url"] = url
     with _as_unavailable():
         command.upgrade(config, "head")
+
+
+def run_migrations(metadata: MetaData) -> None:
+    """What the `env.py` of either side does when Alembic loads it."""
+
+    def run(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            # Two processes may start at once; and nobody queues behind traffic for ever.
+            connection.execute(text("SET lock_timeout = '10s'"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
+        context.configure(
+            connection=connection,
+            target_metadata=metadata,
+            render_as_batch=connection.dialect.name == "sqlite",
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+    url = make_url(context.config.attributes["url"])
+    if url.get_backend_name() == "sqlite":
+        _migrate_sqlite(url, run)
+    else:
+        asyncio.run(_migrate(url, run))
+
+
+def _migrate_sqlite(url: URL, run: Callable[[Connection], None]) -> None:
+    # Nothing here is concurrent, so it is done without the asynchronous driver's thread. A table
+    # that is made anew under another name must not take along what refers to the old one.
+    engine = create_engine(url.set(drivername="sqlite"), poolclass=NullPool)
+    _prepare_sqlite(engine, foreign_keys=False)
+    with engine.begin() as connection:
+        run(connection)
+    engine.dispose()
+
+
+async def _migrate(url: URL, run: Callable[[Connection], None]) -> None:
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with engine.begin() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()

@@ -1,16 +1,17 @@
-"""What a process may expect of its connections to PostgreSQL."""
+"""What a process may expect of its database: connections that came back, migrations in one piece."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import database as module
-from broker.database import Database
+from broker.database import Database, upgrade
 from tests.support.services import PostgreSQL
 
 
@@ -78,3 +79,48 @@ async def test_reading_leaves_nothing_behind_and_writing_is_one_transaction(
             assert await other.scalar(text("SELECT count(*) FROM t")) == 0
     async with database.read() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM t")) == 1
+
+
+_ENV = """
+from sqlalchemy import MetaData
+from broker.database import run_migrations
+run_migrations(MetaData())
+"""
+_REVISION = """
+from alembic import op
+revision, down_revision = {revision!r}, {down!r}
+def upgrade():
+    op.execute("CREATE TABLE {table} (n int)")
+    {then}
+"""
+
+
+async def test_a_migration_that_dies_in_the_middle_leaves_the_old_schema(
+    tmp_path: Path, database_url: str
+) -> None:
+    versions = tmp_path / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    (versions.parent / "env.py").write_text(_ENV)
+
+    def revise(revision: str, down: str | None, then: str) -> None:
+        text = _REVISION.format(revision=revision, down=down, table=f"t{revision}", then=then)
+        (versions / f"{revision}.py").write_text(text)
+
+    async def tables() -> set[str]:
+        database = Database(database_url)
+        async with database.read() as connection:
+            names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+        await database.close()
+        return set(names) - {"alembic_version"}
+
+    revise("1", None, "")
+    await asyncio.to_thread(upgrade, database_url, versions.parent)
+    revise("2", "1", "")
+    revise("3", "2", "raise ZeroDivisionError")
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.to_thread(upgrade, database_url, versions.parent)
+    assert await tables() == {"t1"}
+
+    revise("3", "2", "")
+    await asyncio.to_thread(upgrade, database_url, versions.parent)
+    assert await tables() == {"t1", "t2", "t3"}
