@@ -175,6 +175,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "safety": (f"{_COMMANDS}.safety:safety", "Exceptions: one worker proposes, another approves."),
     "log": (f"{_COMMANDS}.log:log", "Prove and verify; works offline."),
     "catalogue": (f"{_COMMANDS}.catalogue:catalogue", "The message types and what they carry."),
+    "countries": (f"{_COMMANDS}.countries:countries", "What is known of each country."),
     "doctor": (f"{_COMMANDS}.doctor:doctor", "Find out what is wrong."),
 }
 

@@ -397,15 +397,16 @@ def transfer_basis_is_lawful(question: Question) -> Found:
             entry.transfer_basis,
             question.sender,
             question.recipient,
+            on=question.now.date(),
             exception=question.message.exception is not None,
         ):
             yield TransferBasis, f"{_path(entry)}.transfer_basis"
 
 
 def transfer_is_lawful(
-    basis: str, sender: Participant, recipient: Participant, *, exception: bool = False
+    basis: str, sender: Participant, recipient: Participant, *, on: date, exception: bool = False
 ) -> bool:
-    """True if the law opens this transfer basis to this sender for this recipient."""
+    """True if the law opens this transfer basis to this sender for this recipient, that day."""
     international = recipient.kind is OrganisationKind.INTERNATIONAL
     if basis == "none-needed":
         if international or sender.kind is OrganisationKind.INTERNATIONAL:
@@ -417,7 +418,7 @@ def transfer_is_lawful(
     if basis not in _CHAPTER_V:
         return False
     if basis == "eu-gdpr:A45-3":
-        return is_adequate(recipient.country) and not international
+        return is_adequate(recipient.country, on) and not international
     if basis in _NOT_FOR_PUBLIC_AUTHORITIES:
         consent_based = basis == "eu-gdpr:A49-1-a"
         if sender.kind is OrganisationKind.STATE:
@@ -570,6 +571,7 @@ def bases_for(
     recipient: Participant,
     agreement: Agreement | None,
     *,
+    on: date,
     exception: bool = False,
 ) -> tuple[str, str]:
     """(processing, transfer) bases to propose for one section: the first that the law opens.
@@ -597,7 +599,7 @@ def bases_for(
     usual = ["none-needed", "eu-gdpr:A45-3", "eu-gdpr:A46-3-b", "national-law"]
     last = "eu-gdpr:A49-1-f" if under_gdpr else "national-law"
     for basis in named or ([last] if exception else usual):
-        if transfer_is_lawful(basis, sender, recipient, exception=exception):
+        if transfer_is_lawful(basis, sender, recipient, on=on, exception=exception):
             return processing, basis
     # Nothing fits: propose what was agreed, or the last resort, and let the rules say so.
     return processing, named[0] if named else last

@@ -1,61 +1,58 @@
-"""Which countries' law lets data move freely: facts, with their source and the day of taking over.
+"""What the rules ask about countries' law, of the facts in `adapters/countries`.
 
-European Union and EEA: EU treaties and the EEA agreement. Adequacy (GDPR Art 45): the European
-Commission's list "Adequacy decisions", as taken over on `TAKEN_OVER`. It changes: decisions run
-out, are renewed and are annulled, so an operator compares this file with the Commission's list
-before relying on an entry. A decision that covers only some recipients of a country is left out
-and not guessed: Canada (private organisations) and the United States (certified companies).
+The facts come with source, date and confidence; here stands only what follows from them. Unknown
+is never a permission.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
-TAKEN_OVER = date(2026, 11, 22)
+from adapters.countries import country_law, country_profile
+from schemas.errors import NotFound
 
-EU = frozenset(
-    [
-        "AT",
-        "BE",
-        "BG",
-        "CY",
-        "CZ",
-        "DE",
-        "DK",
-        "EE",
-        "ES",
-        "FI",
-        "FR",
-        "GR",
-        "HR",
-        "HU",
-        "IE",
-        "IT",
-        "LT",
-        "LU",
-        "LV",
-        "MT",
-        "NL",
-        "PL",
-        "PT",
-        "RO",
-        "SE",
-        "SI",
-        "SK",
-    ]
-)
-EEA = EU | frozenset({"IS", "LI", "NO"})
+CHILDHOOD_ENDS = 18
+"""Convention on the Rights of the Child, Art 1; Palermo Protocol, Art 3(d)."""
 
-ADEQUATE = frozenset(["AD", "AR", "CH", "FO", "GB", "GG", "IL", "IM", "JE", "JP", "KR", "NZ", "UY"])
-"""GDPR Art 45, for every kind of recipient in the country. The United Kingdom is the only one of
-them with which this mechanism expects to work soon."""
+_TREATIES = {
+    re.compile(r"\bCETS\s*(No\.?\s*)?197\b", re.IGNORECASE): "cets_197",
+    re.compile(r"\bPalermo\b", re.IGNORECASE): "palermo",
+    re.compile(r"\bACTIP\b", re.IGNORECASE): "actip",
+    re.compile(r"\bConvention 108\b", re.IGNORECASE): "convention_108",
+}
 
 
 def gdpr_applies(country: str) -> bool:
     """True if a participant of this country sends under the GDPR itself."""
-    return country in EEA
+    return country_law(country).under_gdpr()
 
 
-def is_adequate(country: str) -> bool:
-    """True if Art 45 lets data go there without more."""
-    return country in ADEQUATE
+def is_adequate(country: str, on: date) -> bool:
+    """True if Art 45 lets data go there without more, on this day."""
+    return country_law(country).adequate_on(on)
+
+
+def has_own_law(country: str) -> bool:
+    """True if an act on data protection is known that a sender there can rest on."""
+    law = country_law(country)
+    return law.under_gdpr() or law.has_own_law()
+
+
+def treaties_named(law: str) -> tuple[str, ...]:
+    """Which of the treaties that we keep positions for a text names."""
+    return tuple(name for pattern, name in _TREATIES.items() if pattern.search(law))
+
+
+def is_bound(country: str, treaty: str) -> bool:
+    """True if the country is known to be a party."""
+    return country_law(country).bound_by(treaty)
+
+
+def age_of_majority(country: str) -> int:
+    """At which age a guardian's word ends there; 18 where we do not know, or are not sure."""
+    try:
+        fact = country_profile(country.lower()).age_of_majority
+    except NotFound:
+        return CHILDHOOD_ENDS
+    return int(fact.relied_on) if fact.relied_on.isdecimal() else CHILDHOOD_ENDS

@@ -435,6 +435,7 @@ def _scope_entries(
             core.self_entry(),
             recipient,
             None if agreement is None else agreement.content,
+            on=core.now().date(),
             exception=grant is None,
         )
         entries.append(

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.rules import countries
 from broker.rules.content import (
     RULES,
     AgreementView,
@@ -625,13 +624,6 @@ def test_special_categories_need_a_basis_of_article_9(
         assert decision.error().where == (f"scopes.{section}.processing_basis",)
 
 
-def test_country_facts_say_when_they_were_taken_over_and_do_not_overlap() -> None:
-    assert isinstance(countries.TAKEN_OVER, date)
-    assert len(countries.EU) == 27
-    assert len(countries.EEA) == 30
-    assert not countries.EEA & countries.ADEQUATE
-
-
 @pytest.mark.parametrize("section", sorted(SECTION_INDEX))
 @pytest.mark.parametrize("kind", [k for k in OrganisationKind if k is not OrganisationKind.HUB])
 @pytest.mark.parametrize(("one", "two"), [("it", "al"), ("al", "it"), ("it", "ro"), ("al", "al")])
@@ -657,7 +649,7 @@ def test_the_proposed_bases_are_lawful_ones(
         sections=("*",),
         transfer=(TransferBasis(sender=sender.id, basis=basis),),
     )
-    processing, transfer = bases_for(section, sender, recipient, agreement.content)
+    processing, transfer = bases_for(section, sender, recipient, agreement.content, on=NOW.date())
     message = a_message(
         sections={section: {}},
         scopes=(entry(section, processing_basis=processing, transfer_basis=transfer),),
@@ -676,7 +668,9 @@ def test_the_proposed_bases_are_lawful_ones(
 @pytest.mark.parametrize("sender", [IT, AL])
 def test_the_bases_proposed_under_an_exception_are_lawful_too(sender: Participant) -> None:
     recipient = AL if sender is IT else IT
-    processing, transfer = bases_for("risk_security", sender, recipient, None, exception=True)
+    processing, transfer = bases_for(
+        "risk_security", sender, recipient, None, on=NOW.date(), exception=True
+    )
     scopes = (
         entry("risk_security", scope=None, processing_basis=processing, transfer_basis=transfer),
     )
