@@ -58,6 +58,8 @@ class AmqpSettings(_Table):
     where a withdrawal can still stop it."""
     republish_after_seconds: Annotated[float, Field(gt=0)] = 300.0
     """Publish again when no evidence came; longer than a gateway needs to work off a window."""
+    new_queue_seconds: Annotated[float, Field(ge=0)] = 4.0
+    """A queue just created is left alone for so long: a node that dies before may lose it (ADR 0008)."""
 
 
 class LimitSettings(_Table):

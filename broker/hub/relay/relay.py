@@ -46,7 +46,9 @@ class Relay:
         self._hub = hub
         self._settings = settings
         self._channels = channels
-        self._publisher = Publisher(cluster(settings))
+        self._publisher = Publisher(
+            cluster(settings), settle=timedelta(seconds=settings.new_queue_seconds)
+        )
         self._published: list[tuple[int, str]] = []
         """Deliveries that are confirmed and not settled yet, each with its kind."""
 

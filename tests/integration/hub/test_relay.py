@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -38,6 +38,7 @@ def amqp_settings(folder: Path, rabbitmq: RabbitMQ) -> AmqpSettings:
         secret_file=folder / "amqp-secret",
         management_url=rabbitmq.management_url,
         window=WINDOW,
+        new_queue_seconds=0.0,  # who kills the broker sets it
     )
 
 
@@ -81,8 +82,15 @@ class Inbox:
         return [Verdict.ACK] * len(batch)
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(20):
-            while len(self.got) < count:
+        await self._until(lambda: len(self.got) >= count)
+
+    async def until_distinct(self, count: int) -> None:
+        """However often each of them comes."""
+        await self._until(lambda: len({one.body for one in self.got}) >= count)
+
+    async def _until(self, enough: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not enough():
                 self.arrived.clear()
                 await self.arrived.wait()
 
@@ -226,22 +234,26 @@ async def _as_reader(
 
 
 async def test_while_rabbitmq_is_down_nothing_is_lost_and_readiness_tells_the_truth(
-    served: Served, amqp: AmqpSettings, rabbitmq: RabbitMQ
+    tmp_path: Path, database_url: str, amqp: AmqpSettings, rabbitmq: RabbitMQ
 ) -> None:
-    it, al, agreement = await served.pair()
-    grant = await it.grant("al.nrm")
-    inbox = Inbox(await channels_of(al), amqp, "al.nrm")
-    async with inbox.consumer:
-        # A queue killed within seconds of its declaration may come back mute (ADR 0008).
-        await asyncio.sleep(6)
-        await asyncio.to_thread(rabbitmq.kill9)
-        sent = [await it.send("al.nrm", agreement=agreement, grant=grant) for _ in range(3)]
-        red = await _readiness(served, 503)
-        await asyncio.to_thread(rabbitmq.start)
-        await inbox.until(3)
-        green = await _readiness(served, 200)
+    world = World(tmp_path, SystemClock(), database=database_url, names=NAMES)
+    # A queue killed within seconds of its declaration may come back mute (ADR 0008).
+    settled = amqp.model_copy(update={"new_queue_seconds": 4.0})
+    async with world.serving(amqp=settled) as served:
+        it, al, agreement = await served.pair()
+        grant = await it.grant("al.nrm")
+        inbox = Inbox(await channels_of(al), amqp, "al.nrm")
+        async with inbox.consumer:
+            before = await it.send("al.nrm", agreement=agreement, grant=grant)
+            await inbox.until(1)
+            await asyncio.to_thread(rabbitmq.kill9)
+            sent = [await it.send("al.nrm", agreement=agreement, grant=grant) for _ in range(3)]
+            red = await _readiness(served, 503)
+            await asyncio.to_thread(rabbitmq.start)
+            await inbox.until_distinct(4)
+            green = await _readiness(served, 200)
 
-    assert {one.body for one in inbox.got} == {one.raw for one in sent}
+    assert {one.body for one in inbox.got} == {one.raw for one in (before, *sent)}
     assert red == ["queue-unavailable"]
     assert green == []
 
