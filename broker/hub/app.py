@@ -135,7 +135,10 @@ def _loops(
             "retention": lambda: retention.run(hub),
         }
         if hub.settings.amqp is not None:
-            loops["relay"] = Relay(hub, hub.settings.amqp, channels).run
+            relay = Relay(hub, hub.settings.amqp, channels)
+            loops["relay"] = relay.run
+            if role == "all":
+                hub.direct = relay.direct
     return loops
 
 

@@ -7,8 +7,9 @@ strongest fact stands, in whatever order they arrive (`schemas.evidence.PRECEDEN
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,8 +19,9 @@ from broker.hub.intake.limiting import Limiter
 from broker.hub.intake.refusals import quarantine
 from broker.hub.state import Hub
 from broker.hub.store import deliveries, envelopes, evidence
+from broker.hub.store.deliveries import EVIDENCE_ITEM, Item
 from broker.hub.store.envelopes import RANK, Subject
-from broker.hub.store.tables import DELIVERY, FACT
+from broker.hub.store.tables import FACT
 from broker.hub.store.writing import Writing
 from broker.hub.testimony import recorded
 from keys.signing import verify_evidence
@@ -106,10 +108,11 @@ class EvidenceIntake:
         errors: list[BrokerError | None] = []
         good: dict[UUID, VerifiedEvidence] = {}
         async with hub.database.begin() as connection:
-            known, found = await envelopes.about(
+            known, found, on_amqp = await envelopes.about(
                 connection,
                 evidence={one.content.id for one in batch},
                 subjects={fact.envelope for one in batch for fact in one.content.facts},
+                readers={one.content.to for one in batch if one.content.to is not None},
             )
             for one in batch:
                 content = one.content
@@ -124,8 +127,11 @@ class EvidenceIntake:
                     errors.append(None)
                 except BrokerError as error:
                     errors.append(error)
-            woken = await _record(hub, connection, list(good.values()), found)
+            at_once = on_amqp if hub.direct is not None and hub.direct.is_open() else frozenset()
+            woken, claimed = await _record(hub, connection, list(good.values()), found, at_once)
             await hub.wake.elsewhere(connection, woken)
+        if hub.direct is not None:
+            hub.direct.hand_over(claimed)
         hub.wake.here(woken)
         hub.sequencer.wake()
         return errors
@@ -141,10 +147,19 @@ async def _record(
     connection: AsyncConnection,
     batch: Sequence[VerifiedEvidence],
     found: Mapping[UUID, Subject],
-) -> set[str]:
-    """Write the batch; whom to wake after the commit."""
+    at_once: Collection[str],
+) -> tuple[set[str], list[Item]]:
+    """Write the batch.
+
+    Args:
+        at_once: Whose evidence is claimed here, to be handed over right after the commit.
+
+    Returns:
+        Whom to wake after the commit, and what was claimed.
+    """
     now = hub.clock.now()
     writing = Writing()
+    rows: dict[UUID, dict[str, Any]] = {}
     strongest: dict[UUID, Fact] = {}
     woken: set[str] = set()
     for one in batch:
@@ -175,26 +190,29 @@ async def _record(
         if content.to is None or not known:
             continue
         urgent = any(found[fact.envelope].lane is Lane.URGENT for fact in known)
-        writing.insert(
-            DELIVERY,
-            [
-                {
-                    "recipient": content.to,
-                    "lane": (Lane.URGENT if urgent else Lane.ROUTINE).value,
-                    "item": deliveries.EVIDENCE_ITEM,
-                    "object_id": content.id,
-                    "grant_id": None,
-                    "due_at": now,
-                }
-            ],
+        rows[content.id] = row = deliveries.queued(
+            recipient=content.to,
+            lane=Lane.URGENT if urgent else Lane.ROUTINE,
+            item=EVIDENCE_ITEM,
+            object_id=content.id,
+            due_at=now,
         )
-        woken.add(content.to)
+        if hub.direct is not None and content.to in at_once:
+            row |= {"due_at": hub.direct.leased_until(now), "attempts": 1}
+        else:
+            woken.add(content.to)
     if strongest:
         keep = now + timedelta(days=hub.settings.retention.ciphertext_days)
         writing.change(envelopes.standing_of_many(strongest, at=now, check_at=keep))
         writing.change(deliveries.none_left_of(sorted(strongest)))
-    await writing.send(connection)
-    return woken
+    numbers = await deliveries.send(connection, writing, list(rows.values()))
+    return woken, [
+        Item(
+            numbers[one.content.id], to, Lane(rows[one.content.id]["lane"]), EVIDENCE_ITEM, one.raw
+        )
+        for one in batch
+        if one.content.id in rows and (to := one.content.to) in at_once and to is not None
+    ]
 
 
 def _about_known(content: Evidence, found: Mapping[UUID, Subject]) -> list[FactStatement]:

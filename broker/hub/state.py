@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from broker.audit.countries import policy_of
 from broker.audit.leaves import new_leaf
@@ -19,6 +22,7 @@ from broker.hub.intake.stops import StopFile
 from broker.hub.metrics import Metrics
 from broker.hub.settings import HubSettings
 from broker.hub.store import participants
+from broker.hub.store.deliveries import Item
 from broker.hub.store.tables import LOG
 from broker.hub.wake import Wake
 from broker.telemetry import logger
@@ -28,6 +32,27 @@ from keys.trust import DirectoryClient
 from schemas.audit import Event
 from schemas.directory import Participant, TrustedDirectory
 from schemas.errors import BrokerError, DirectoryRefused, LogUnavailable, Unavailable
+
+
+class Direct(Protocol):
+    """Takes what was just accepted, claimed by who accepted it; see `broker.hub.relay.direct`."""
+
+    @property
+    def window(self) -> int:
+        """Envelopes that may be given to a lane without a receipt."""
+        ...
+
+    def is_open(self) -> bool:
+        """True if what is claimed now is published at once."""
+        ...
+
+    def leased_until(self, now: datetime) -> datetime:
+        """Until when a delivery that is claimed now is ours."""
+        ...
+
+    def hand_over(self, items: Sequence[Item]) -> None:
+        """Publish these; call right after the commit that claimed them."""
+        ...
 
 
 class HubDirectory:
@@ -107,6 +132,8 @@ class Hub:
     quarantine_limit: QuarantineLimit = field(default_factory=QuarantineLimit)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the start-up is over."""
+    direct: Direct | None = None
+    """Hands over what is accepted in this process, if it relays too."""
     publishing: BrokerError | None = None
     """Why nothing can be published just now, if RabbitMQ is used and cannot be reached."""
     _signer: Signer | None = None

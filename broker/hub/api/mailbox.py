@@ -12,9 +12,10 @@ from pydantic import Field
 
 from broker.hub.api.requests import Callers
 from broker.hub.relay.channels import Channels
-from broker.hub.relay.handover import Item, take
+from broker.hub.relay.handover import take
 from broker.hub.state import Hub
 from broker.hub.store import deliveries, participants
+from broker.hub.store.deliveries import Item
 from keys import strict_json
 from schemas.base import WireModel
 from schemas.envelope import Lane

@@ -5,10 +5,14 @@ agreements FOR SHARE: a withdrawal that commits first is seen, one that comes se
 and then finds the delivery that it must stop. Withdrawals go first within a batch.
 
 On return all is committed: envelope, delivery, the evidence `submitted`, its leaf. Or nothing is.
+
+Where this process relays too and has nothing else in hand, the delivery is claimed here at once
+(step 7, `broker.hub.relay.direct`): what the relay would ask again was asked in this transaction.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.leaves import new_leaf
 from broker.hub.closing import stop_waiting
+from broker.hub.relay.handover import relayed
 from broker.hub.state import Hub
 from broker.hub.store import (
     agreements,
@@ -30,8 +35,9 @@ from broker.hub.store import (
     obligations,
 )
 from broker.hub.store.decisive import Decisive, decisive
+from broker.hub.store.deliveries import ENVELOPE_ITEM, PASSING_ITEM, Item
 from broker.hub.store.envelopes import StreamKey
-from broker.hub.store.tables import DELIVERY, ENVELOPE, LOG, OBLIGATION
+from broker.hub.store.tables import ENVELOPE, LOG, OBLIGATION
 from broker.hub.store.writing import Writing
 from broker.hub.testimony import Testimony, testify
 from broker.rules.header import Header, Question, judge, refusal
@@ -103,6 +109,7 @@ class _Writes:
     links: list[dict[str, Any]] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
     woken: set[str] = field(default_factory=set)
+    accepted: dict[UUID, Submission] = field(default_factory=dict)
 
 
 async def accept(hub: Hub, batch: Sequence[Submission | Rejection]) -> list[Outcome]:
@@ -125,7 +132,11 @@ async def accept(hub: Hub, batch: Sequence[Submission | Rejection]) -> list[Outc
                 outcomes[place] = _refuse(hub, writes, item, now)
             else:
                 outcomes[place] = await _one(hub, connection, found, writes, item, now)
-        await _write(hub, connection, writes, now)
+        claimed = await _write(hub, connection, found, writes, now)
+    if hub.direct is not None:
+        # Nothing is awaited since the commit, so no later batch of ours can have stopped these;
+        # a withdrawal that could only be obeyed, in a file, may have.
+        hub.direct.hand_over([one for by, one in claimed if not _is_stopped(hub, by.header)])
     hub.wake.here(writes.woken)
     hub.sequencer.wake()
     _count(hub, batch, outcomes)
@@ -153,6 +164,7 @@ async def _read(
     agreed = {item.header.agreement for item in items if item.header.agreement}
     granted = {item.header.grant for item in items if item.header.grant}
     ending = {item.header.grant for item in items if item.header.grant and _is_withdrawal(item)}
+    open_ = hub.direct is not None and hub.direct.is_open()
     # The order of locks is the same everywhere: agreements, grants to be changed, grants.
     if ending:
         await agreements.views(connection, agreed)
@@ -164,6 +176,8 @@ async def _read(
         senders={item.header.sender for item in items},
         ids={item.envelope.content.id for item in items},
         streams=[_stream(item) for item in items],
+        routes={(item.header.recipient, item.header.lane.value) for item in items} if open_ else (),
+        window=hub.direct.window if hub.direct is not None else 0,
         now=now,
     )
     if stored.version > directory.order:
@@ -222,7 +236,7 @@ def _judge(hub: Hub, found: _Facts, item: Submission, now: datetime) -> BrokerEr
     )
     if codes:
         return refusal(codes)
-    if header.kind not in NEVER_HELD_BACK and hub.stops.stops(header.grant, header.scopes):
+    if _is_stopped(hub, header):
         return ConsentWithdrawn()
     live = found.stored.incarnations.get(header.sender)
     if live is not None and live != item.envelope.content.stream.incarnation:
@@ -233,6 +247,10 @@ def _judge(hub: Hub, found: _Facts, item: Submission, now: datetime) -> BrokerEr
         if (ref.digest, header.sender) not in found.uploads:
             return NotFound("an attachment was not uploaded", where=("attachments",))
     return None
+
+
+def _is_stopped(hub: Hub, header: Header) -> bool:
+    return header.kind not in NEVER_HELD_BACK and hub.stops.stops(header.grant, header.scopes)
 
 
 def _rejected(item: Submission, error: BrokerError) -> Rejection:
@@ -292,21 +310,18 @@ def _record(hub: Hub, found: _Facts, writes: _Writes, item: Submission, now: dat
             "evidence_id": testimony.id,
         }
     )
+    passes = header.kind in NEVER_HELD_BACK
     writes.deliveries.append(
-        {
-            "recipient": header.recipient,
-            "lane": header.lane.value,
-            "item": (
-                deliveries.PASSING_ITEM
-                if header.kind in NEVER_HELD_BACK
-                else deliveries.ENVELOPE_ITEM
-            ),
-            "object_id": content.id,
-            "grant_id": None if header.kind is Kind.WITHDRAWAL else header.grant,
-            "due_at": now,
-        }
+        deliveries.queued(
+            recipient=header.recipient,
+            lane=header.lane,
+            item=PASSING_ITEM if passes else ENVELOPE_ITEM,
+            object_id=content.id,
+            grant_id=None if header.kind is Kind.WITHDRAWAL else header.grant,
+            due_at=now,
+        )
     )
-    writes.woken.add(header.recipient)
+    writes.accepted[content.id] = item
     for ref in _files(item):
         writes.links.append(
             {
@@ -373,20 +388,53 @@ async def _withdraw(
     writes.woken |= {before.giver, before.recipient}
 
 
-async def _write(hub: Hub, connection: AsyncConnection, writes: _Writes, now: datetime) -> None:
+async def _write(
+    hub: Hub, connection: AsyncConnection, found: _Facts, writes: _Writes, now: datetime
+) -> list[tuple[Submission, Item]]:
+    """Write everything; what is to be handed over right after the commit."""
     writing = Writing()
+    ours = _claim(hub, found, writes, now)
+    relayed(hub, writing, [(one, writes.accepted[one].envelope.digest) for one in ours], now)
     evidence.add(writing, writes.evidence)
     writing.insert(LOG.leaf_pending, [{"body": leaf} for leaf in writes.leaves])
     writing.insert(ENVELOPE, writes.envelopes)
-    writing.insert(DELIVERY, writes.deliveries)
     writing.insert(OBLIGATION, writes.obligations)
-    await writing.send(connection)
+    numbers = await deliveries.send(connection, writing, writes.deliveries)
     if writes.answers:
         await obligations.answer(connection, writes.answers, now)
     for thread, owed_by in writes.pauses:
         await obligations.pause(connection, thread, owed_by=owed_by, now=now)
     await attachments.link(connection, writes.links)
     await hub.wake.elsewhere(connection, writes.woken)
+    return [
+        (
+            by,
+            Item(numbers[key], by.header.recipient, by.header.lane, ENVELOPE_ITEM, by.envelope.raw),
+        )
+        for key, by in writes.accepted.items()
+        if key in ours
+    ]
+
+
+def _claim(hub: Hub, found: _Facts, writes: _Writes, now: datetime) -> set[UUID]:
+    """Claim, of what is being accepted, what may be handed over at once; wake others for the rest.
+
+    A lane's envelopes all or none: none of them overtakes another.
+    """
+    ours: set[UUID] = set()
+    held = Counter(
+        (row["recipient"], row["lane"]) for row in writes.deliveries if row["item"] == ENVELOPE_ITEM
+    )
+    for row in writes.deliveries:
+        route = (row["recipient"], row["lane"])
+        room = found.stored.room.get(route)
+        passes = row["item"] == PASSING_ITEM
+        if hub.direct is None or room is None or not (passes or held[route] <= room):
+            writes.woken.add(row["recipient"])
+            continue
+        row |= {"due_at": hub.direct.leased_until(now), "attempts": 1}
+        ours.add(row["object_id"])
+    return ours
 
 
 def _count(hub: Hub, batch: Sequence[Submission | Rejection], outcomes: dict[int, Outcome]) -> None:

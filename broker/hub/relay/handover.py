@@ -8,7 +8,6 @@ sender and a tombstone to the recipient, in the transaction that claims.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from broker.hub.closing import close
 from broker.hub.state import Hub
 from broker.hub.store import deliveries, envelopes, evidence
 from broker.hub.store.decisive import rules
-from broker.hub.store.deliveries import Claim
+from broker.hub.store.deliveries import Claim, Item
 from broker.hub.store.envelopes import Stored
 from broker.hub.store.writing import Writing
 from broker.hub.testimony import testify
@@ -28,18 +27,6 @@ from schemas.base import b64u
 from schemas.envelope import NEVER_HELD_BACK, Lane
 from schemas.errors import Expired, Unavailable
 from schemas.evidence import MAX_FACTS, Fact, FactStatement
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing to hand over, as it was signed."""
-
-    delivery: int
-    recipient: str
-    lane: Lane
-    kind: str
-    """`envelope` or `evidence`."""
-    raw: bytes
 
 
 async def take(hub: Hub, *, recipient: str, lane: Lane, limit: int, lease: timedelta) -> list[Item]:
@@ -120,7 +107,9 @@ async def _cleared(
         for one in of_envelopes
         if one.attempts == 1 and one.object_id in raw and recording
     ]
-    await _testify_relayed(hub, connection, first, now)
+    writing = Writing()
+    relayed(hub, writing, [(one.id, one.digest) for one in first], now)
+    await writing.send(connection)
     return [
         Item(one.id, one.recipient, Lane(one.lane), one.item, raw[one.object_id])
         for one in claims
@@ -171,16 +160,16 @@ async def _judge_again(
     return codes
 
 
-async def _testify_relayed(
-    hub: Hub, connection: AsyncConnection, items: Sequence[Stored], now: datetime
-) -> None:
-    """Record that these were handed over: one evidence for many, for the log alone."""
-    writing = Writing()
+def relayed(hub: Hub, writing: Writing, items: Sequence[tuple[UUID, bytes]], now: datetime) -> None:
+    """Record that these were handed over: one evidence for many, for the log alone.
+
+    Args:
+        items: Envelopes, each with its digest.
+    """
     for start in range(0, len(items), MAX_FACTS):
         facts = [
-            FactStatement(fact=Fact.RELAYED, envelope=one.id, digest=b64u(one.digest), at=now)
-            for one in items[start : start + MAX_FACTS]
+            FactStatement(fact=Fact.RELAYED, envelope=envelope, digest=b64u(digest), at=now)
+            for envelope, digest in items[start : start + MAX_FACTS]
         ]
         testimony = testify(hub, facts, to=None, event=Event.ENVELOPE_RELAYED, now=now)
         evidence.add(writing, [testimony.row])
-    await writing.send(connection)

@@ -5,11 +5,14 @@ participant and lane is in RabbitMQ at any time; the rest waits in the table, wh
 stops it. What has no receipt in time is published again: the same bytes, the same id.
 
 A crash after the confirm and before the commit publishes twice; gateways drop the second copy.
+What is accepted while there is nothing else to do does not even wait for this: `direct`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
@@ -17,12 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.amqp import Outgoing, Publisher
 from broker.hub.relay.channels import Channels, cluster
+from broker.hub.relay.direct import Direct
 from broker.hub.relay.handover import take_claimed
 from broker.hub.settings import AmqpSettings
 from broker.hub.state import Hub
 from broker.hub.store import deliveries
-from broker.hub.store.deliveries import Claim, Settled
-from broker.hub.wake import ANYONE
+from broker.hub.store.deliveries import Claim, Item, Settled
+from broker.hub.wake import ANYONE, Ticket
 from broker.telemetry import logger
 from schemas.errors import BrokerError, QueueUnavailable, Unavailable
 
@@ -51,10 +55,18 @@ class Relay:
         )
         self._published: list[tuple[int, str]] = []
         """Deliveries that are confirmed and not settled yet, each with its kind."""
+        self.direct = Direct(
+            hub,
+            channels,
+            self._publisher,
+            window=settings.window,
+            lease=LEASE,
+            published=self._confirmed,
+        )
 
     async def run(self) -> None:
         """Relay until cancelled; what fails is tried again, and `/readyz` says so meanwhile."""
-        async with self._publisher:
+        async with self._publisher, contextlib.aclosing(self.direct):
             while True:
                 ticket = self._hub.wake.ticket(ANYONE)
                 try:
@@ -72,7 +84,15 @@ class Relay:
                     await asyncio.sleep(PAUSE)
                     continue
                 if not busy:
-                    await ticket.wait(LOOK_EVERY)
+                    await self._idle(ticket)
+
+    async def _idle(self, ticket: Ticket) -> None:
+        """Wait for something to do; what is accepted meanwhile need not be claimed."""
+        self.direct.relay_is_idle = True
+        try:
+            await ticket.wait(LOOK_EVERY)
+        finally:
+            self.direct.relay_is_idle = False
 
     async def run_once(self) -> bool:
         """Publish one batch of what is due; True if there was any.
@@ -83,8 +103,13 @@ class Relay:
         Raises:
             QueueUnavailable: What was claimed is due again.
         """
-        items = await take_claimed(self._hub, self._claim)
+        settled = self._published
         self._published = []
+        try:
+            items = await take_claimed(self._hub, lambda *given: self._claim(settled, *given))
+        except BaseException:
+            self._published += settled
+            raise
         if not items:
             return False
         # Urgent ones come first in `items`, and messages of one channel keep their order.
@@ -104,12 +129,17 @@ class Relay:
             raise
         for one in items:
             if str(one.delivery) in confirmed:
-                self._published.append((one.delivery, one.kind))
-                self._hub.metrics.handed_over.labels("amqp", one.kind).inc()
+                self._confirmed(one)
         return True
 
-    async def _claim(self, connection: AsyncConnection, now: datetime) -> list[Claim]:
-        of = {kind: [one for one, its in self._published if its == kind] for kind in _KINDS}
+    def _confirmed(self, item: Item) -> None:
+        self._published.append((item.delivery, item.kind))
+        self._hub.metrics.handed_over.labels("amqp", item.kind).inc()
+
+    async def _claim(
+        self, published: Sequence[tuple[int, str]], connection: AsyncConnection, now: datetime
+    ) -> list[Claim]:
+        of = {kind: [one for one, its in published if its == kind] for kind in _KINDS}
         return await deliveries.claim_for_relay(
             connection,
             Settled(

@@ -5,7 +5,7 @@ Agreements come before grants in it, as everywhere where their rows are locked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.hub.store import agreements, envelopes, grants, participants
 from broker.hub.store.envelopes import Known, StreamKey
 from broker.rules.header import AgreementView, GrantView
+
+Route = tuple[str, str]
+"""Recipient and lane."""
 
 
 @dataclass
@@ -35,6 +38,8 @@ class Decisive(Rules):
     incarnations: dict[str, str]
     known: dict[UUID, Known]
     used: set[StreamKey]
+    room: dict[Route, int]
+    """Of participants on RabbitMQ, how many envelopes more a lane may be given just now."""
 
 
 _RULES = """
@@ -61,9 +66,18 @@ _MORE = """,
                 AND e.incarnation = k.incarnation AND e.stream_number = k.number)
             OR EXISTS (SELECT 1 FROM stream s WHERE s.sender = k.sender
                 AND s.recipient = k.recipient AND s.lane = k.lane
-                AND s.incarnation = k.incarnation AND s.highest >= k.number))
+                AND s.incarnation = k.incarnation AND s.highest >= k.number)),
+    (SELECT array_agg(ROW(r.recipient, r.lane, $13::bigint - (
+            SELECT CASE WHEN bool_or(given.due_at <= $4::timestamptz) THEN $13::bigint
+                ELSE count(*) END
+            FROM (SELECT due_at FROM delivery WHERE (recipient, lane, id) > (r.recipient, r.lane, 0)
+                AND (recipient, lane, id) < (r.recipient, r.lane, 9223372036854775807)
+                AND item = 'envelope' ORDER BY recipient, lane, id LIMIT $13::bigint) AS given)))
+        FROM unnest($11::text[], $12::text[]) AS r(recipient, lane)
+        JOIN participant p ON p.id = r.recipient AND p.channel = 'amqp')
 """
-"""Numbers below the highest that retention folded away were all used."""
+"""Numbers below the highest that retention folded away were all used. Where an envelope waits
+already there is no room: what is new must not overtake it."""
 
 _DECISIVE = _RULES + _MORE
 
@@ -90,9 +104,16 @@ async def decisive(
     senders: Iterable[str],
     ids: Iterable[UUID],
     streams: Sequence[StreamKey],
+    routes: Collection[Route] = (),
+    window: int = 0,
     now: datetime,
 ) -> Decisive:
-    """What submissions of these senders with these ids and stream numbers are decided by."""
+    """What submissions of these senders with these ids and stream numbers are decided by.
+
+    Args:
+        routes: What might be handed over at once; on SQLite there is room for nothing.
+        window: Envelopes that may be given to a lane without a receipt.
+    """
     if connection.dialect.name != "postgresql":
         incarnations, version = await participants.live_incarnations(connection, senders, now)
         return Decisive(
@@ -102,15 +123,21 @@ async def decisive(
             incarnations=incarnations,
             known=await envelopes.known(connection, ids),
             used=await envelopes.used_numbers(connection, streams),
+            room={},
         )
     columns = [[key[part] for key in streams] for part in range(5)]
-    arguments = (list(agreed), list(granted), list(senders), now, list(ids), *columns)
+    ways = [[route[part] for route in routes] for part in range(2)]
+    arguments = (
+        *(list(agreed), list(granted), list(senders), now, list(ids)),
+        *(*columns, *ways, window),
+    )
     row: Any = (await connection.exec_driver_sql(_DECISIVE, arguments)).one()
     return Decisive(
         *_rules(row),
         incarnations=dict(row[3] or ()),
         known={one[0]: Known(one[1], one[2]) for one in row[4] or ()},
         used={streams[place - 1] for place in row[5] or ()},
+        room={(one[0], one[1]): one[2] for one in row[6] or ()},
     )
 
 

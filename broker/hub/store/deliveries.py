@@ -21,7 +21,8 @@ from sqlalchemy.sql import ColumnElement
 from broker.hub.store.envelopes import Stored, stored
 from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import DELIVERY, PARTICIPANT
-from broker.hub.store.writing import Change
+from broker.hub.store.writing import Change, Writing
+from schemas.envelope import Lane
 
 ENVELOPE_ITEM = "envelope"
 PASSING_ITEM = "passing"
@@ -29,6 +30,18 @@ PASSING_ITEM = "passing"
 EVIDENCE_ITEM = "evidence"
 _PLACE = (DELIVERY.c.recipient, DELIVERY.c.lane, DELIVERY.c.id)
 _LAST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to hand over, as it was signed."""
+
+    delivery: int
+    recipient: str
+    lane: Lane
+    kind: str
+    """`envelope` or `evidence`."""
+    raw: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,31 @@ def _loaded(row: AnyRow) -> Claim:
         evidence=row.evidence,
         envelope=None if row.sender is None else stored(row),
     )
+
+
+def queued(
+    *, recipient: str, lane: Lane, item: str, object_id: UUID, due_at: datetime, **more: Any
+) -> dict[str, Any]:
+    """A row for `send`."""
+    return {
+        "recipient": recipient,
+        "lane": lane.value,
+        "item": item,
+        "object_id": object_id,
+        "due_at": due_at,
+        "grant_id": None,
+        "attempts": 0,
+        **more,
+    }
+
+
+async def send(
+    connection: AsyncConnection, writing: Writing, rows: Sequence[Mapping[str, Any]]
+) -> dict[UUID, int]:
+    """Queue items with whatever else the transaction writes; their deliveries, on PostgreSQL."""
+    writing.insert(DELIVERY, rows)
+    wanted = (DELIVERY.c.object_id, DELIVERY.c.id) if rows else ()
+    return {row[0]: row[1] for row in await writing.send(connection, returning=wanted)}
 
 
 async def insert_many(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:

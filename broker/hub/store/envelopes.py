@@ -184,22 +184,31 @@ WITH subject AS (
     WHERE id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE
 )
 SELECT (SELECT array_agg(ROW(id, raw)) FROM evidence WHERE id = ANY($1::uuid[])),
-    (SELECT array_agg(subject) FROM subject)
+    (SELECT array_agg(subject) FROM subject),
+    (SELECT array_agg(id) FROM participant WHERE id = ANY($3::text[]) AND channel = 'amqp')
 """
 
 
 async def about(
-    connection: AsyncConnection, *, evidence: Iterable[UUID], subjects: Iterable[UUID]
-) -> tuple[dict[UUID, bytes], dict[UUID, Subject]]:
-    """Which of these evidences are known already, and the envelopes that they are about.
+    connection: AsyncConnection,
+    *,
+    evidence: Iterable[UUID],
+    subjects: Iterable[UUID],
+    readers: Iterable[str] = (),
+) -> tuple[dict[UUID, bytes], dict[UUID, Subject], frozenset[str]]:
+    """Which of these evidences are known already, and the envelopes that they are about; and who
+    of these readers is on RabbitMQ (on SQLite nobody is said to be).
 
     The envelopes are locked in id order, since their standing is about to change.
     """
+    there: Iterable[str] = ()
     if connection.dialect.name == "postgresql":
         row: Any = (
-            await connection.exec_driver_sql(_ABOUT, (list(evidence), list(subjects)))
+            await connection.exec_driver_sql(
+                _ABOUT, (list(evidence), list(subjects), list(readers))
+            )
         ).one()
-        known, found = row[0] or (), row[1] or ()
+        known, found, there = row[0] or (), row[1] or (), row[2] or ()
     else:
         known = await connection.execute(
             select(EVIDENCE.c.id, EVIDENCE.c.raw).where(one_of(connection, EVIDENCE.c.id, evidence))
@@ -207,9 +216,11 @@ async def about(
         found = await connection.execute(
             select(*_COLUMNS[:2], *_COLUMNS[3:6]).where(one_of(connection, ENVELOPE.c.id, subjects))
         )
-    return {one[0]: one[1] for one in known}, {
-        one[0]: Subject(one[1], one[2], one[3], Lane(one[4])) for one in found
-    }
+    return (
+        {one[0]: one[1] for one in known},
+        {one[0]: Subject(one[1], one[2], one[3], Lane(one[4])) for one in found},
+        frozenset(there),
+    )
 
 
 async def due_for_check(connection: AsyncConnection, now: datetime, limit: int) -> list[Stored]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    Column,
     Date,
     Integer,
     LargeBinary,
@@ -67,42 +68,64 @@ class Writing:
         """Add a change. It does not see the rows that go with it."""
         self._changes.append(change)
 
-    async def send(self, connection: AsyncConnection) -> None:
-        """Write everything, in the caller's transaction."""
+    async def send(
+        self, connection: AsyncConnection, *, returning: tuple[Column[Any], ...] = ()
+    ) -> list[Any]:
+        """Write everything, in the caller's transaction.
+
+        Args:
+            returning: Columns of one table that rows are added to.
+
+        Returns:
+            What PostgreSQL has put there, for each of those rows; on SQLite nothing.
+        """
         if connection.dialect.name == "postgresql":
-            await self._at_once(connection)
-            return
+            return await self._at_once(connection, returning)
         for table, rows in self._rows.items():
             await connection.execute(insert(table), rows)
         for change in self._changes:
             await change.otherwise(connection)
+        return []
 
-    async def _at_once(self, connection: AsyncConnection) -> None:
+    async def _at_once(
+        self, connection: AsyncConnection, returning: tuple[Column[Any], ...]
+    ) -> list[Any]:
         if not self._rows and not self._changes:
-            return
+            return []
         shape = tuple((table, tuple(rows[0])) for table, rows in self._rows.items())
-        sql = _statement(shape, tuple(change.sql for change in self._changes))
+        sql = _statement(shape, tuple(change.sql for change in self._changes), returning)
         arguments: list[Any] = [
             [row[name] for row in self._rows[table]] for table, names in shape for name in names
         ]
         for change in self._changes:
             arguments.extend(change.arguments)
-        await connection.exec_driver_sql(sql, tuple(arguments))
+        rows = await connection.exec_driver_sql(sql, tuple(arguments))
+        return list(rows) if returning else []
 
 
 @lru_cache(maxsize=64)
-def _statement(shape: tuple[tuple[Table, tuple[str, ...]], ...], changes: tuple[str, ...]) -> str:
+def _statement(
+    shape: tuple[tuple[Table, tuple[str, ...]], ...],
+    changes: tuple[str, ...],
+    returning: tuple[Column[Any], ...],
+) -> str:
     numbers = count(1)
     parts: list[str] = []
+    answer = "1"
     for table, names in shape:
         columns = ", ".join(f'"{name}"' for name in names)
         arrays = ", ".join(f"${next(numbers)}::{_array(table, name)}" for name in names)
-        parts.append(f'INSERT INTO "{table.name}" ({columns}) SELECT * FROM unnest({arrays})')  # noqa: S608 (our own names)
+        part = f'INSERT INTO "{table.name}" ({columns}) SELECT * FROM unnest({arrays})'  # noqa: S608 (our own names)
+        if any(table is column.table for column in returning):
+            returned = ", ".join(f'"{column.name}"' for column in returning)
+            answer = f"{returned} FROM w{len(parts)}"
+            part += f" RETURNING {returned}"
+        parts.append(part)
     for sql in changes:
         wanted = 1 + max(place for place in range(9) if f"{{{place}}}" in sql)
         parts.append(sql.format(*(f"${next(numbers)}" for _ in range(wanted))))
     named = ", ".join(f"w{number} AS ({part})" for number, part in enumerate(parts))
-    return f"WITH {named} SELECT 1"
+    return f"WITH {named} SELECT {answer}"
 
 
 def _array(table: Table, name: str) -> str:
