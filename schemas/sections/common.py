@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from schemas import codes
 from schemas.base import ProtectedModel
 from schemas.codes import BROKER
-from schemas.sections.fields import Day, one_of
+from schemas.sections.fields import Day, Kind, one_of
 
 
 def _is_currency(value: str) -> str:
@@ -23,6 +23,7 @@ def _is_currency(value: str) -> str:
 
 Currency = Annotated[
     str,
+    Kind.CURRENCY,
     AfterValidator(_is_currency),
     WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"}),
 ]

@@ -68,8 +68,11 @@ class Kind(Enum):
     DAY = "day"
     PARTIAL_DATE = "partial date"
     COUNTRY = "country"
+    SUBDIVISION = "subdivision"
     LANGUAGE = "language"
     SCRIPT = "script"
+    CURRENCY = "currency"
+    SECTION = "section"
     PHONE = "phone"
     DEGREES = "degrees"
     NUMBER = "number"
@@ -308,6 +311,7 @@ Country = Annotated[
 
 Subdivision = Annotated[
     str,
+    Kind.SUBDIVISION,
     AfterValidator(_is_subdivision),
     WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}-[A-Z0-9]{1,3}$"}),
 ]

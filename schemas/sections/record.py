@@ -10,7 +10,16 @@ from pydantic_core import PydanticCustomError
 from schemas.base import ProtectedModel
 from schemas.codes import BROKER, CTDC, HTCDS
 from schemas.sections.common import Classified
-from schemas.sections.fields import Column, Country, Day, FreeText, ShortText, no_repeats, one_of
+from schemas.sections.fields import (
+    Column,
+    Country,
+    Day,
+    FreeText,
+    Kind,
+    ShortText,
+    no_repeats,
+    one_of,
+)
 from schemas.sections.index import SECTION_INDEX
 
 
@@ -39,7 +48,7 @@ class FileNote(ProtectedModel):
     """
 
     kind: Annotated[str, *one_of(BROKER, "file_kind")] | None = None
-    section: Annotated[str, AfterValidator(_is_section)] | None = None
+    section: Annotated[str, Kind.SECTION, AfterValidator(_is_section)] | None = None
     """The section whose consent covers the file."""
     media_type: Annotated[str, *one_of(BROKER, "media_type")] | None = None
     size: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from broker.cli.drafting import in_language, words_option
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
+from broker.cli.output import current, fields
 from broker.cli.root import ReferralCommand
 
 COLUMNS = ("id", "type", "partner", "state", "case_ref", "at")
@@ -37,11 +38,13 @@ def inbox(api: LocalApi, sent: bool, state: str | None, quarantine: bool, alarms
     "--open", "opened", is_flag=True, help="Read it: the sender is told that it was read."
 )
 @click.option("--thread", is_flag=True, help="MESSAGE is a thread: its states and its owner.")
-def show(api: LocalApi, message: str, opened: bool, thread: bool) -> None:
+@words_option
+def show(api: LocalApi, message: str, opened: bool, thread: bool, language: str | None) -> None:
     """Show one message: its header and the facts known of it; with --open its content."""
     if thread:
         current().result(api.get(f"/v1/threads/{message}"))
     elif opened:
-        current().result(api.post(f"/v1/messages/{message}/open"))
+        answer = api.post(f"/v1/messages/{message}/open")
+        current().result(answer, plain=fields(in_language(answer, language)))
     else:
         current().result(api.get(f"/v1/messages/{message}"))

@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from broker.cli.drafting import preview, read_object, with_fields
+from broker.cli.drafting import in_language, preview, read_object, with_fields
 from broker.cli.failures import PartlyDone
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
+from schemas.codes.labels import LANGUAGES
 
-ONE_ONLY = ("case_ref", "grant", "thread", "in_reply_to", "derived_from", "dry_run")
+ONE_ONLY = ("case_ref", "grant", "thread", "in_reply_to", "derived_from", "dry_run", "words")
 """Options that make no sense for many cases at once."""
 TERMS = ("until", "language", "notice")
 """What every recorded consent must say."""
@@ -45,6 +46,11 @@ TERMS = ("until", "language", "notice")
     help="How soon an answer is needed.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would travel; send nothing.")
+@click.option(
+    "--words",
+    type=click.Choice(LANGUAGES),
+    help="With --dry-run: sections in words of this language; JSON keeps the codes.",
+)
 @click.option(
     "--record-consent",
     is_flag=True,
@@ -132,6 +138,7 @@ def _send_one(
     *,
     case_ref: str | None,
     dry_run: bool,
+    words: str | None,
     **more: Any,
 ) -> None:
     sections: dict[str, Any] = {}
@@ -159,7 +166,7 @@ def _send_one(
         "/v1/messages", {name: value for name, value in draft.items() if value is not None}
     )
     if dry_run:
-        current().result(answer, plain=preview(answer))
+        current().result(answer, plain=preview(in_language(answer, words)))
     else:
         current().result(answer)
 
