@@ -31,6 +31,7 @@ class Event(StrEnum):
     AGREEMENT_REGISTERED = "agreement:registered"
     AGREEMENT_SUSPENDED = "agreement:suspended"
     DIRECTORY_PUBLISHED = "directory:published"
+    KEY_REVOKED = "key:revoked"
     PARTICIPANT_CHANGED = "participant:changed"
     ADMIN_ACTION = "admin:action"
     MESSAGE_SENT = "message:sent"

@@ -7,7 +7,8 @@ country; `hub/<name>.json` is a hub, published by the top-level targets role.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -39,6 +40,11 @@ class Function(StrEnum):
     SHELTER = "shelter"
     SERVICE = "service"
     HUB = "hub"
+
+
+AUTHORITIES = frozenset({Function.NRM, Function.COORDINATOR})
+"""Functions that speak for their country: they take back a grant at the person's word, and say that
+a key of their country is compromised."""
 
 
 class Compartment(StrEnum):
@@ -118,6 +124,10 @@ class Participant(WireModel):
     keys: Annotated[tuple[PublishedKey, ...], Field(min_length=1, max_length=32)]
     entry_issued_at: Instant
 
+    def can_sign(self, now: datetime) -> bool:
+        """True if it has a signing key in force: if not, nobody can tell it from a thief."""
+        return any(key.use is KeyUse.SIGN and key.is_current(now) for key in self.keys)
+
     def sealing_keys(self, now: datetime, suite: int) -> dict[Compartment, PublishedKey]:
         """The newest current key of each compartment for one suite."""
         found: dict[Compartment, PublishedKey] = {}
@@ -143,6 +153,8 @@ class TrustedDirectory:
     fetched_at: datetime
     by_kid: dict[KeyId, tuple[Participant, PublishedKey]] = field(default_factory=dict)
     root_version: int = 1
+    compromised_since: dict[KeyId, datetime] = field(default_factory=dict)
+    """Of keys that a revocation names. A compromised key without a date was always another's."""
 
     @property
     def order(self) -> int:
@@ -160,3 +172,22 @@ class TrustedDirectory:
     def key(self, kid: KeyId) -> tuple[Participant, PublishedKey] | None:
         """The key and whose it is, or None."""
         return self.by_kid.get(kid)
+
+    def revoking(self, since: Mapping[KeyId, datetime]) -> TrustedDirectory:
+        """The same directory, in which these keys are compromised."""
+        here = {kid: moment for kid, moment in since.items() if kid in self.by_kid}
+        if not here:
+            return self
+        changed = dict(self.participants)
+        for owner in {self.by_kid[kid][0].id for kid in here}:
+            keys = tuple(
+                key.model_copy(update={"status": KeyStatus.COMPROMISED}) if key.kid in here else key
+                for key in changed[owner].keys
+            )
+            changed[owner] = changed[owner].model_copy(update={"keys": keys})
+        return replace(
+            self,
+            participants=changed,
+            by_kid={key.kid: (entry, key) for entry in changed.values() for key in entry.keys},
+            compromised_since={**self.compromised_since, **here},
+        )

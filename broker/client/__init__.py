@@ -19,6 +19,7 @@ from broker.client.results import (
     Refusal,
     Submitted,
 )
+from broker.client.revocations import KnownRevocations
 
 __all__ = [
     "Channels",
@@ -28,6 +29,7 @@ __all__ = [
     "GrantChange",
     "GrantChanges",
     "HubClient",
+    "KnownRevocations",
     "MailboxItem",
     "Proof",
     "QueueChannel",

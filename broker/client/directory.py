@@ -2,6 +2,9 @@
 
 A refresh is blocking work (TUF over HTTP or files), so it runs in a thread. A refresh that fails
 leaves the last directory that verified in place: its own expiries end it, not a bad line.
+
+Revocations come another way and faster, and lie over whichever directory is held: holding the
+directory still does not hide them.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from broker.client.revocations import KnownRevocations
 from broker.clock import Clock
 from broker.telemetry import logger
+from schemas.base import KeyId
 from schemas.directory import TrustedDirectory
 from schemas.errors import BrokerError, DirectoryRolledBack, Unavailable
 
@@ -23,13 +28,28 @@ class DirectorySource(Protocol):
     def cached(self, now: datetime) -> TrustedDirectory: ...
 
 
+class RevocationFeed(Protocol):
+    """Where revocations are read from. `broker.client.HubClient` is one."""
+
+    async def revocations(self, after: int) -> tuple[tuple[int, bytes], ...]: ...
+
+
 class DirectoryWatcher:
     """Holds the newest directory that verified.
 
     `current()` never blocks and never returns an older version than it did before.
     """
 
-    def __init__(self, source: DirectorySource, *, clock: Clock, every: timedelta) -> None:
+    def __init__(
+        self,
+        source: DirectorySource,
+        *,
+        clock: Clock,
+        every: timedelta,
+        revocations: KnownRevocations | None = None,
+    ) -> None:
+        self._revocations = revocations
+        self._published: TrustedDirectory | None = None
         self._source = source
         self._clock = clock
         self._every = every
@@ -60,12 +80,39 @@ class DirectoryWatcher:
                 return self._current
             self._asked_at = self._clock.now()
             fetched = await asyncio.to_thread(self._source.refresh, self._clock.now())
-            if self._current is not None and fetched.order < self._current.order:
+            if self._published is not None and fetched.order < self._published.order:
                 raise DirectoryRolledBack("an older directory than the one held")
-            if self._current is None or fetched.digest != self._current.digest:
+            if self._published is None or fetched.digest != self._published.digest:
                 logger().info("directory:changed", directory_version=fetched.version)
-            self._current = fetched
-            return fetched
+            return await asyncio.to_thread(self._hold, fetched)
+
+    def _hold(self, directory: TrustedDirectory) -> TrustedDirectory:
+        self._published = directory
+        known = self._revocations
+        self._current = directory if known is None else known.applied(directory, self._clock.now())
+        return self._current
+
+    async def follow_revocations(self, feed: RevocationFeed) -> list[KeyId]:
+        """Read on in the hub's feed of revocations; what it says counts from now on.
+
+        Returns:
+            The keys that are compromised now and were not before.
+
+        Raises:
+            Unavailable: The hub does not answer, or what it said could not be kept.
+        """
+        known = self._revocations
+        if known is None:
+            return []
+        before = set(self.current().compromised_since)
+        while found := await feed.revocations(known.position):
+            async with self._lock:
+                try:
+                    await asyncio.to_thread(known.add, list(found))
+                finally:
+                    if self._published is not None:
+                        await asyncio.to_thread(self._hold, self._published)
+        return sorted(set(self.current().compromised_since) - before)
 
     async def start(self) -> TrustedDirectory:
         """Have a directory: a fresh one, or with the hub away the one verified last, if it is
@@ -80,8 +127,7 @@ class DirectoryWatcher:
         except Unavailable:
             async with self._lock:
                 kept = await asyncio.to_thread(self._source.cached, self._clock.now())
-                self._current = kept
-                return kept
+                return await asyncio.to_thread(self._hold, kept)
 
     async def run(self) -> None:
         """Refresh for ever; a failure is logged by its code and tried again."""

@@ -131,6 +131,10 @@ class HubClient:
         """Suspend or resume an agreement."""
         await self._expect("POST", "/suspensions", body=raw, media=JOSE)
 
+    async def revoke(self, raw: bytes) -> None:
+        """Say that keys are in other hands."""
+        await self._expect("POST", "/revocations", body=raw, media=JOSE)
+
     # --- what is asked under a request signature --------------------------------------------
 
     async def grant(self, grant: UUID) -> GrantAnswer:
@@ -156,6 +160,13 @@ class HubClient:
             ),
             cursor=int(body["cursor"]),
             as_of=instant(body["as_of"]),
+        )
+
+    async def revocations(self, after: int) -> tuple[tuple[int, bytes], ...]:
+        """Revocations of keys after a position, each with its own."""
+        body = await self._json("GET", f"/revocations?after={after}")
+        return tuple(
+            (int(item["position"]), jws_bytes(item["revocation"])) for item in body["revocations"]
         )
 
     async def agreements(self) -> tuple[tuple[bytes, bool], ...]:

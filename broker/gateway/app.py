@@ -23,7 +23,7 @@ from sqlalchemy.engine import make_url
 
 from adapters.registry import open_adapter
 from broker.audit.note import NoteSigner
-from broker.client import DirectoryWatcher, HubClient
+from broker.client import DirectoryWatcher, HubClient, KnownRevocations
 from broker.clock import Clock, SystemClock
 from broker.database import Database, upgrade
 from broker.gateway.api.app import create_api
@@ -35,6 +35,7 @@ from broker.gateway.parts import Parts, join
 from broker.gateway.receive.mailbox import Mailbox
 from broker.gateway.receive.queue import Queue
 from broker.gateway.settings import Settings, require_safe_address
+from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.dialect import insert_for
 from broker.gateway.store.tables import identity
 from broker.gateway.store.tables import vault as vault_tables
@@ -93,6 +94,7 @@ class Gateway:
                 self.core.log.run,
                 self._lease,
                 self._agreements,
+                self._revocations,
                 parts.filing.run,
                 parts.withdrawals.run,
                 parts.deadlines.run,
@@ -149,6 +151,20 @@ class Gateway:
                 logger().warning("incarnation:not-leased", code=error.code)
             await asyncio.sleep(pause)
 
+    async def _revocations(self) -> None:
+        """Hear within seconds of keys in other hands, whatever the directory still says."""
+        core = self.core
+        while True:
+            try:
+                found = await core.directory.follow_revocations(core.hub)
+                if found:
+                    async with core.database.begin() as connection:
+                        for kid in found:
+                            await raise_alarm(connection, "key-compromised", kid, now=core.now())
+            except BrokerError as error:
+                logger().warning("revocations:not-followed", code=error.code)
+            await asyncio.sleep(core.settings.directory.revocations_every.total_seconds())
+
     async def _agreements(self) -> None:
         while True:
             pause = REFRESH_AGREEMENTS.total_seconds()
@@ -191,6 +207,7 @@ async def _assemble(
         ),
         clock=clock,
         every=settings.directory.every,
+        revocations=KnownRevocations(settings.path(settings.directory.cache)),
     )
     trusted = await directory.start()
     entry = trusted.participant(settings.participant)

@@ -60,6 +60,8 @@ class DirectorySettings(_Settings):
     """The trusted root, installed by hand."""
     cache: Path = Path("directory")
     every: timedelta = timedelta(minutes=5)
+    revocations_every: timedelta = timedelta(seconds=5)
+    """How often the hub is asked for keys that are in other hands."""
 
 
 class KeySettings(_Settings):

@@ -21,7 +21,16 @@ from broker.clock import Clock, SystemClock
 from broker.database import upgrade
 from broker.http import install_error_handlers
 from broker.hub import deadlines, retention
-from broker.hub.api import attachments, consents, directory, envelopes, health, log, mailbox
+from broker.hub.api import (
+    attachments,
+    consents,
+    directory,
+    envelopes,
+    health,
+    log,
+    mailbox,
+    revocations,
+)
 from broker.hub.api.requests import Callers
 from broker.hub.evidence import EvidenceIntake
 from broker.hub.intake.intake import Intake
@@ -86,6 +95,7 @@ def create_app(settings: HubSettings, *, role: Role = "all", clock: Clock | None
         app.include_router(envelopes.router(hub, intake, receipts, callers))
         app.include_router(mailbox.router(hub, callers, channels))
         app.include_router(consents.router(hub, callers, limiter))
+        app.include_router(revocations.router(hub, callers))
         app.include_router(attachments.router(hub, callers, limiter))
         app.include_router(log.router(hub, callers))
         app.include_router(directory.router(hub))

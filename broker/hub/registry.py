@@ -17,14 +17,13 @@ from broker.hub.intake.refusals import quarantine
 from broker.hub.state import Hub
 from broker.hub.store import agreements, grants
 from broker.hub.store.tables import LOG
-from broker.rules.header import AUTHORITIES
 from broker.telemetry import logger
 from keys.binding import subject_of
 from keys.signing import verify_agreement, verify_grant, verify_suspension
 from schemas.agreement import Agreement
 from schemas.audit import Event
 from schemas.consent import GrantStatement
-from schemas.directory import Participant
+from schemas.directory import AUTHORITIES, Participant
 from schemas.errors import (
     BadSignature,
     Conflict,

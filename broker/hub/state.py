@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,17 +21,20 @@ from broker.hub.intake.limiting import QuarantineLimit
 from broker.hub.intake.stops import StopFile
 from broker.hub.metrics import Metrics
 from broker.hub.settings import HubSettings
-from broker.hub.store import participants
+from broker.hub.store import participants, revocations
 from broker.hub.store.deliveries import Item
+from broker.hub.store.participants import Newest
 from broker.hub.store.tables import LOG
 from broker.hub.wake import Wake
 from broker.telemetry import logger
 from keys.custody import Custody, open_custody
-from keys.signing import Signer
+from keys.signing import MAX_STATEMENT_BYTES, Signer, parse_jws
 from keys.trust import DirectoryClient
 from schemas.audit import Event
+from schemas.base import KeyId
 from schemas.directory import Participant, TrustedDirectory
 from schemas.errors import BrokerError, DirectoryRefused, LogUnavailable, Unavailable
+from schemas.revocation import REVOCATION_TYP, Revocation
 
 
 class Direct(Protocol):
@@ -66,6 +69,11 @@ class HubDirectory:
             settings.directory_root.read_bytes(),
         )
         self._current: TrustedDirectory | None = None
+        self._published: TrustedDirectory | None = None
+        self._recorded: dict[KeyId, datetime] = {}
+        self._unrecorded: dict[bytes, Revocation] = {}
+        self.revocations = 0
+        """How many recorded revocations `current` takes account of."""
         self._mark: tuple[int, int] | None = None
         self.refused: BrokerError | None = None
         """Why the last refresh failed, if it did."""
@@ -98,14 +106,55 @@ class HubDirectory:
             self.refused = error
             expires_at = self._client.expires_at
             if expires_at is None or now >= expires_at:
-                self._current = None  # what was verified before holds until it expires
+                # What was verified before holds until it expires.
+                self._published = self._current = None
             raise
-        self._current, self._mark, self.refused = found, mark, None
+        self._published, self._mark, self.refused = found, mark, None
+        self._apply()
         return found
 
-    def set(self, directory: TrustedDirectory) -> None:
-        """Use a directory that was verified elsewhere in this process."""
-        self._current, self.refused = directory, None
+    # --- revocations --------------------------------------------------------------------------
+
+    def recorded(self) -> TrustedDirectory:
+        """The directory with the recorded revocations alone.
+
+        Raises:
+            Unavailable: As `current`.
+        """
+        if self._published is None:
+            raise Unavailable("the trust directory does not verify")
+        return self._published.revoking(self._recorded)
+
+    def revoke(self, revocations: Iterable[Revocation], *, upto: int) -> None:
+        """Take account of recorded revocations, up to a position."""
+        for one in revocations:
+            for kid in one.keys:
+                self._recorded[kid] = min(one.since, self._recorded.get(kid, one.since))
+            self._unrecorded = {
+                raw: other for raw, other in self._unrecorded.items() if other.id != one.id
+            }
+        self.revocations = max(upto, self.revocations)
+        self._apply()
+
+    def obey_unrecorded(self, raw: bytes, revocation: Revocation) -> None:
+        """Obey one that is about to be recorded, or that cannot be yet."""
+        self._unrecorded = {**self._unrecorded, raw: revocation}
+        self._apply()
+
+    def obeys_unrecorded(self, raw: bytes) -> bool:
+        """True if this very one is obeyed and not recorded."""
+        return raw in self._unrecorded
+
+    def is_behind(self, newest: Newest) -> bool:
+        """True if another process of this hub knows a newer directory, or one more revocation."""
+        current = self.current()
+        return newest.version > current.order or newest.revocations > self.revocations
+
+    def _apply(self) -> None:
+        if self._published is None:
+            return
+        waiting = {kid: one.since for one in self._unrecorded.values() for kid in one.keys}
+        self._current = self._published.revoking({**waiting, **self._recorded})
 
     def _look(self) -> tuple[int, int] | None:
         try:
@@ -194,6 +243,7 @@ class Hub:
             DirectoryRefused: It does not verify.
             StorageUnavailable: It cannot be recorded; it is used nevertheless.
         """
+        await self.load_revocations()
         found = await asyncio.to_thread(self.directory.refresh, self.clock)
         now = self.clock.now()
         async with self.database.begin() as connection:
@@ -204,12 +254,35 @@ class Hub:
         if newer:
             logger().info("directory:published", directory_version=found.version)
 
+    async def load_revocations(self) -> None:
+        """Take account of what any process of this hub recorded.
+
+        Raises:
+            StorageUnavailable: It cannot be read; nothing is decided that rests on it.
+        """
+        while True:
+            async with self.database.read() as connection:
+                rows = await revocations.after(connection, self.directory.revocations, 500)
+            if not rows:
+                return
+            found = [
+                Revocation.from_json(
+                    parse_jws(row.raw, typ=REVOCATION_TYP, limit=MAX_STATEMENT_BYTES).payload
+                )
+                for row in rows
+            ]
+            self.directory.revoke(found, upto=rows[-1].position)
+
     async def follow_directory(self) -> None:
         """Refresh whenever the repository changes, and now and then to notice expiry; for ever."""
         ticks = 0
         while True:
             await asyncio.sleep(self.settings.directory_seconds)
             ticks += 1
+            try:
+                await self.load_revocations()
+            except BrokerError as error:
+                logger().error("directory:revocations-not-read", code=error.code)
             expiry_is_due = ticks % max(1, int(60 / self.settings.directory_seconds)) == 0
             if not (self.directory.changed() or self.directory.refused or expiry_is_due):
                 continue

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from schemas.directory import Function, KeyStatus, KeyUse, Participant, PublishedKey
+from schemas.directory import AUTHORITIES, KeyStatus, KeyUse, Participant, PublishedKey
 from schemas.envelope import (
     MAX_LIFE_DAYS,
     MAX_SKEW_SECONDS,
@@ -49,9 +49,6 @@ from schemas.errors import (
 
 SKEW = timedelta(seconds=MAX_SKEW_SECONDS)
 LONGEST_LIFE = timedelta(days=MAX_LIFE_DAYS)
-
-AUTHORITIES = frozenset({Function.NRM, Function.COORDINATOR})
-"""Functions that may take back a grant given in their own country, at the person's word."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,30 @@
-"""`referral keys`: a participant's private keys, encrypted in one file."""
+"""`referral keys`: a participant's private keys, encrypted in one file, and what becomes of them."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import click
 
-from broker.cli.identity import passphrase_option
+from broker.cli.identity import Identity, home_option, open_identity, passphrase_option
 from broker.cli.output import current
-from broker.cli.passphrase import MINIMUM_LENGTH, read_passphrase
+from broker.cli.passphrase import MINIMUM_LENGTH, read_passphrase, write_secret
 from broker.cli.root import ReferralGroup
 from broker.clock import SystemClock
-from keys.custody.file import create_custody, open_custody
+from broker.database import Database
+from broker.gateway.exposure import Exposed, exposed
+from keys.custody import create_custody, open_custody
 from keys.lifecycle import STANDARD_VALIDITY, Validity, new_keys
+from keys.revocation import sign_revocation
 from schemas.base import instant_text
-from schemas.directory import Compartment
+from schemas.directory import Compartment, PublishedKey
+from schemas.errors import HubUnreachable, NotFound, Unavailable
+from schemas.revocation import Revocation
 
 
 @click.group(cls=ReferralGroup)
@@ -79,3 +88,105 @@ def show(file: Path, passphrase_file: str | None) -> None:
         for key in custody.keys
     ]
     current().rows(rows, ("kid", "use", "suite", "compartment", "until"))
+
+
+@keys.command()
+@home_option
+@click.option("--key", "kids", multiple=True, metavar="KID", help="Which; all of them if none.")
+@click.option("--participant", help="Another of your country, if you are its authority.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]),
+    required=True,
+    help="Since when the keys may have been in other hands (UTC). In doubt, earlier.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
+@passphrase_option
+def compromise(
+    home: Path,
+    kids: tuple[str, ...],
+    participant: str | None,
+    since: datetime,
+    yes: bool,
+    passphrase_file: str | None,
+) -> None:
+    """Say that keys are in other hands. Stops every route under them at once, for good.
+
+    Then lists what they exposed here: messages that may have been read, that may be forged, that
+    were sent as us. If the hub is away, the same file is sent again by running this again.
+    """
+    identity = open_identity(home, passphrase_file)
+    subject = participant or identity.participant
+    directory = identity.directory()
+    entry = directory.participant(subject)
+    if entry is None:
+        raise NotFound(subject)
+    chosen = [key for key in entry.keys if not kids or key.kid in kids]
+    if set(kids) - {key.kid for key in chosen}:
+        raise NotFound("no such key")
+    if not yes:
+        click.confirm(f"Stop {len(chosen)} keys of {subject}, for good?", abort=True, err=True)
+    raw = _revocation(home, identity, subject, chosen, since.replace(tzinfo=UTC))
+    told = asyncio.run(_tell(identity, raw))
+    found = asyncio.run(_exposed(identity, chosen, since.replace(tzinfo=UTC), subject))
+    voice = current()
+    voice.say(
+        "the hub has stopped them"
+        if told
+        else "THE HUB COULD NOT BE REACHED: run this again, "
+        "and telephone its operator and your partners",
+        fg="green" if told else "red",
+    )
+    voice.say(f"{len(found)} messages exposed here; new keys: docs/operations/compromise.md")
+    voice.rows([one.row() for one in found], ("at", "how", "partner", "compartment", "message"))
+    if not told:
+        raise HubUnreachable("the revocation is kept, and was not delivered")
+
+
+def _revocation(
+    home: Path,
+    identity: Identity,
+    subject: str,
+    chosen: Sequence[PublishedKey],
+    since: datetime,
+) -> bytes:
+    """The signed statement. Kept before it is sent, since the hub wants the same bytes again."""
+    name = hashlib.sha256("\n".join(sorted(key.kid for key in chosen)).encode()).hexdigest()[:16]
+    kept = home / f"revocation-{name}.jws"
+    if kept.exists():
+        return kept.read_bytes()
+    now = SystemClock().now()
+    content = Revocation(
+        id=uuid4(),
+        participant=subject,
+        keys=tuple(key.kid for key in chosen),
+        since=since,
+        by=identity.participant,
+        issued_at=now,
+    )
+    raw = sign_revocation(content, identity.signer())
+    write_secret(kept, raw)
+    return raw
+
+
+async def _tell(identity: Identity, raw: bytes) -> bool:
+    try:
+        async with identity.hub() as hub:
+            await hub.revoke(raw)
+    except Unavailable as error:
+        current().say(error.describe(), fg="red")
+        return False
+    return True
+
+
+async def _exposed(
+    identity: Identity, chosen: Sequence[PublishedKey], since: datetime, subject: str
+) -> list[Exposed]:
+    database = Database(identity.settings.database_url)
+    try:
+        async with database.read() as connection:
+            return await exposed(
+                connection, chosen, ours=subject == identity.participant, since=since
+            )
+    finally:
+        await database.close()

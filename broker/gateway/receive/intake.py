@@ -447,6 +447,7 @@ class Intake:
             "expires_at": content.expires_at,
             "derived_from": message.derived_from,
             "erased_at": None,
+            "signed_by": opened.envelope.signed_by,
         }
 
     def _file_rows(

@@ -22,7 +22,8 @@ from broker.rules.content import Moment
 from schemas.audit import Event
 from schemas.base import unb64u
 from schemas.catalogue import message_type
-from schemas.errors import ConsentWithdrawn, NotFound
+from schemas.directory import KeyStatus, TrustedDirectory
+from schemas.errors import ConsentWithdrawn, KeyRevoked, NotFound
 from schemas.evidence import Fact
 from schemas.message import Message
 
@@ -40,13 +41,14 @@ class _Opened:
 async def open_message(parts: Parts, message: UUID) -> dict[str, Any]:
     """The content of a received message.
 
-    1. It was not withdrawn or erased.
+    1. It was not withdrawn or erased, and the key that signed it was not in other hands by then.
     2. The content rules still allow it: consent may have run out since it was delivered.
     3. That it was read is recorded and owed to the sender, before anything is shown.
 
     Raises:
         NotFound: No such message here.
         ConsentWithdrawn: It was withdrawn; what was here is gone or going.
+        KeyRevoked: A thief of the sender's key may have written it.
         Refused: As the content rules say.
     """
     async with parts.core.database.read() as connection:
@@ -103,6 +105,7 @@ async def _open(parts: Parts, connection: AsyncConnection, message: UUID) -> _Op
         raise NotFound("no such message")
     if row.state in ("stopped", "erased") or row.content is None:
         raise ConsentWithdrawn
+    _check_key(row, core.trusted())
     sections = (
         await connection.execute(
             select(inbox_section).where(
@@ -144,6 +147,23 @@ async def _open(parts: Parts, connection: AsyncConnection, message: UUID) -> _Op
         now=core.now(),
     )
     return _Opened(row, whole, files)
+
+
+def _check_key(row: AnyRow, directory: TrustedDirectory) -> None:
+    """Refuse to show as a partner's word what a thief of its key may have written.
+
+    What came before the key was in other hands stays readable. Where nobody says since when it was,
+    it was always.
+
+    Raises:
+        KeyRevoked: Ask the partner whether it sent this.
+    """
+    found = directory.key(row.signed_by) if row.signed_by else None
+    if found is None or found[1].status is not KeyStatus.COMPROMISED:
+        return
+    since = directory.compromised_since.get(row.signed_by)
+    if since is None or row.received_at >= since:
+        raise KeyRevoked(f"key {row.signed_by}: compromised when this came")
 
 
 async def _note_read(parts: Parts, row: AnyRow) -> None:

@@ -174,6 +174,7 @@ inbox = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     Column("derived_from", Uuid),
     Column("erased_at", UtcDateTime),
+    Column("signed_by", Sha),
     CheckConstraint(
         "state IN ('delivered','filing','filed','kept','held','failed','stopped','erased')",
         name="state",

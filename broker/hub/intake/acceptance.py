@@ -180,7 +180,7 @@ async def _read(
         window=hub.direct.window if hub.direct is not None else 0,
         now=now,
     )
-    if stored.version > directory.order:
+    if hub.directory.is_behind(stored.newest):
         # Another process has seen a newer one, perhaps with a revocation: ours will, in a moment.
         raise Unavailable("a newer directory is on its way")
     files = {(ref.digest, item.header.sender) for item in items for ref in _files(item)}

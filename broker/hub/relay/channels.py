@@ -103,7 +103,7 @@ class Channels:
         self._hub = hub
         self._settings = hub.settings.amqp
         self._names = Names.of(self._settings) if self._settings else None
-        self._applied: int | None = None
+        self._applied: tuple[int, int] | None = None
 
     async def offer(self, participant: str, use: str | None) -> dict[str, object]:
         """The channels; chooses RabbitMQ for the relay unless told `mailbox`.
@@ -147,7 +147,8 @@ class Channels:
         if settings is None or names is None:
             return
         directory = self._hub.directory.current()
-        if self._applied == directory.order:
+        known = (directory.order, len(directory.compromised_since))
+        if self._applied == known:
             return
         everyone = list(directory.participants.values())
         wanted = [
@@ -159,7 +160,7 @@ class Channels:
         await publisher.declare(wanted)
         if settings.management_url is not None:
             await self._administer(settings, everyone)
-        self._applied = directory.order
+        self._applied = known
 
     async def _administer(self, settings: AmqpSettings, everyone: list[Participant]) -> None:
         url = settings.management_url
@@ -173,9 +174,13 @@ class Channels:
         )
         names = Names.of(settings)
         try:
-            await administration.apply(definitions_for(settings, everyone))
-            for one in everyone:
-                if one.suspended:
+            now = self._hub.clock.now()
+            shut = [one for one in everyone if one.suspended or not one.can_sign(now)]
+            gone = {one.id for one in shut}
+            document = definitions_for(settings, [one for one in everyone if one.id not in gone])
+            await administration.apply(document)
+            for one in shut:
+                if one.kind is not OrganisationKind.HUB:
                     await administration.remove_user(names.reader(one.id).name)
         except BrokerError as error:
             logger().error("queue:users-not-applied", code=error.code)

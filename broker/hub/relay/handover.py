@@ -138,7 +138,7 @@ async def _judge_again(
         agreed={one.header.agreement for one in items if one.header.agreement},
         granted={one.header.grant for one in items if one.header.grant},
     )
-    if asked.version > directory.order:
+    if hub.directory.is_behind(asked.newest):
         raise Unavailable("a newer directory is on its way")
     codes: dict[UUID, str] = {}
     for one in items:

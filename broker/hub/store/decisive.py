@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.store import agreements, envelopes, grants, participants
 from broker.hub.store.envelopes import Known, StreamKey
+from broker.hub.store.participants import Newest
 from broker.rules.header import AgreementView, GrantView
 
 Route = tuple[str, str]
@@ -27,8 +28,8 @@ class Rules:
 
     agreements: dict[UUID, AgreementView]
     grants: dict[UUID, GrantView]
-    version: int
-    """Of the newest directory that any process of this hub has seen."""
+    newest: Newest
+    """The directory without which nothing may be decided."""
 
 
 @dataclass
@@ -51,7 +52,7 @@ WITH agreed AS (
     WHERE id = ANY($2::uuid[]) ORDER BY id FOR SHARE
 )
 SELECT (SELECT array_agg(agreed) FROM agreed), (SELECT array_agg(granted) FROM granted),
-    (SELECT version FROM directory_version WHERE one = 1)
+    (SELECT ROW(version, revocations) FROM directory_version WHERE one = 1)
 """
 
 _MORE = """,
@@ -90,7 +91,7 @@ async def rules(
         return Rules(
             agreements=await agreements.views(connection, agreed),
             grants=await grants.views(connection, granted),
-            version=await participants.directory_version(connection),
+            newest=await participants.newest_directory(connection),
         )
     row = (await connection.exec_driver_sql(_RULES, (list(agreed), list(granted)))).one()
     return Rules(*_rules(row))
@@ -115,11 +116,11 @@ async def decisive(
         window: Envelopes that may be given to a lane without a receipt.
     """
     if connection.dialect.name != "postgresql":
-        incarnations, version = await participants.live_incarnations(connection, senders, now)
+        incarnations, newest = await participants.live_incarnations(connection, senders, now)
         return Decisive(
             agreements=await agreements.views(connection, agreed),
             grants=await grants.views(connection, granted),
-            version=version,
+            newest=newest,
             incarnations=incarnations,
             known=await envelopes.known(connection, ids),
             used=await envelopes.used_numbers(connection, streams),
@@ -141,9 +142,9 @@ async def decisive(
     )
 
 
-def _rules(row: Any) -> tuple[dict[UUID, AgreementView], dict[UUID, GrantView], int]:
+def _rules(row: Any) -> tuple[dict[UUID, AgreementView], dict[UUID, GrantView], Newest]:
     return (
         {one[0]: agreements.view(*one[1:]) for one in row[0] or ()},
         {one[0]: grants.view(*one[1:]) for one in row[1] or ()},
-        int(row[2] or 0),
+        Newest(*row[2]) if row[2] else Newest(0, 0),
     )

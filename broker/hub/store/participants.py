@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, case, delete, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -13,18 +13,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import DIRECTORY, PARTICIPANT, QUARANTINE
 
-_VERSION = select(DIRECTORY.c.version).where(DIRECTORY.c.one == 1).scalar_subquery()
+
+class Newest(NamedTuple):
+    """What every process must know before it decides anything."""
+
+    version: int
+    """`TrustedDirectory.order` of the newest directory that any process has seen."""
+    revocations: int
+    """How many revocations were recorded."""
 
 
 async def live_incarnations(
     connection: AsyncConnection, participants: Iterable[str], now: datetime
-) -> tuple[dict[str, str], int]:
-    """The incarnation that holds each participant's lease now, and the newest directory's version.
+) -> tuple[dict[str, str], Newest]:
+    """The incarnation that holds each participant's lease now, and the newest directory.
 
     Both in one question, since every batch of submissions asks it.
     """
     rows = await connection.execute(
-        select(DIRECTORY.c.version, PARTICIPANT.c.id, PARTICIPANT.c.incarnation)
+        select(
+            DIRECTORY.c.version,
+            DIRECTORY.c.revocations,
+            PARTICIPANT.c.id,
+            PARTICIPANT.c.incarnation,
+        )
         .select_from(DIRECTORY)
         .outerjoin(
             PARTICIPANT,
@@ -35,12 +47,12 @@ async def live_incarnations(
         )
         .where(DIRECTORY.c.one == 1)
     )
-    found, version = {}, 0
+    found, newest = {}, Newest(0, 0)
     for row in rows:
-        version = int(row.version)
+        newest = Newest(int(row.version), int(row.revocations))
         if row.id is not None:
             found[row.id] = row.incarnation
-    return found, version
+    return found, newest
 
 
 async def lease_incarnation(
@@ -101,9 +113,14 @@ async def channel_of(connection: AsyncConnection, participant: str) -> str:
 # --- the directory's version ---------------------------------------------------------------
 
 
-async def directory_version(connection: AsyncConnection) -> int:
+async def newest_directory(connection: AsyncConnection) -> Newest:
     """The newest directory that any process of this hub has seen."""
-    return int(await connection.scalar(select(_VERSION)) or 0)
+    row = (
+        await connection.execute(
+            select(DIRECTORY.c.version, DIRECTORY.c.revocations).where(DIRECTORY.c.one == 1)
+        )
+    ).first()
+    return Newest(0, 0) if row is None else Newest(int(row.version), int(row.revocations))
 
 
 async def saw_directory(

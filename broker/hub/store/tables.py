@@ -253,7 +253,20 @@ DIRECTORY = Table(
     Column("version", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    Column("revocations", BigInteger, nullable=False, server_default="0"),
 )
+
+REVOCATION = Table(
+    "revocation",
+    METADATA,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Uuid, nullable=False, unique=True),
+    Column("participant", String(67), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+"""Keys that were said to be in other hands, in the order in which it was said."""
 
 QUARANTINE = Table(
     "quarantine",
