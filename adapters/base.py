@@ -77,6 +77,18 @@ class Memory(StrEnum):
     and never repeated by a machine."""
 
 
+class Skill(StrEnum):
+    """What a system offers besides taking a case. What it lacks is said, not guessed."""
+
+    READ = "read"
+    UPDATE = "update"
+    ERASE = "erase"
+    CASES = "cases"
+    """`read_cases` finds cases to be referred."""
+    POLL = "poll"
+    TELL = "tell"
+
+
 @dataclass(frozen=True, slots=True)
 class Filed:
     """The case is in the system, durably, under this reference."""
@@ -231,6 +243,13 @@ class NationalSystem(Protocol):
     @property
     def memory(self) -> Memory:
         """What keeps this system from holding one referral twice."""
+        ...
+
+    @property
+    def skills(self) -> frozenset[Skill]:
+        """What it offers. The rest is answered so: `read` None, `update` and `tell`
+        `Declined("not-supported")`, `erase` `CannotErase`, `poll` an empty page, `read_cases`
+        nothing."""
         ...
 
     def check(self) -> None:

@@ -30,6 +30,7 @@ from adapters.base import (
     Outcome,
     Polled,
     RejectedRow,
+    Skill,
     Source,
     Tools,
 )
@@ -57,17 +58,22 @@ class ExternalSystem:
         self._given = (tuple(command), dict(settings), tools, timeout)
         self._lock = threading.Lock()
         self._process: _Process | None = None
-        self._described: tuple[str, Memory] | None = None
+        self._described: wire.Description | None = None
 
     @property
     def name(self) -> str:
         """What the process calls itself."""
-        return self._describe()[0]
+        return self._describe().name
 
     @property
     def memory(self) -> Memory:
         """See the port. Asked once; a process that changes its mind must be started anew."""
-        return self._describe()[1]
+        return self._describe().memory
+
+    @property
+    def skills(self) -> frozenset[Skill]:
+        """See the port."""
+        return self._describe().skills
 
     def check(self) -> None:
         """See the port."""
@@ -135,12 +141,17 @@ class ExternalSystem:
         finally:
             process.kill()
 
+    def abort(self) -> None:
+        """Kill the process whatever it is doing; the call under way ends as a silence."""
+        if (process := self._process) is not None:
+            process.kill()
+
     def close(self) -> None:
-        """End the process."""
+        """End the process, once it has answered."""
         with self._lock:
             self._drop()
 
-    def _describe(self) -> tuple[str, Memory]:
+    def _describe(self) -> wire.Description:
         if self._described is None:
             self._described = self._ask("describe", wire.description_from_json)
         return self._described
@@ -158,7 +169,7 @@ class ExternalSystem:
         raise self._lost(act)
 
     def _lost(self, act: str) -> BrokerError:
-        if act in CHANGES and self._described is not None and self._described[1] is Memory.NONE:
+        if act in CHANGES and self._described is not None and self._described.memory is Memory.NONE:
             return OutcomeUnknown("the adapter's process broke off")
         return CaseSystemUnavailable("the adapter's process broke off")
 

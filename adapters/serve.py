@@ -22,7 +22,7 @@ from schemas.errors import CaseSystemUnavailable, Suspect
 Act = Callable[[NationalSystem, dict[str, wire.Json]], wire.Json]
 
 ACTS: Mapping[str, Act] = {
-    "describe": lambda system, _: {"name": system.name, "memory": system.memory.value},
+    "describe": lambda system, _: wire.description_to_json(system),
     "check": lambda system, _: system.check(),
     "find": lambda system, given: wire.outcome_to_json(system.find(UUID(given["business_id"]))),
     "read": lambda system, given: _case(system, given["reference"]),

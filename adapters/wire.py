@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -35,10 +36,12 @@ from adapters.base import (
     Filed,
     Kept,
     Memory,
+    NationalSystem,
     News,
     Outcome,
     Polled,
     RejectedRow,
+    Skill,
     Step,
 )
 from schemas.errors import (
@@ -208,13 +211,33 @@ def found_case_from_json(value: Json) -> CaseRecord | None:
     return None if value is None else case_from_json(value)
 
 
-def description_from_json(value: Json) -> tuple[str, Memory]:
-    """Name and memory of the system behind the process."""
+@dataclass(frozen=True, slots=True)
+class Description:
+    """How the system behind a process describes itself."""
+
+    name: str
+    memory: Memory
+    skills: frozenset[Skill]
+
+
+def description_to_json(system: NationalSystem) -> dict[str, Json]:
+    return {
+        "name": system.name,
+        "memory": system.memory.value,
+        "skills": sorted(skill.value for skill in system.skills),
+    }
+
+
+def description_from_json(value: Json) -> Description:
     fields = _object(value)
     try:
-        return code(fields.get("name")), Memory(str(fields.get("memory")))
+        return Description(
+            name=code(fields.get("name")),
+            memory=Memory(str(fields.get("memory"))),
+            skills=frozenset(Skill(str(skill)) for skill in _list(fields.get("skills"))),
+        )
     except ValueError:
-        raise Unreadable("memory") from None
+        raise Unreadable("description") from None
 
 
 def erasing_from_json(value: Json) -> Erasing:

@@ -1,180 +1,351 @@
-"""What every adapter must do, as checks that its own tests call.
+"""The promises of the port, each as a function that tries it.
 
-An adapter's test suite makes its system and its cases, and calls these::
-
-    @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-    def test_conforms(check, system):
-        check(system, sample_case())
-
-Each check raises `AssertionError` with a sentence. No test framework is needed. The system must
-be empty of the business ids that the checks draw, and is left as it was.
+A check gets a system that is empty of the business ids that the check draws, and leaves it as it
+was. It raises `AssertionError` with a sentence when the promise is broken, and returns otherwise.
+The sentence names fields and codes, never what a case holds.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TypeAlias
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from adapters.base import CannotMap, CaseRecord, Declined, Erased, Filed, NationalSystem
+from adapters.base import (
+    Ambiguous,
+    CannotErase,
+    CannotMap,
+    CaseRecord,
+    Declined,
+    Erased,
+    Filed,
+    Kept,
+    Memory,
+    NationalSystem,
+    News,
+    Outcome,
+    Skill,
+    Step,
+)
+from adapters.conformance.cases import (
+    cases_in_every_script,
+    cases_with_every_code,
+    cases_with_hostile_text,
+    full_case,
+)
 from schemas.errors import Refused
 
-Check: TypeAlias = Callable[[NationalSystem, CaseRecord], None]
+Try: TypeAlias = Callable[[NationalSystem], None]
 
 
-def finds_nothing_before_filing(system: NationalSystem, case: CaseRecord) -> None:
-    """`find` of an unknown business id is None, not an error."""
-    _expect(case is not None and system.find(_new_id()) is None, "found what was never filed")
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise."""
+
+    name: str
+    promise: str
+    """What a reader may rely on when it holds."""
+    needs: frozenset[Skill]
+    """Asked only of a system that offers all of these."""
+    memory: frozenset[Memory]
+    """Asked only of a system that remembers in one of these ways."""
+    attempt: Try
+
+    def __call__(self, system: NationalSystem) -> None:
+        """Try it; return if it holds."""
+        self.attempt(system)
+
+    def applies_to(self, system: NationalSystem) -> bool:
+        """False if the system does not offer what the promise is about."""
+        return self.needs <= system.skills and system.memory in self.memory
 
 
-def files_once_however_often_asked(system: NationalSystem, case: CaseRecord) -> None:
-    """Filing twice gives one record, one reference, and says the second time that it was there."""
-    business_id = _new_id()
-    first = _filed(system.file(business_id, case))
+_found: list[Check] = []
+
+
+def check(
+    promise: str, *needs: Skill, memory: frozenset[Memory] = frozenset(Memory)
+) -> Callable[[Try], Try]:
+    """Marks a function as the trial of a promise."""
+
+    def register(attempt: Try) -> Try:
+        _found.append(Check(attempt.__name__, promise, frozenset(needs), memory, attempt))
+        return attempt
+
+    return register
+
+
+ASKED: Final = frozenset({Memory.LOOKUP})
+ONCE: Final = frozenset({Memory.LOOKUP, Memory.KEYS})
+
+
+# --- once --------------------------------------------------------------------------------------
+
+
+@check("What was never filed is not found.", memory=ASKED)
+def finds_nothing_before_filing(system: NationalSystem) -> None:
+    expect(system.find(new_id()) is None, "found what was never filed")
+
+
+@check("Filing twice gives one record, one reference, and says that it was there.", memory=ONCE)
+def files_once_however_often_asked(system: NationalSystem) -> None:
+    business_id = new_id()
+    with filing(system, business_id, full_case()) as first:
+        second = filed(system.file(business_id, full_case()))
+        expect(not first.already, "a new record was said to have been there")
+        expect(second.already, "a repetition was not noticed")
+        expect(second.reference == first.reference, "a repetition got another reference")
+        if system.memory is Memory.LOOKUP:
+            found = system.find(business_id)
+            expect(found is not None and found.reference == first.reference, "find disagrees")
+
+
+@check("The same id with other content is declined, and the first content stays.", memory=ASKED)
+def declines_other_content_under_the_same_id(system: NationalSystem) -> None:
+    business_id = new_id()
+    with filing(system, business_id, full_case()) as first:
+        other = replace(full_case(), sections={"identity_core": {"first_name": "Another"}})
+        answer = system.file(business_id, other)
+        expect(answer == Declined("id-conflict"), "other content was taken")
+        if Skill.READ in system.skills:
+            expect_same(system, first, full_case())
+
+
+@check("A batch is answered in order, and a case that does not fit spoils only itself.")
+def files_a_batch_like_single_cases(system: NationalSystem) -> None:
+    ids = [new_id() for _ in range(3)]
+    bad = replace(full_case(), sections={"identity_core": {"gender": "?"}})
+    answers = system.file_many([(ids[0], full_case()), (ids[1], bad), (ids[2], full_case())])
     try:
-        second = _filed(system.file(business_id, case))
-        found = system.find(business_id)
-        _expect(not first.already, "a new record was said to have been there")
-        _expect(second.already, "a repetition was not noticed")
-        _expect(second.reference == first.reference, "a repetition got another reference")
-        _expect(found is not None and found.reference == first.reference, "find disagrees")
-    finally:
-        system.erase(first.reference)
-
-
-def reads_back_every_field(system: NationalSystem, case: CaseRecord) -> None:
-    """What was filed is read back with the same content, section by section."""
-    reference = _filed(system.file(_new_id(), case)).reference
-    try:
-        there = system.read(reference)
-        _expect(there is not None, "a filed case cannot be read")
-        for section in case.sections:
-            same = there is not None and there.sections.get(section) == case.sections[section]
-            _expect(same, f"{section} came back changed")
-        _expect(
-            there is not None and there.sections.keys() == case.sections.keys(), "more sections"
-        )
-        _expect(there is not None and there.case_ref == case.case_ref, "another case number")
-    finally:
-        system.erase(reference)
-
-
-def declines_other_content_under_the_same_id(system: NationalSystem, case: CaseRecord) -> None:
-    """The same business id with other content is declined, and the first content stays."""
-    business_id = _new_id()
-    reference = _filed(system.file(business_id, case)).reference
-    try:
-        answer = system.file(business_id, replace(case, case_ref="XA-OTHER-0002"))
-        _expect(answer == Declined("id-conflict"), "other content was taken")
-        there = system.read(reference)
-        _expect(there is not None and there.case_ref == case.case_ref, "the first was overwritten")
-    finally:
-        system.erase(reference)
-
-
-def says_what_it_cannot_map(system: NationalSystem, case: CaseRecord) -> None:
-    """A case that does not fit leaves nothing behind, and the answer holds no value of it."""
-    business_id, secret = _new_id(), "Unmappable-Value"
-    bad = replace(case, sections={**case.sections, "identity_core": {"gender": secret}})
-    answer = system.file(business_id, bad)
-    _expect(isinstance(answer, CannotMap | Declined), "an invalid section was filed")
-    _expect(secret not in repr(answer), "the answer repeats a value")
-    _expect(system.find(business_id) is None, "a refused case left something behind")
-
-
-def updates_in_place(system: NationalSystem, case: CaseRecord) -> None:
-    """`update` replaces the content under the same reference."""
-    business_id = _new_id()
-    reference = _filed(system.file(business_id, case)).reference
-    try:
-        changed = replace(case, sections={"case_admin": {"status": "Closed"}})
-        _expect(_filed(system.update(reference, changed)).reference == reference, "moved")
-        there = system.read(reference)
-        _expect(there is not None and there.sections == changed.sections, "not replaced")
-        found = system.find(business_id)
-        _expect(found is not None and found.reference == reference, "lost by the update")
-    finally:
-        system.erase(reference)
-
-
-def erases_for_good_and_again(system: NationalSystem, case: CaseRecord) -> None:
-    """After `erase` nothing is found or read; erasing again is no error; filing anew works."""
-    business_id = _new_id()
-    reference = _filed(system.file(business_id, case)).reference
-    _expect(system.erase(reference) == Erased(existed=True), "not erased, or nothing was there")
-    _expect(system.find(business_id) is None, "found after erasing")
-    _expect(system.read(reference) is None, "read after erasing")
-    _expect(system.erase(reference) == Erased(existed=False), "erased twice")
-    _expect(isinstance(system.update(reference, case), Declined), "updated what is not there")
-    again = _filed(system.file(business_id, case))
-    _expect(not again.already, "remembered what was erased")
-    system.erase(again.reference)
-
-
-def files_a_batch_like_single_cases(system: NationalSystem, case: CaseRecord) -> None:
-    """`file_many` answers in order, and a bad case in the batch spoils only itself."""
-    ids = [_new_id() for _ in range(3)]
-    bad = replace(case, sections={"identity_core": {"gender": "?"}})
-    answers = system.file_many([(ids[0], case), (ids[1], bad), (ids[2], case)])
-    try:
-        _expect([isinstance(answer, Filed) for answer in answers] == [True, False, True], "order")
-        _expect(system.find(ids[1]) is None, "a bad case was filed")
+        expect([isinstance(answer, Filed) for answer in answers] == [True, False, True], "order")
+        if system.memory is Memory.LOOKUP:
+            expect(system.find(ids[1]) is None, "a bad case was filed")
     finally:
         for answer in answers:
-            if isinstance(answer, Filed):
-                system.erase(answer.reference)
+            clean(system, answer)
 
 
-def files_from_many_threads(system: NationalSystem, case: CaseRecord) -> None:
-    """Many threads that file different ids at once do not disturb each other."""
-    ids = [_new_id() for _ in range(8)]
+@check("Many threads that file different cases at once do not disturb each other.")
+def files_from_many_threads(system: NationalSystem) -> None:
+    ids = [new_id() for _ in range(8)]
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda business_id: system.file(business_id, case), ids))
-    references = {_filed(answer).reference for answer in answers}
-    _expect(len(references) == len(ids), "two cases under one reference")
-    for reference in references:
-        system.erase(reference)
+        answers = list(pool.map(lambda one: system.file(one, full_case()), ids))
+    references = {filed(answer).reference for answer in answers}
+    for answer in answers:
+        clean(system, answer)
+    expect(len(references) == len(ids), "two cases under one reference")
 
 
-def refuses_foreign_references(system: NationalSystem, case: CaseRecord) -> None:
-    """A reference that the system never gave cannot make it read or erase something else."""
-    for reference in ("../../etc/passwd", "", "a\0b"):
+# --- whole -------------------------------------------------------------------------------------
+
+
+@check("What was filed is read back unchanged; what has no place is named.", Skill.READ)
+def reads_back_every_field(system: NationalSystem) -> None:
+    with filing(system, new_id(), full_case()) as answer:
+        expect_same(system, answer, full_case())
+        there = system.read(answer.reference)
+        expect(there is not None and there.case_ref == full_case().case_ref, "another case number")
+
+
+@check("Names in every script of the countries come back as they were.", Skill.READ)
+def reads_back_every_script(system: NationalSystem) -> None:
+    for what, case in cases_in_every_script():
+        _round_trip(system, what, case)
+
+
+@check("Text that breaks careless programs comes back as it was, and does nothing.", Skill.READ)
+def reads_back_hostile_text(system: NationalSystem) -> None:
+    for what, case in cases_with_hostile_text():
+        _round_trip(system, what, case)
+
+
+@check("Every code comes back as itself, or its field is named; never as another.", Skill.READ)
+def reads_back_every_code(system: NationalSystem) -> None:
+    for what, case in cases_with_every_code():
+        _round_trip(system, what, case)
+
+
+@check("A case that does not fit leaves nothing behind, and no answer repeats a value of it.")
+def says_what_it_cannot_map(system: NationalSystem) -> None:
+    business_id, secret = new_id(), "Unmappable-Value"
+    bad = replace(full_case(), sections={"identity_core": {"gender": secret}})
+    answer = system.file(business_id, bad)
+    expect(isinstance(answer, CannotMap | Declined), "an invalid section was filed")
+    expect(secret not in repr(answer), "the answer repeats a value")
+    if system.memory is Memory.LOOKUP:
+        expect(system.find(business_id) is None, "a refused case left something behind")
+
+
+# --- afterwards --------------------------------------------------------------------------------
+
+
+@check("An update replaces the content under the same reference.", Skill.UPDATE)
+def updates_in_place(system: NationalSystem) -> None:
+    business_id = new_id()
+    with filing(system, business_id, full_case()) as first:
+        changed = replace(full_case(), sections={"case_admin": {"status": "Closed"}})
+        updated = filed(system.update(first.reference, changed))
+        expect(updated.reference == first.reference, "moved")
+        if Skill.READ in system.skills:
+            expect_same(system, updated, changed)
+        if system.memory is Memory.LOOKUP:
+            found = system.find(business_id)
+            expect(found is not None and found.reference == first.reference, "lost by the update")
+
+
+@check("After erasing nothing is found or read; erasing again is no error.", Skill.ERASE)
+def erases_for_good_and_again(system: NationalSystem) -> None:
+    business_id = new_id()
+    reference = filed(system.file(business_id, full_case())).reference
+    answer = system.erase(reference)
+    if isinstance(answer, Kept | CannotErase):
+        return  # said so, with a reason: the attestation will say it too
+    expect(answer == Erased(existed=True), "not erased, or nothing was there")
+    expect(system.read(reference) is None, "read after erasing")
+    expect(system.erase(reference) == Erased(existed=False), "erased twice")
+    if Skill.UPDATE in system.skills:
+        gone = system.update(reference, full_case())
+        expect(isinstance(gone, Declined), "updated what is not there")
+    if system.memory is Memory.LOOKUP:
+        expect(system.find(business_id) is None, "found after erasing")
+        again = filed(system.file(business_id, full_case()))
+        expect(not again.already, "remembered what was erased")
+        clean(system, again)
+
+
+@check("A reference that the system never gave reads and erases nothing.", Skill.READ)
+def refuses_foreign_references(system: NationalSystem) -> None:
+    for reference in ("../../etc/passwd", "", "a\0b", "1 OR 1=1", "%2e%2e"):
         for act in (system.read, system.erase):
             try:
                 answer = act(reference)
             except Refused:
                 continue
-            missing = answer is None or not getattr(answer, "existed", True)
-            _expect(case is not None and missing, "a foreign reference was served")
+            served = answer is not None and not (isinstance(answer, Erased) and not answer.existed)
+            expect(not served, "a foreign reference was served")
 
 
-CHECKS: tuple[Check, ...] = (
-    finds_nothing_before_filing,
-    files_once_however_often_asked,
-    reads_back_every_field,
-    declines_other_content_under_the_same_id,
-    says_what_it_cannot_map,
-    updates_in_place,
-    erases_for_good_and_again,
-    files_a_batch_like_single_cases,
-    files_from_many_threads,
-    refuses_foreign_references,
-)
+# --- answers -----------------------------------------------------------------------------------
 
 
-def _new_id() -> UUID:
+@check("The same page of decisions comes again until the next is asked for.", Skill.POLL)
+def polls_the_same_page_again(system: NationalSystem) -> None:
+    first = system.poll(None)
+    expect(system.poll(None) == first, "another page for the same cursor")
+    names = [item.id for item in first.items]
+    expect(len(set(names)) == len(names), "one id for two decisions")
+    for item in first.items:
+        if isinstance(item, News):
+            expect(item.at.tzinfo is not None, "a time without a zone")
+            expect(item.step is not Step.DECLINED or item.reason, "declined without a reason")
+        else:
+            expect(isinstance(item, Ambiguous) and item.code, "neither news nor a question")
+
+
+@check("A decision about a case that is not there is declined, and breaks nothing.", Skill.TELL)
+def tells_nothing_of_unknown_cases(system: NationalSystem) -> None:
+    news = News("n-1", new_id(), Step.ACCEPTED, datetime(2026, 1, 2, tzinfo=UTC))
+    for _ in range(2):
+        answer = system.tell("XA-NO-SUCH-CASE", news)
+        expect(isinstance(answer, Filed | Declined), "neither taken nor declined")
+
+
+@check("What the system does not offer is answered as the port says, not with an error.")
+def says_what_it_does_not_offer(system: NationalSystem) -> None:
+    for skill, act, silent in (
+        (Skill.READ, lambda: system.read("none"), None),
+        (Skill.POLL, lambda: system.poll(None).items, ()),
+        (Skill.UPDATE, lambda: system.update("none", full_case()), Declined("not-supported")),
+    ):
+        if skill not in system.skills:
+            expect(act() == silent, f"{skill} is answered otherwise")
+    if Skill.ERASE not in system.skills:
+        expect(isinstance(system.erase("none"), CannotErase), "erase is answered otherwise")
+
+
+CHECKS: Final[tuple[Check, ...]] = tuple(_found)
+
+
+# --- tools -------------------------------------------------------------------------------------
+
+
+def new_id() -> UUID:
+    """A business id that no system has seen."""
     return UUID(bytes=os.urandom(16), version=4)
 
 
-def _filed(answer: object) -> Filed:
-    _expect(isinstance(answer, Filed), f"not filed but {type(answer).__name__}")
+def filed(answer: object) -> Filed:
+    """The answer, which has to be `Filed`."""
+    if isinstance(answer, CannotMap):
+        # Paths and codes alone, so they may be shown.
+        raise AssertionError(f"not filed but CannotMap {', '.join(answer.where[:5])}")
+    expect(isinstance(answer, Filed), f"not filed but {type(answer).__name__}")
     assert isinstance(answer, Filed)  # noqa: S101 - said above, for the type checker
     return answer
 
 
-def _expect(fact: object, complaint: str) -> None:
+def expect(fact: object, complaint: str) -> None:
+    """Complain if it is not so."""
     if not fact:
         raise AssertionError(complaint)
+
+
+@contextmanager
+def filing(system: NationalSystem, business_id: UUID, case: CaseRecord) -> Iterator[Filed]:
+    """A filed case, for as long as it takes."""
+    answer = filed(system.file(business_id, case))
+    try:
+        yield answer
+    finally:
+        clean(system, answer)
+
+
+def clean(system: NationalSystem, answer: Outcome) -> None:
+    """Leave the system as it was, where it can be."""
+    if isinstance(answer, Filed):
+        system.erase(answer.reference)
+
+
+def expect_same(system: NationalSystem, answer: Filed, case: CaseRecord) -> None:
+    """Every field came back as it was, or its path is among those that the system named."""
+    there = system.read(answer.reference)
+    expect(there is not None, "a filed case cannot be read")
+    assert there is not None  # noqa: S101 - said above, for the type checker
+    named = {path.partition(":")[0].strip() for path in answer.not_held}
+    lost = [
+        path
+        for path in _differences(case.sections, there.sections)
+        if not any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in named)
+    ]
+    expect(not lost, f"came back changed, and nothing was said: {', '.join(sorted(lost)[:5])}")
+
+
+def _differences(
+    given: Mapping[str, Mapping[str, Any]], there: Mapping[str, Mapping[str, Any]]
+) -> set[str]:
+    """Paths, `section.field`, of what differs."""
+    return {
+        f"{section}.{name}"
+        for section in given.keys() | there.keys()
+        for fields in [(given.get(section, {}), there.get(section, {}))]
+        for name in fields[0].keys() | fields[1].keys()
+        if fields[0].get(name) != fields[1].get(name)
+    }
+
+
+def _round_trip(system: NationalSystem, what: str, case: CaseRecord) -> None:
+    answer = system.file(new_id(), case)
+    if isinstance(answer, CannotMap):
+        expect(answer.where, f"{what}: cannot be mapped, and the field is not named")
+        return
+    try:
+        expect_same(system, filed(answer), case)
+    except AssertionError as error:
+        raise AssertionError(f"{what}: {error}") from None
+    finally:
+        clean(system, answer)

@@ -176,6 +176,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": (f"{_COMMANDS}.log:log", "Prove and verify; works offline."),
     "catalogue": (f"{_COMMANDS}.catalogue:catalogue", "The message types and what they carry."),
     "countries": (f"{_COMMANDS}.countries:countries", "What is known of each country."),
+    "conform": (f"{_COMMANDS}.conform:conform", "Try every promise of the port on an adapter."),
     "doctor": (f"{_COMMANDS}.doctor:doctor", "Find out what is wrong."),
 }
 

@@ -32,6 +32,7 @@ from adapters.base import (
     Outcome,
     Polled,
     RejectedRow,
+    Skill,
     Source,
     Tools,
 )
@@ -54,6 +55,7 @@ class FilesSystem:
 
     name = "files"
     memory = Memory.LOOKUP
+    skills = frozenset(Skill)
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -1,0 +1,82 @@
+"""`referral conform`: try every promise of the port on an adapter, and say which it keeps."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from adapters.base import Tools
+from adapters.conformance import conform as run
+from adapters.registry import adapter_names
+from broker.cli.failures import Exit
+from broker.cli.output import current
+from broker.cli.root import ReferralCommand
+from schemas.errors import SchemaRefused
+
+
+@click.command(cls=ReferralCommand)
+@click.argument("adapter")
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TOML: the adapter's own table, or a gateway.toml with [adapter.settings].",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of the adapter's own, as its gateway would lend it.",
+)
+@click.option("--kills", default=20, show_default=True, help="How often it is killed while filing.")
+@click.option("--seed", default=1, show_default=True, help="Draws the moments of the kills.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the report here as a page to print and sign (HTML).",
+)
+def conform(
+    adapter: str,
+    settings_file: Path | None,
+    state: Path | None,
+    kills: int,
+    seed: int,
+    report: Path | None,
+) -> None:
+    """Run the conformance kit against ADAPTER, in-process or external.
+
+    Invented cases are filed in the system that the settings name: use one made for trials. Ends
+    with 3 if a promise is broken.
+    """
+    voice = current()
+    if adapter not in adapter_names():
+        voice.say(f"adapters here: {', '.join(adapter_names())}")
+    settings = {} if settings_file is None else _table(settings_file)
+    with voice.progress("trying") as at:
+        found = run(
+            adapter,
+            settings,
+            Tools(state=state),
+            now=datetime.now(UTC),
+            kills=kills,
+            seed=seed,
+            at=at,
+        )
+    if report is not None:
+        report.write_text(found.to_html(), encoding="utf-8")
+        voice.say(f"written: {report}")
+    voice.result(found.to_json(), plain=found.to_text())
+    if not found.passed:
+        click.get_current_context().exit(Exit.VERIFICATION)
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise SchemaRefused("the settings are not TOML") from None
+    adapter = content.get("adapter")
+    return dict(adapter.get("settings", {})) if isinstance(adapter, dict) else content
