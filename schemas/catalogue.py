@@ -14,17 +14,61 @@ from pydantic import ValidationError
 from schemas.base import paths_of
 from schemas.bodies.common import Body
 from schemas.errors import SchemaRefused, UnknownType
-from schemas.families import consent, referral, safety, transfer
-from schemas.families.base import Direction, MessageType
+from schemas.families import (
+    consent,
+    family_and_risk,
+    identification,
+    information,
+    justice,
+    network,
+    oversight,
+    referral,
+    reintegration,
+    returning,
+    rights,
+    safety,
+    transfer,
+)
+from schemas.families.base import CarriedElsewhere, Direction, MessageType
 from schemas.message import Message
 from schemas.sections.index import SECTION_INDEX
 
-__all__ = ["Direction", "MessageType", "answered_by", "catalogue", "check_message", "message_type"]
+__all__ = [
+    "CarriedElsewhere",
+    "Direction",
+    "MessageType",
+    "answered_by",
+    "catalogue",
+    "check_message",
+    "elsewhere",
+    "message_type",
+]
+
+_FAMILIES = (
+    network,
+    identification,
+    information,
+    family_and_risk,
+    referral,
+    returning,
+    transfer,
+    reintegration,
+    justice,
+    safety,
+    consent,
+    rights,
+    oversight,
+)
 
 catalogue: Mapping[str, MessageType] = MappingProxyType(
-    {row.name: row for family in (consent, referral, transfer, safety) for row in family.TYPES}
+    {row.name: row for family in _FAMILIES for row in family.TYPES}
 )
-"""All message types by name."""
+"""All message types by name, in the order of the mechanism."""
+
+elsewhere: Mapping[str, CarriedElsewhere] = MappingProxyType(
+    {row.name: row for family in (network, consent, oversight) for row in family.ELSEWHERE}
+)
+"""The mechanism's other words: carried by evidence, directory, log or the gateway's own clock."""
 
 
 def message_type(name: str) -> MessageType:

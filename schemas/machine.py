@@ -9,12 +9,17 @@ legal or illegal. `step` gives one of three effects:
 * `refused`: no history of honest parties leads here: an unknown event, the wrong party, or an
   event whose precondition never happened.
 
-What we do ourselves must be `moved`; what the other side tells us may also be `recorded`.
+What we do ourselves must be `moved`; what the other side tells us may also be `recorded`. And what
+it tells us may `leap`: its messages come late or not at all, so one that it could have come to by
+acts of its own (and the clock's) that we have not heard of is as true as if we had.
+
+An ended exchange stays ended. Only a machine's `last_word` is still heard: sent in error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -62,23 +67,31 @@ class Machine:
     edges: Mapping[Edge, str]
     paused: frozenset[str] = frozenset()
     """States in which the deadline of what was asked does not run."""
+    guards: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Event to what must be attested with it, whoever says it."""
+    uncounted: frozenset[str] = frozenset()
+    """States that no statistic and no deadline may hold against anyone."""
+    last_word: str | None = None
+    """The one state that an ended exchange may still go to."""
     states: frozenset[str] = field(init=False)
     _after: Mapping[tuple[str, By], frozenset[str]] = field(init=False, repr=False)
+    _leaps: Mapping[Edge, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         states = {self.initial, *self.terminal}
         for (source, _event, _by), target in self.edges.items():
             states |= {source, target}
-            if source in self.terminal:
+            if source in self.terminal and target != self.last_word:
                 raise ValueError(f"{self.name}: an edge leaves the terminal state {source}")
-        if not self.paused <= states:
-            raise ValueError(f"{self.name}: a paused state is not in the table")
+        if not self.paused | self.uncounted <= states:
+            raise ValueError(f"{self.name}: a paused or uncounted state is not in the table")
         reach = _reachable(states, self.edges)
         after: dict[tuple[str, By], set[str]] = {}
         for source, event, by in self.edges:
             after.setdefault((event, by), set()).update(reach[source])
         object.__setattr__(self, "states", frozenset(states))
         object.__setattr__(self, "_after", {key: frozenset(into) for key, into in after.items()})
+        object.__setattr__(self, "_leaps", _leaps(states - self.terminal, self.edges))
 
     def events(self, state: str, by: By) -> frozenset[str]:
         """What `by` may do now."""
@@ -88,20 +101,41 @@ class Machine:
         """True if a history exists in which this event was possible before `state`."""
         return state in self._after.get((event, by), frozenset())
 
+    def leap(self, state: str, event: str, by: By) -> str | None:
+        """Where this event leads once `by` has done, unheard, what had to come before it."""
+        return self._leaps.get((state, event, by))
 
-def step(machine: Machine, state: str, event: str, by: By) -> Outcome:
+
+def step(
+    machine: Machine,
+    state: str,
+    event: str,
+    by: By,
+    *,
+    given: Collection[str] = (),
+    heard: bool = False,
+) -> Outcome:
     """Apply one event to one state; see the module's docstring for the three effects.
+
+    Args:
+        given: What is attested together with the event; see `Machine.guards`.
+        heard: The other party says it, so that it may leap over what we have not heard.
 
     Raises:
         ValueError: `state` is not a state of this machine (a bug, or a foreign database).
     """
     if state not in machine.states:
         raise ValueError(f"{machine.name} has no such state")
+    if machine.guards.get(event, frozenset()) - set(given):
+        return Outcome(state, Effect.REFUSED)
     target = machine.edges.get((state, event, by))
     if target is not None:
         return Outcome(target, Effect.MOVED)
     if machine.could_be_late(state, event, by):
         return Outcome(state, Effect.RECORDED)
+    target = machine.leap(state, event, by) if heard else None
+    if target is not None:
+        return Outcome(target, Effect.MOVED)
     return Outcome(state, Effect.REFUSED)
 
 
@@ -140,4 +174,23 @@ def _reachable(states: set[str], edges: Mapping[Edge, str]) -> dict[str, frozens
                 seen.add(at)
                 queue.extend(direct[at])
         found[state] = frozenset(seen)
+    return found
+
+
+def _leaps(states: Iterable[str], edges: Mapping[Edge, str]) -> dict[Edge, str]:
+    """For each state and party: the events that it can come to alone, by the shortest way."""
+    found: dict[Edge, str] = {}
+    leaving: dict[str, list[Edge]] = {}
+    for edge in edges:
+        leaving.setdefault(edge[0], []).append(edge)
+    for start in states:
+        for party in (By.SENDER, By.RECIPIENT):
+            seen, queue = {start}, deque([start])
+            while queue:
+                for edge in leaving.get(queue.popleft(), ()):
+                    if edge[2] is party:
+                        found.setdefault((start, edge[1], party), edges[edge])
+                    if edge[2] in (party, By.BROKER) and edges[edge] not in seen:
+                        seen.add(edges[edge])
+                        queue.append(edges[edge])
     return found

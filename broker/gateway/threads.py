@@ -7,7 +7,7 @@ the state. What the other side says may also be late: then it is kept and moves 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from schemas.bodies.common import Body
 from schemas.errors import NotFound, NotPermitted
 from schemas.families.base import MessageType
 from schemas.machine import By, Effect, Machine, Outcome
-from schemas.states import MACHINES, add_signature, owner, step
+from schemas.states import MACHINES, THREADED, add_signature, owner, step
 
 SENDER, RECIPIENT = "sender", "recipient"
 
@@ -63,7 +63,7 @@ class Step:
 
 def has_states(row: MessageType) -> bool:
     """False for types whose state is kept elsewhere: consent belongs to its grant."""
-    return row.machine in MACHINES and row.family != "consent"
+    return row.machine in THREADED
 
 
 def take_step(before: ThreadState, row: MessageType, body: Body, *, ours: bool) -> Step:
@@ -73,28 +73,20 @@ def take_step(before: ThreadState, row: MessageType, body: Body, *, ours: bool) 
         NotPermitted: The table does not allow it; for our own message, not even late.
     """
     by = before.by(ours=ours)
-    if row.machine != before.machine or not row.direction.allows(by):
+    event = row.event_in(before.machine, body)
+    if event is None or not row.direction.allows(by):
         raise NotPermitted("not a message of this exchange, or not of this party")
-    event = row.event_of(body)
-    signed = before.signed
+    machine, given, signed = MACHINES[before.machine], body.attests(), before.signed
+    if missing := machine.guards.get(event, frozenset()) - given:
+        raise NotPermitted(f"{machine.name}: {event} needs {', '.join(sorted(missing))}")
     outcome: Outcome
-    if row.machine == "transfer" and event == "complete":
-        outcome, signed = add_signature(before.state, before.signed, by)
+    if machine.name == "transfer" and event == "complete":
+        outcome, signed = add_signature(before.state, before.signed, by, given=given)
     else:
-        outcome = step(_machine(row), before.state, event, by)
+        outcome = step(machine, before.state, event, by, given=given, heard=not ours)
     if outcome.effect is Effect.REFUSED or (ours and outcome.effect is not Effect.MOVED):
-        raise NotPermitted(f"{row.machine}: not possible in {before.state}")
-    after = ThreadState(
-        id=before.id,
-        machine=before.machine,
-        state=outcome.state,
-        partner=before.partner,
-        role=before.role,
-        case_ref=before.case_ref,
-        business_id=before.business_id,
-        signed=signed,
-    )
-    return Step(after, outcome.effect)
+        raise NotPermitted(f"{machine.name}: {event} is not possible in {before.state}")
+    return Step(replace(before, state=outcome.state, signed=signed), outcome.effect)
 
 
 def not_permitted() -> NotPermitted:
@@ -108,16 +100,7 @@ def broker_event(before: ThreadState, event: str) -> ThreadState:
     outcome = step(machine, before.state, event, By.BROKER)
     if outcome.effect is not Effect.MOVED:
         return before
-    return ThreadState(
-        before.id,
-        before.machine,
-        outcome.state,
-        before.partner,
-        before.role,
-        before.case_ref,
-        before.business_id,
-        before.signed,
-    )
+    return replace(before, state=outcome.state)
 
 
 def new_thread(

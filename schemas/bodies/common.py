@@ -7,13 +7,17 @@ given are told in the same words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from schemas.base import FreeText, Instant, ProtectedModel, ShortText
+from schemas.sections.fields import one_of
+
+Code = one_of
+"""`Annotated[str, *Code(EXCHANGE, "hold_reason")]`: one code of a list."""
 
 Note = Annotated[FreeText, Field(max_length=4000)]
 """A remark that a person wrote. Optional everywhere."""
@@ -82,8 +86,16 @@ class DeclineReason(StrEnum):
 class Body(ProtectedModel):
     """The base of all bodies."""
 
+    def attests(self) -> frozenset[str]:
+        """What its sender answers for by signing it: the guards of the state machines."""
+        return frozenset()
+
     def event(self) -> str | None:
         """The state machine's event if this body says more than its type does; else None."""
+        return None
+
+    def answer_by(self, sent_at: datetime) -> datetime | None:
+        """When the answer is due if this body says so itself; None leaves it to the type."""
         return None
 
     def misfits(self, sections: frozenset[str]) -> tuple[str, ...]:
@@ -91,17 +103,32 @@ class Body(ProtectedModel):
         return ()
 
 
-class ReasonedDecline(Body):
-    """A decline: a code, and words only where the code is `other`."""
+class Reasoned(Body):
+    """What needs a reason: a code of the subclass's list, and words only where the code is `other`."""
 
-    reason: DeclineReason
     note: Note | None = None
 
     @model_validator(mode="after")
-    def _other_needs_words(self) -> ReasonedDecline:
-        if self.reason is DeclineReason.OTHER and self.note is None:
+    def _other_needs_words(self) -> Self:
+        if getattr(self, "reason", None) == "other" and self.note is None:
             raise ValueError("reason other needs a note")
         return self
+
+
+class ReasonedDecline(Reasoned):
+    """A decline. That the person declined is her withdrawal and nobody's refusal."""
+
+    reason: DeclineReason
+
+    def event(self) -> str | None:
+        return "withdraw" if self.reason is DeclineReason.DECLINED_BY_PERSON else None
+
+
+class Acknowledged(Body):
+    """A person took note; a role and not a name."""
+
+    worker_role: ShortText
+    note: Note | None = None
 
 
 class Meeting(ProtectedModel):

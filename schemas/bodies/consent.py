@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +20,10 @@ class Record(Body):
     record: ConsentRecord
     statement: B64Bytes
     """The grant statement's JWS, byte for byte as it was registered."""
+
+
+class Renewal(Record):
+    """The person was asked again and said yes: a grant of its own that takes the place of an older."""
 
 
 class Cause(StrEnum):
@@ -62,6 +67,19 @@ class Withdraw(Body):
             Cause.CONSENT_REVOKED: "revoke",
             Cause.CONSENT_INVALIDATED: "invalidate",
         }.get(self.cause)
+
+
+class RevokedByOther(Withdraw):
+    """Taken back by a guardian, a court or the controller: another fact than her withdrawal (DPV)."""
+
+    cause: Literal[Cause.CONSENT_REVOKED] = Cause.CONSENT_REVOKED
+
+
+class Majority(Withdraw):
+    """She is of age: what others agreed to for her ends, and she is asked herself."""
+
+    cause: Literal[Cause.CONSENT_INVALIDATED] = Cause.CONSENT_INVALIDATED
+    of_age_on: date
 
 
 class Onward(ProtectedModel):

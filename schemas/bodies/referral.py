@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
+from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from schemas.base import FreeText, Instant, ShortText
-from schemas.bodies.common import Body, Meeting, Note, ReasonedDecline, Service, Urgency
+from schemas.base import FreeText, Instant, ParticipantId, ShortText
+from schemas.bodies.common import (
+    Body,
+    Code,
+    Meeting,
+    Note,
+    Reasoned,
+    ReasonedDecline,
+    Service,
+    Urgency,
+)
+from schemas.codes import EXCHANGE
 
 FieldPath = Annotated[str, Field(pattern=r"^[a-z][a-z_]{2,39}(\.[a-z][a-z0-9_]{0,63}){0,3}$")]
 """`section` or `section.field`: a question names what it asks for."""
+
+
+class EarlyNotice(Body):
+    """A return is one option among others. Binds nobody, and no name is needed."""
+
+    services: Annotated[tuple[Service, ...], Field(max_length=16)] = ()
+    not_before: date | None = None
+
+
+class Timeframe(StrEnum):
+    """How soon a service is needed, in Primero's four steps."""
+
+    ONE_HOUR = "1_hour"
+    THREE_HOURS = "3_hours"
+    ONE_DAY = "1_day"
+    THREE_DAYS = "3_days"
+
+    @property
+    def span(self) -> timedelta:
+        """As a time."""
+        hours = {"1_hour": 1, "3_hours": 3, "1_day": 24, "3_days": 72}[self.value]
+        return timedelta(hours=hours)
 
 
 class Request(Body):
@@ -19,9 +53,16 @@ class Request(Body):
 
     urgency: Urgency = Urgency.NORMAL
     services: Annotated[tuple[Service, ...], Field(min_length=1, max_length=16)]
+    timeframe: Timeframe | None = None
+    """For a service that cannot wait for the form's deadlines."""
     reason: Note | None = None
     reply_by: Instant | None = None
     """Earlier or later than the catalogue's deadline, if both sides agreed so."""
+
+    def answer_by(self, sent_at: datetime) -> datetime | None:
+        if self.reply_by is not None:
+            return self.reply_by
+        return None if self.timeframe is None else sent_at + self.timeframe.span
 
 
 class Received(Body):
@@ -58,22 +99,64 @@ class ClarifyReply(Body):
     """What was asked for and is not given; no reason is owed."""
 
 
+class Redirect(Body):
+    """Names somebody better placed. Nothing is forwarded: the sender refers anew, with new consent."""
+
+    to: ParticipantId
+    note: Note | None = None
+
+
+class Amend(Body):
+    """Takes the place of what was sent, as a whole and not as a list of changes."""
+
+    services: Annotated[tuple[Service, ...], Field(max_length=16)] = ()
+    replaces: UUID
+    """Business id of the version that this one supersedes."""
+
+
 class Progress(StrEnum):
-    """Where a service stands (360X 5.1)."""
+    """Where a service stands; appointments have types of their own."""
 
     STARTED = "started"
-    SCHEDULED = "scheduled"
-    NO_SHOW = "no_show"
-    APPOINTMENT_CANCELLED = "appointment_cancelled"
     ONGOING = "ongoing"
     ON_HOLD = "on_hold"
 
 
-class Interim(Body):
-    """A note on the way."""
+class Interim(Reasoned):
+    """A note on the way. On hold needs a reason."""
 
     progress: Progress
-    note: Note | None = None
+    reason: Annotated[str, *Code(EXCHANGE, "hold_reason")] | None = None
+
+    @model_validator(mode="after")
+    def _hold_needs_a_reason(self) -> Self:
+        if (self.progress is Progress.ON_HOLD) != (self.reason is not None):
+            raise ValueError("on hold needs a reason, and nothing else has one")
+        return self
+
+    def event(self) -> str | None:
+        return "hold" if self.progress is Progress.ON_HOLD else None
+
+
+class Scheduled(Body):
+    """An appointment; who, where and when."""
+
+    meeting: Meeting
+    service: Service | None = None
+
+
+class NoShow(Body):
+    """The appointment passed without her. No reason is asked of her."""
+
+    appointment: Instant
+    contact_tried: bool = False
+
+
+class AppointmentCancelled(Reasoned):
+    """The appointment will not be."""
+
+    appointment: Instant
+    reason: Annotated[str, *Code(EXCHANGE, "appointment_reason")]
 
 
 class Result(StrEnum):
@@ -86,12 +169,18 @@ class Result(StrEnum):
     UNABLE = "unable"
 
 
-class Outcome(Body):
+class Outcome(Reasoned):
     """Closes the loop. That the person declined is a result like any other, never a failure."""
 
     result: Result
+    reason: Annotated[str, *Code(EXCHANGE, "fail_reason")] | None = None
     services: Annotated[tuple[Service, ...], Field(max_length=16)] = ()
-    note: Note | None = None
+
+    @model_validator(mode="after")
+    def _unable_needs_a_reason(self) -> Self:
+        if self.result is Result.UNABLE and self.reason is None:
+            raise ValueError("unable needs a reason")
+        return self
 
     def event(self) -> str | None:
         return "fail" if self.result in (Result.CONTACT_LOST, Result.UNABLE) else None
@@ -107,20 +196,33 @@ class CancelReason(StrEnum):
     OTHER = "other"
 
 
-class CancelRequest(Body):
+class CancelRequest(Reasoned):
     """Asks to cancel; an outcome under way may cross it, and then stands."""
 
     reason: CancelReason
-    note: Note | None = None
-
-    @model_validator(mode="after")
-    def _other_needs_words(self) -> CancelRequest:
-        if self.reason is CancelReason.OTHER and self.note is None:
-            raise ValueError("reason other needs a note")
-        return self
 
 
 class CancelConfirm(Body):
     """Cancelled, as asked."""
 
     note: Note | None = None
+
+
+class CancelRefuse(Reasoned):
+    """Goes on: stopping now would harm her, or what was asked for is as good as done."""
+
+    reason: Annotated[str, *Code(EXCHANGE, "cancel_refusal")]
+
+
+class Recall(Body):
+    """Sent in error: destroy every copy, and attest it. What was decided meanwhile stays on record."""
+
+    messages: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=64)]
+    """Business ids."""
+
+
+class NotPossible(Reasoned):
+    """There is no provider; says what is next, so that she is not left with nothing."""
+
+    reason: Annotated[str, *Code(EXCHANGE, "fail_reason")]
+    next_step: Annotated[str, *Code(EXCHANGE, "next_step")]

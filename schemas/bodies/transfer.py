@@ -10,7 +10,8 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from schemas.base import Digest, ProtectedModel, ShortText
-from schemas.bodies.common import Body, Note, Period, ReasonedDecline, Urgency
+from schemas.bodies.common import Body, Code, Note, Period, Reasoned, ReasonedDecline, Urgency
+from schemas.codes import EXCHANGE
 from schemas.sections.index import SECTION_INDEX
 
 ManifestName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -36,6 +37,25 @@ class Accept(Body):
     """Another date than offered, if the recipient needs one."""
     dual_management: Period | None = None
     conditions: Note | None = None
+
+
+class Pull(Body):
+    """The person is here now and asks for her file."""
+
+    urgency: Urgency = Urgency.NORMAL
+    person_asked: Literal[True]
+    asked_on: date
+    match_confirmed_twice: Literal[True]
+    """Two workers compared her with the record that is asked for: the first match is not enough."""
+
+
+class AcceptConditional(Accept):
+    """Takes the offer if this is so; to send the file is to agree."""
+
+    needs: Annotated[
+        tuple[Annotated[str, *Code(EXCHANGE, "transfer_condition")], ...],
+        Field(min_length=1, max_length=6),
+    ]
 
 
 class Decline(ReasonedDecline):
@@ -129,6 +149,9 @@ class Complete(Body):
     countersigns: UUID | None = None
     """For the recipient: the business id of the sender's `transfer.complete`."""
 
+    def attests(self) -> frozenset[str]:
+        return frozenset({"met_person"})
+
 
 class RevokeReason(StrEnum):
     """Why the sender keeps the case after all."""
@@ -140,8 +163,23 @@ class RevokeReason(StrEnum):
     OTHER = "other"
 
 
-class Revoke(Body):
+class Revoke(Reasoned):
     """Takes the offer back; possible until the sender has signed `complete`."""
 
     reason: RevokeReason
-    note: Note | None = None
+
+
+class ReturnBack(Reasoned):
+    """Cannot go on. Until another has signed for the case, whoever has it keeps it."""
+
+    reason: Annotated[str, *Code(EXCHANGE, "give_back")]
+    last_day: date
+
+
+class ExitHandover(Body):
+    """The case goes to services inside the country of origin, little by little; the other side knows."""
+
+    to: Annotated[str, *Code(EXCHANGE, "exit_to")]
+    first_day: date
+    last_day: date | None = None
+    monitoring_goes_on: bool

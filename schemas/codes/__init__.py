@@ -18,6 +18,7 @@ HTCDS = "htcds-2.0"
 BROKER = "broker-1"
 CTDC = "ctdc-2021"
 STANDARDS = (HTCDS, CTDC, BROKER)
+EXCHANGE = "exchange-1"
 
 
 @dataclass(frozen=True, slots=True)

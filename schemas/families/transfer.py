@@ -1,94 +1,142 @@
-"""The transfer family: a case changes hands. Consent to transfer is separate from any other."""
+"""Case transfer: a case changes hands. Consent to transfer is separate from any other."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from functools import partial
 
 from schemas.bodies import transfer as bodies
 from schemas.consent import Purpose
 from schemas.envelope import Kind
-from schemas.families.base import ANY_SECTION, BY_URGENCY, Direction, MessageType, always
+from schemas.families.base import (
+    ANY_SECTION,
+    CONSENTED,
+    Chapter,
+    Corridor,
+    Direction,
+    MessageType,
+    Precondition,
+    sections,
+    under,
+)
+from schemas.families.deadline import BY_URGENCY, days, hours
 
-_TRANSFER_ONLY = frozenset({Purpose.CASE_TRANSFER})
+_row = partial(
+    MessageType,
+    chapter=Chapter.TRANSFER,
+    machine="transfer",
+    purposes=frozenset({Purpose.CASE_TRANSFER}),
+)
+_ANSWERS = (
+    "referral.received",
+    "transfer.accept",
+    "transfer.accept_conditional",
+    "transfer.decline",
+)
+_agreed = partial(_row, replies=("transfer.casefile",), deadline=hours(72), overdue="overdue")
 
 TYPES: tuple[MessageType, ...] = (
-    MessageType(
-        name="transfer.offer",
-        family="transfer",
-        kind=Kind.REQUEST,
-        body=bodies.Offer,
-        direction=Direction.FORWARD,
-        machine="transfer",
-        event="offer",
+    _row(
+        "transfer.offer",
+        Kind.REQUEST,
+        bodies.Offer,
+        Direction.FORWARD,
+        "offer",
         opens=True,
-        needs_consent=True,
-        required_sections=frozenset({"case_admin"}),
+        preconditions=under(Precondition.CONSENT, Precondition.GUARDIAN, Precondition.RISK_CURRENT),
+        # The rest of the case belongs into the case file, once the offer is accepted.
+        required_sections=sections("ADM"),
         permitted_sections=ANY_SECTION,
-        purposes=_TRANSFER_ONLY,
+        replies=_ANSWERS,
+        deadline=BY_URGENCY,
+        overdue="overdue",
+    ),
+    _row(
+        "transfer.pull.request",
+        Kind.REQUEST,
+        bodies.Pull,
+        Direction.FORWARD,
+        "ask",
+        machine="inquiry",
+        opens=True,
+        preconditions=CONSENTED,
+        required_sections=sections("IDC"),
         replies=("transfer.accept", "transfer.decline"),
-        answer_within=BY_URGENCY,
+        deadline=BY_URGENCY,
     ),
-    MessageType(
-        name="transfer.accept",
-        family="transfer",
-        kind=Kind.ANSWER,
-        body=bodies.Accept,
-        direction=Direction.BACK,
-        machine="transfer",
-        event="accept",
-        replies=("transfer.casefile",),
-        answer_within=always(timedelta(hours=72)),
+    _agreed(
+        "transfer.accept",
+        Kind.ANSWER,
+        bodies.Accept,
+        Direction.BACK,
+        "accept",
+        also={"inquiry": "answer"},
     ),
-    MessageType(
-        name="transfer.decline",
-        family="transfer",
-        kind=Kind.ANSWER,
-        body=bodies.Decline,
-        direction=Direction.BACK,
-        machine="transfer",
-        event="decline",
+    _agreed(
+        "transfer.accept_conditional",
+        Kind.ANSWER,
+        bodies.AcceptConditional,
+        Direction.BACK,
+        "accept_conditional",
     ),
-    MessageType(
-        name="transfer.casefile",
-        family="transfer",
-        kind=Kind.REQUEST,
-        body=bodies.Casefile,
-        direction=Direction.FORWARD,
-        machine="transfer",
-        event="casefile",
-        filed=True,
-        needs_consent=True,
+    _row(
+        "transfer.decline",
+        Kind.ANSWER,
+        bodies.Decline,
+        Direction.BACK,
+        "decline",
+        also={"inquiry": "refuse"},
+    ),
+    _row(
+        "transfer.casefile",
+        Kind.REQUEST,
+        bodies.Casefile,
+        Direction.FORWARD,
+        "casefile",
+        preconditions=CONSENTED,
         permitted_sections=ANY_SECTION,
-        purposes=_TRANSFER_ONLY,
         replies=("transfer.casefile.ack",),
-        answer_within=always(timedelta(hours=72)),
+        deadline=hours(72),
+        overdue="overdue",
+        filed=True,
     ),
-    MessageType(
-        name="transfer.casefile.ack",
-        family="transfer",
-        kind=Kind.ANSWER,
-        body=bodies.CasefileAck,
-        direction=Direction.BACK,
-        machine="transfer",
-        event="casefile_ack",
+    _row(
+        "transfer.casefile.ack",
+        Kind.ANSWER,
+        bodies.CasefileAck,
+        Direction.BACK,
+        "casefile_ack",
     ),
-    MessageType(
-        name="transfer.complete",
-        family="transfer",
-        kind=Kind.PROGRESS,
-        body=bodies.Complete,
-        direction=Direction.EITHER,
-        machine="transfer",
-        event="complete",
+    _row(
+        "transfer.complete",
+        Kind.PROGRESS,
+        bodies.Complete,
+        Direction.EITHER,
+        "complete",
         replies=("transfer.complete",),
     ),
-    MessageType(
-        name="transfer.revoke",
-        family="transfer",
-        kind=Kind.NOTICE,
-        body=bodies.Revoke,
-        direction=Direction.FORWARD,
-        machine="transfer",
-        event="revoke",
+    _row("transfer.revoke", Kind.NOTICE, bodies.Revoke, Direction.FORWARD, "revoke"),
+    _row(
+        "transfer.return_back",
+        Kind.NOTICE,
+        bodies.ReturnBack,
+        Direction.EITHER,
+        "return_back",
+        opens=True,
+        permitted_sections=sections("ADM"),
+        replies=_ANSWERS,
+        deadline=days(30),
+    ),
+    _row(
+        "exit.handover",
+        Kind.NOTICE,
+        bodies.ExitHandover,
+        Direction.FORWARD,
+        "tell",
+        machine="notice",
+        opens=True,
+        corridor=Corridor.TO_DESTINATION,
+        preconditions=CONSENTED,
+        permitted_sections=sections("ADM MON"),
+        purposes=frozenset({Purpose.CASE_TRANSFER, Purpose.MONITORING}),
     ),
 )

@@ -289,7 +289,7 @@ class Intake:
         is_new = before is None
         try:
             if before is None:
-                if not opened.row.opens:
+                if not opened.row.opens or content.in_reply_to is not None:
                     return self._overtaken(item.id, waited_since)
                 before = threads.new_thread(
                     opened.row,
@@ -305,7 +305,7 @@ class Intake:
             step = threads.take_step(before, opened.row, opened.body, ours=False)
         except Refused as error:
             return error
-        if opened.row.opens:
+        if is_new:
             step = threads.Step(threads.broker_event(step.thread, "delivered"), step.effect)
         known[content.thread] = step.thread
         entries.append(

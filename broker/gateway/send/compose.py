@@ -37,11 +37,11 @@ from schemas.errors import (
     ConsentWithdrawn,
     ExceptionRefused,
     NoAgreement,
+    NotFound,
     NotPermitted,
     SchemaRefused,
 )
 from schemas.families.base import MessageType
-from schemas.machine import Effect
 from schemas.message import (
     AttachmentKey,
     CaseworkPart,
@@ -129,7 +129,7 @@ async def compose(
     }
     check_together(sections)
     business_id = draft.business_id or uuid4()
-    step, thread_id, recipient_case_ref = await _thread(
+    before, opens, recipient_case_ref = await _thread(
         core, connection, draft, row, business_id=business_id
     )
     content = _with_urgency(draft, row)
@@ -143,7 +143,7 @@ async def compose(
     grant = None if granted is None else granted.state
     grant_key = None if granted is None else granted.key
     staged = [
-        await stage(core, item, thread=thread_id, scope=_scope(grant_key, draft, item.section))
+        await stage(core, item, thread=before.id, scope=_scope(grant_key, draft, item.section))
         for item in draft.attachments
     ]
     files = tuple(item.key for item in staged)
@@ -171,8 +171,7 @@ async def compose(
         derived_from=draft.derived_from,
     )
     body = check_message(message)
-    if row.opens or step is not None:
-        step = _with_body(step, row, body)  # 2
+    step = threads.take_step(before, row, body, ours=True)  # 2
     check_outgoing(  # 3, 4
         core,
         message,
@@ -183,10 +182,13 @@ async def compose(
         exclusions=known.exclusions(draft),
     )
     in_reply_to = draft.in_reply_to
-    if in_reply_to is None and not row.opens:
+    if in_reply_to is None and not opens:
         in_reply_to = await threads.last_of_partner(
-            connection, thread_id, draft.to, answering=answered_by(row.name)
+            connection, before.id, draft.to, answering=answered_by(row.name)
         )
+        if row.opens and in_reply_to is None:
+            # Nothing would tell the other side that it does not begin a thread.
+            raise NotPermitted("the other side was not heard here yet: begin a thread of its own")
     return Composed(
         id=uuid7(now),
         row=row,
@@ -195,12 +197,12 @@ async def compose(
         recipient=recipient,
         lane=lane,
         urgency=urgency,
-        thread=thread_id,
+        thread=before.id,
         step=step,
         in_reply_to=in_reply_to,
         issued_at=now,
         expires_at=now + core.settings.send.life,
-        answer_by=row.answer_by(now, urgency),
+        answer_by=row.answer_by(now, urgency, body),
         agreement=found[0] if found else None,
         consent=_tag(grant, scopes),
         grant=None if grant is None else grant.id,
@@ -209,7 +211,7 @@ async def compose(
         files=tuple(staged),
         exception=exception,
         named=draft.business_id is not None,
-        opens=row.opens and draft.thread is None,
+        opens=draft.thread is None,
         registered=grant is None or grant.registered,
     )
 
@@ -315,43 +317,38 @@ async def _thread(
     row: MessageType,
     *,
     business_id: UUID,
-) -> tuple[threads.Step | None, UUID, str | None]:
-    """The thread that the message belongs to or opens, before the message.
+) -> tuple[threads.ThreadState, bool, str | None]:
+    """The thread that the message belongs to or opens, before the message; True if it opens it.
 
     Raises:
-        NotPermitted: It opens a thread that exists, or continues none.
+        NotPermitted: It continues none, or another's.
         NotFound: No such thread.
     """
     recipient_case_ref = draft.recipient_case_ref
-    if row.opens:
-        thread_id = draft.thread or uuid4()
-        if draft.thread is not None and await threads.load(connection, thread_id) is not None:
-            raise NotPermitted("this type begins a thread of its own")
-        if not threads.has_states(row):
-            return None, thread_id, recipient_case_ref
+    if not threads.has_states(row):
+        raise NotPermitted("the gateway says this itself, when a consent is recorded or taken back")
+    before = None if draft.thread is None else await threads.load(connection, draft.thread)
+    if before is None:
+        if not row.opens:
+            if draft.thread is not None:
+                raise NotFound("no such thread")
+            raise NotPermitted("this type continues a thread: say which")
+        if draft.in_reply_to is not None:
+            raise NotPermitted("what answers belongs into the thread of what it answers")
         fresh = threads.new_thread(
             row,
-            thread_id=thread_id,
+            thread_id=draft.thread or uuid4(),
             partner=draft.to,
             role=threads.SENDER,
             case_ref=draft.case_ref,
             business_id=business_id,
         )
-        return threads.Step(fresh, Effect.MOVED), thread_id, recipient_case_ref
-    if draft.thread is None:
-        raise NotPermitted("this type continues a thread: say which")
-    if not threads.has_states(row):
-        return None, draft.thread, recipient_case_ref
-    before = await threads.require(connection, draft.thread)
+        return fresh, True, recipient_case_ref
     if before.partner != draft.to:
         raise NotPermitted("the thread is with another participant")
     if before.role == threads.RECIPIENT and recipient_case_ref is None:
         recipient_case_ref = before.case_ref
-    return threads.Step(before, Effect.MOVED), draft.thread, recipient_case_ref
-
-
-def _with_body(step: threads.Step | None, row: MessageType, body: Body) -> threads.Step | None:
-    return None if step is None else threads.take_step(step.thread, row, body, ours=True)
+    return before, False, recipient_case_ref
 
 
 def _with_urgency(draft: MessageDraft, row: MessageType) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""Bodies of oversight: counts of many, never one person."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from schemas.base import ProtectedModel
+from schemas.bodies.common import Body, Code
+from schemas.codes import EXCHANGE
+from schemas.sections.fields import Country
+
+SMALLEST_CELL = 11
+"""CTDC's k: a smaller count is not given."""
+
+
+class Cell(ProtectedModel):
+    """One count; None is suppressed."""
+
+    exploitation: Annotated[str, *Code(EXCHANGE, "exploitation")]
+    age: Annotated[str, *Code(EXCHANGE, "age_band")]
+    sex: Annotated[str, *Code(EXCHANGE, "sex_band")]
+    count: Annotated[int, Field(ge=SMALLEST_CELL)] | None
+
+
+class Aggregate(Body):
+    """Counts of one corridor in one period."""
+
+    first: date
+    last: date
+    origin: Country
+    destination: Country
+    cells: Annotated[tuple[Cell, ...], Field(min_length=1, max_length=2000)]
+
+    @model_validator(mode="after")
+    def _one_cell_for_each(self) -> Aggregate:
+        if self.last < self.first:
+            raise ValueError("a period ends after it begins")
+        if len({(cell.exploitation, cell.age, cell.sex) for cell in self.cells}) < len(self.cells):
+            raise ValueError("a cell is there twice")
+        return self

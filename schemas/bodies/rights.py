@@ -1,0 +1,111 @@
+"""Bodies of the person's rights: her copy, corrections, erasure, a stop, a complaint."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from schemas.base import Instant, ParticipantId, ProtectedModel
+from schemas.bodies.common import Body, Code, Note
+from schemas.codes import EXCHANGE
+from schemas.consent import Purpose
+from schemas.evidence import KEPT_BASIS, StoreErasure
+from schemas.message import SectionId
+
+SectionIds = Annotated[tuple[SectionId, ...], Field(max_length=28)]
+
+
+class AccessRequest(Body):
+    """She asks for her data (GDPR Art 15). Identity is proved safely, and nothing of it is kept."""
+
+    identity_proved: Literal[True]
+    delivery: Annotated[str, *Code(EXCHANGE, "access_delivery")]
+
+
+class AccessReply(Body):
+    """Her data are in the sections; what is others' is left out and said to be."""
+
+    third_parties_redacted: bool
+    purposes: Annotated[tuple[Purpose, ...], Field(max_length=13)] = ()
+    withheld: SectionIds = ()
+
+
+class Disclosure(ProtectedModel):
+    """One time that something of hers went somewhere."""
+
+    recipient: ParticipantId
+    sections: SectionIds
+    purpose: Purpose | None
+    on: date
+    basis: Annotated[str, Field(pattern=r"^[a-zA-Z0-9:._-]{1,60}$")]
+
+
+class DisclosureList(Body):
+    """Who received what, when, on which basis."""
+
+    disclosures: Annotated[tuple[Disclosure, ...], Field(max_length=512)]
+    complete: bool
+
+
+class Rectify(Body):
+    """A correction for everyone who has it (GDPR Art 19); the sections hold the right version."""
+
+    corrects: UUID
+    """Business id of what was wrong."""
+    sections: SectionIds = ()
+
+
+class Erase(Body):
+    """Erase, and say what is kept and why (GDPR Art 17)."""
+
+    ground: Annotated[str, *Code(EXCHANGE, "erase_ground")]
+    about: UUID | None = None
+    """Business id of the one message; all that is held of the case, if none is named."""
+    sections: SectionIds = ()
+
+
+class RightDone(Body):
+    """What was done, store by store where there is more than one."""
+
+    outcome: Annotated[str, *Code(EXCHANGE, "right_outcome")]
+    done_at: Instant
+    stores: Annotated[tuple[StoreErasure, ...], Field(max_length=16)] = ()
+    basis: Annotated[str, Field(pattern=KEPT_BASIS)] | None = None
+    """Of what is kept."""
+
+    def misfits(self, sections: frozenset[str]) -> tuple[str, ...]:
+        kept = self.outcome in ("kept", "partly") and self.basis is None
+        return ("body.basis: missing",) if kept and not any(s.basis for s in self.stores) else ()
+
+
+class Restrict(Body):
+    """Freeze its use (GDPR Art 18)."""
+
+    ground: Annotated[str, *Code(EXCHANGE, "restrict_ground")]
+    about: UUID | None = None
+    sections: SectionIds = ()
+
+
+class RestrictLift(Body):
+    """It may be used again."""
+
+    about: UUID | None = None
+    sections: SectionIds = ()
+
+
+class Complaint(Body):
+    """A complaint, also hers, to the other focal point or its oversight."""
+
+    about: Annotated[str, *Code(EXCHANGE, "complaint_about")]
+    by_person: bool
+    words: Note | None = None
+
+
+class ComplaintReply(Body):
+    """What came of it, and where to go next."""
+
+    result: Annotated[str, *Code(EXCHANGE, "complaint_result")]
+    words: Note | None = None
