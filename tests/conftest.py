@@ -4,7 +4,8 @@ A service that is missing fails the tests that need it and says how to install i
 is a promise that nobody checked, so it counts as a failure, here and in continuous integration.
 
 Servers are started once a session, when the first test asks, and shared; a test that kills one
-leaves it running again (the fixtures see to that).
+leaves it running again (the fixtures see to that). `./run test` has two workers, and each has a
+session and servers of its own.
 """
 
 from __future__ import annotations
