@@ -23,6 +23,8 @@ from schemas.errors import QueueUnavailable
 CONTENT_TYPE = "application/jose+json"
 PERSISTENT = 2
 
+FIRST_TOLERANCE, LAST_TOLERANCE = 2.0, 60.0
+"""Seconds for which a queue may refuse everything before another channel is tried."""
 NEW_QUEUE_SETTLES = timedelta(seconds=4)
 """How long a queue that was just created is not used. RabbitMQ 3.10 writes the entry that leads to
 a quorum queue's log up to three seconds late: killed within them, it loses what it had confirmed,
@@ -56,6 +58,9 @@ class Publisher(Link):
         self._ready: Channel | None = None
         self._changed = asyncio.Event()
         self._given_up = asyncio.Event()
+        self._refusing: dict[str, float] = {}
+        """Since when a queue confirms nothing on this channel."""
+        self._tolerated = FIRST_TOLERANCE
 
     @property
     def is_connected(self) -> bool:
@@ -100,10 +105,8 @@ class Publisher(Link):
             return set()
         deadline = time.monotonic() + patience
         channel = await self._connected(patience)
-        tasks = {
-            asyncio.ensure_future(_publish(channel, Outgoing(*message))): message[3]
-            for message in messages
-        }
+        sent = [Outgoing(*message) for message in messages]
+        tasks = {asyncio.ensure_future(_publish(channel, message)): message for message in sent}
         try:
             _, late = await asyncio.wait(tasks, timeout=max(0.0, deadline - time.monotonic()))
             timed_out = bool(late)
@@ -118,7 +121,8 @@ class Publisher(Link):
             if isinstance(outcome, BaseException):
                 reasons.add(type(outcome).__name__)
             else:
-                confirmed.add(tasks[task])
+                confirmed.add(tasks[task].message_id)
+        self._note(sent, confirmed, channel)
         if len(confirmed) < len(messages):
             unconfirmed = len(messages) - len(confirmed)
             logger().warning(
@@ -140,6 +144,7 @@ class Publisher(Link):
         finally:
             self._ready = None
             self._given_up.clear()
+            self._refusing.clear()
 
     async def _create(self, channel: Channel, queues: Iterable[QueueSpec]) -> None:
         queues = tuple(queues)
@@ -158,6 +163,23 @@ class Publisher(Link):
         if self._ready is None:
             raise QueueUnavailable("no connection")
         return self._ready
+
+    def _note(self, sent: Iterable[Outgoing], confirmed: set[str], channel: Channel) -> None:
+        """Give up a channel on which a queue refuses everything, soon at first and then less often.
+
+        A full queue refuses everybody. But one whose leader died refuses, for good, the channel
+        that first published before the next leader was known (RabbitMQ 3.10), and no other.
+        """
+        now, longest = time.monotonic(), 0.0
+        good = {message.queue for message in sent if message.message_id in confirmed}
+        for queue in {message.queue for message in sent}:
+            if queue not in good:
+                longest = max(longest, now - self._refusing.setdefault(queue, now))
+            elif self._refusing.pop(queue, None) is not None:
+                self._tolerated = FIRST_TOLERANCE
+        if longest > self._tolerated:
+            self._tolerated = min(2 * self._tolerated, LAST_TOLERANCE)
+            self._give_up(channel)
 
     def _give_up(self, channel: Channel) -> None:
         if self._ready is channel:

@@ -8,6 +8,8 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -24,6 +26,26 @@ from deploy.dev.server import (
 )
 
 
+def _new_name() -> str:
+    return f"referral_{secrets.token_hex(4)}@localhost"
+
+
+@dataclass
+class Peers:
+    """What the nodes of one cluster share: names, cookie, password, and where names are asked for."""
+
+    nodes: tuple[str, ...]
+    cookie: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
+    epmd_port: int = field(default_factory=free_port)
+    _taken: int = 0
+
+    def take(self) -> str:
+        """The name of the next node."""
+        self._taken += 1
+        return self.nodes[self._taken - 1]
+
+
 class RabbitMQ(Server):
     """A node of its own: name, cookie, epmd and ports, on loopback; TLS alone when asked for.
 
@@ -33,7 +55,14 @@ class RabbitMQ(Server):
 
     name = "RabbitMQ"
 
-    def __init__(self, directory: Path, *, tls: bool = False, management: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tls: bool = False,
+        management: bool = False,
+        peers: Peers | None = None,
+    ) -> None:
         super().__init__(directory, Account.choose("rabbitmq"))
         self._program = find_program("rabbitmq-server", "usr/lib/rabbitmq/bin/rabbitmq-server")
         self._ctl = find_program("rabbitmqctl", "usr/lib/rabbitmq/bin/rabbitmqctl")
@@ -42,10 +71,11 @@ class RabbitMQ(Server):
         self.port = free_port()
         self.management_port = free_port() if management else None
         self._dist_port = free_port()
-        self._epmd_port = free_port()
-        self.node = f"referral_{secrets.token_hex(4)}@localhost"
+        self._epmd_port = peers.epmd_port if peers else free_port()
+        self._peers = peers
+        self.node = peers.take() if peers else _new_name()
         self.user = "referral"
-        self.password = secrets.token_urlsafe(18)
+        self.password = peers.password if peers else secrets.token_urlsafe(18)
         self.vhost = "/"
         self.certificates = Certificates.make(directory / "tls") if tls else None
         self._write_files()
@@ -55,6 +85,22 @@ class RabbitMQ(Server):
         """One in a temporary directory that `close` removes."""
         owned = temporary("rabbitmq")
         return cls(Path(owned.name), tls=tls, management=management).take_temporary(owned)
+
+    @classmethod
+    @contextlib.contextmanager
+    def cluster(cls, size: int = 3) -> Iterator[list[Self]]:
+        """So many nodes that have found each other, all serving. Any of them may be killed."""
+        peers = Peers(tuple(_new_name() for _ in range(size)))
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(size) as pool:
+            nodes = []
+            for _ in peers.nodes:
+                owned = temporary("rabbitmq")
+                node = cls(Path(owned.name), peers=peers).take_temporary(owned)
+                stack.callback(node.close)
+                nodes.append(node)
+            nodes[0].start_epmd()
+            list(pool.map(cls.start, nodes))
+            yield nodes
 
     @property
     def host(self) -> str:
@@ -120,6 +166,12 @@ class RabbitMQ(Server):
         }
 
     def start(self, *, patience: float = 90) -> None:
+        if self._peers is None:
+            self.start_epmd()
+        super().start(patience=patience)
+
+    def start_epmd(self) -> None:
+        """Start the name server of this node, or of its whole cluster, unless it runs."""
         if self._epmd is None or self._epmd.poll() is not None:
             self._epmd = subprocess.Popen(
                 [self._epmd_program, "-port", str(self._epmd_port), "-address", LOOPBACK],
@@ -130,7 +182,6 @@ class RabbitMQ(Server):
                 start_new_session=True,
                 **self.as_account(),
             )
-        super().start(patience=patience)
 
     def is_ready(self) -> bool:
         with contextlib.suppress(OSError):
@@ -161,7 +212,8 @@ class RabbitMQ(Server):
             folder.mkdir(exist_ok=True)
             folder.chmod(0o700)
             self.own(folder)
-        self._write(home / ".erlang.cookie", secrets.token_hex(20), mode=0o400)
+        cookie = self._peers.cookie if self._peers else secrets.token_hex(20)
+        self._write(home / ".erlang.cookie", cookie, mode=0o400)
         plugins = "rabbitmq_management" if self.management_port else ""
         self._write(home / "enabled_plugins", f"[{plugins}].\n")
         self._write(home / "rabbitmq.conf", "\n".join(self._config()) + "\n")
@@ -182,6 +234,10 @@ class RabbitMQ(Server):
         yield "log.console.level = warning"
         yield "log.file = false"
         yield "disk_free_limit.absolute = 100MB"
+        if self._peers is not None:
+            yield "cluster_formation.peer_discovery_backend = classic_config"
+            for number, node in enumerate(self._peers.nodes, start=1):
+                yield f"cluster_formation.classic_config.nodes.{number} = {node}"
         if self.management_port:
             yield f"management.tcp.ip = {LOOPBACK}"
             yield f"management.tcp.port = {self.management_port}"

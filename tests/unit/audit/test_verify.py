@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from uuid import UUID
 
@@ -323,6 +324,7 @@ W1, W2 = (witness(f"{cc}.example/w").verifier.to_text() for cc in ("al", "it"))
         f"witness a {W1}\ngroup g 01 a\nquorum g\n",
         f"witness a {W1}\ngroup g {'1' * 5000} a\nquorum g\n",
     ],
+    ids=count(),
 )
 def test_a_policy_that_is_not_clear_is_refused(text: str) -> None:
     from schemas.errors import SchemaRefused
