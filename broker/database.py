@@ -47,6 +47,9 @@ from sqlalchemy.pool import NullPool
 
 from schemas.errors import StorageUnavailable
 
+SCRUB_ATTEMPTS = 50
+SCRUB_PAUSE_SECONDS = 0.1
+
 NAMING = {
     "ix": "ix_%(column_0_label)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",
@@ -212,6 +215,30 @@ class Database:
         handle.write(str(os.getpid()))
         handle.flush()
         self._file_lock = handle
+
+    async def scrub(self, *tables: str) -> None:
+        """After a commit that deleted: let go of the old bytes too, as far as the database can.
+
+        SQLite overwrites freed pages (`secure_delete`); its write-ahead log is emptied here.
+        PostgreSQL frees old row versions of these tables when they are vacuumed.
+
+        Raises:
+            StorageUnavailable: A reader held the old pages all the while; call again.
+        """
+        async with self.engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection
+            if self.dialect != "sqlite":
+                for table in tables:
+                    await driver.execute(f"VACUUM {table}")
+                return
+            for _ in range(SCRUB_ATTEMPTS):
+                async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+                    busy, _log, _done = await cursor.fetchone()
+                if not busy:
+                    return
+                await asyncio.sleep(SCRUB_PAUSE_SECONDS)
+        raise StorageUnavailable("erased pages are still being read")
 
     async def close(self) -> None:
         await self.engine.dispose()

@@ -4,13 +4,17 @@ Four facts are never mixed (I-6): *submitted* (the hub has it durably; the hub s
 *delivered*, *filed* and *read* (the recipient's gateway says so). One evidence may state many
 facts, so that a gateway under load signs once for a batch.
 
-The rules of polarity and precedence: `PRECEDENCE` decides which of two contradicting facts
-about one envelope stands, whatever the order in which they arrive.
+Each fact has a phase, a polarity and one who can know it (`NATURE`, after the events of ETSI EN
+319 522-1, clause 6). Facts about one envelope may contradict each other: `winner` decides which
+stands, whatever the order in which they arrive.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
@@ -38,23 +42,76 @@ class Fact(StrEnum):
     FILED = "filed"  # recipient's gateway
     READ = "read"  # recipient's gateway
     FAILED = "failed"  # recipient's gateway: final, could not be filed
-    ERASED = "erased"  # recipient's gateway, store by store
+    UNRETRIEVED = "unretrieved"  # recipient's gateway: neither filed nor opened in time
+    ERASED = "erased"  # recipient's gateway or hub, each of its own stores
 
 
-HUB_FACTS = frozenset(
-    {
-        Fact.SUBMITTED,
-        Fact.REFUSED,
-        Fact.RELAYED,
-        Fact.STOPPED,
-        Fact.EXPIRED,
-        Fact.UNDELIVERED,
-        Fact.OVERDUE,
-        Fact.TOMBSTONE,
-    }
-)
+class Phase(StrEnum):
+    """Which step of an envelope's way a fact is about."""
+
+    SUBMISSION = "submission"
+    RELAY = "relay"
+    DELIVERY = "delivery"
+    RETRIEVAL = "retrieval"
+    AFTERWARDS = "afterwards"
+    """No step of its way: what became of copies, answers and numbers."""
+
+
+class Polarity(StrEnum):
+    """What a fact says of its phase."""
+
+    ACCEPTANCE = "acceptance"
+    """It took place."""
+    REJECTION = "rejection"
+    """Somebody would not have it."""
+    FAILURE = "failure"
+    """It was tried and cannot be done."""
+    ABSENCE = "absence"
+    """It did not take place in time (non-delivery, non-retrieval). It still may."""
+
+
+class Witness(StrEnum):
+    """Who can know a fact, and therefore who may sign it."""
+
+    HUB = "hub"
+    RECIPIENT = "recipient"
+    """The gateway of the envelope's recipient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nature:
+    """What kind of statement a fact is."""
+
+    phase: Phase
+    polarity: Polarity
+    witnesses: frozenset[Witness]
+
+
+_HUB = frozenset({Witness.HUB})
+_RECIPIENT = frozenset({Witness.RECIPIENT})
+
+NATURE: Mapping[Fact, Nature] = {
+    Fact.SUBMITTED: Nature(Phase.SUBMISSION, Polarity.ACCEPTANCE, _HUB),
+    # The hub's refuses a submission, the recipient's a delivery: `Witness` tells them apart.
+    Fact.REFUSED: Nature(Phase.DELIVERY, Polarity.REJECTION, _HUB | _RECIPIENT),
+    Fact.RELAYED: Nature(Phase.RELAY, Polarity.ACCEPTANCE, _HUB),
+    Fact.STOPPED: Nature(Phase.RELAY, Polarity.REJECTION, _HUB),
+    Fact.EXPIRED: Nature(Phase.RELAY, Polarity.FAILURE, _HUB),
+    Fact.UNDELIVERED: Nature(Phase.DELIVERY, Polarity.ABSENCE, _HUB),
+    Fact.DELIVERED: Nature(Phase.DELIVERY, Polarity.ACCEPTANCE, _RECIPIENT),
+    Fact.FILED: Nature(Phase.RETRIEVAL, Polarity.ACCEPTANCE, _RECIPIENT),
+    Fact.READ: Nature(Phase.RETRIEVAL, Polarity.ACCEPTANCE, _RECIPIENT),
+    Fact.FAILED: Nature(Phase.RETRIEVAL, Polarity.FAILURE, _RECIPIENT),
+    Fact.UNRETRIEVED: Nature(Phase.RETRIEVAL, Polarity.ABSENCE, _RECIPIENT),
+    Fact.OVERDUE: Nature(Phase.AFTERWARDS, Polarity.ABSENCE, _HUB),
+    Fact.TOMBSTONE: Nature(Phase.AFTERWARDS, Polarity.ACCEPTANCE, _HUB),
+    # Each of its own stores.
+    Fact.ERASED: Nature(Phase.AFTERWARDS, Polarity.ACCEPTANCE, _HUB | _RECIPIENT),
+}
+
+HUB_FACTS = frozenset(fact for fact, nature in NATURE.items() if Witness.HUB in nature.witnesses)
 GATEWAY_FACTS = frozenset(
-    {Fact.REFUSED, Fact.DELIVERED, Fact.FILED, Fact.READ, Fact.FAILED, Fact.ERASED}
+    fact for fact, nature in NATURE.items() if Witness.RECIPIENT in nature.witnesses
 )
 
 PRECEDENCE: tuple[Fact, ...] = (
@@ -79,6 +136,8 @@ class Store(StrEnum):
     VAULT = "vault"
     CASE_SYSTEM = "case-system"
     ONWARD = "onward"
+    EXPORTS = "exports"
+    """What workers took out of the gateway: files they saved, pages they printed."""
     HUB_PAYLOAD = "hub-payload"
     QUEUE = "queue"
     BACKUPS = "backups"
@@ -99,12 +158,20 @@ KEPT_BASIS = (
 never a text: evidence is not sealed, so nothing about a person may fit in."""
 
 
+def is_basis(code: str) -> bool:
+    """True if a copy may be said to be kept on this."""
+    return re.fullmatch(KEPT_BASIS, code) is not None
+
+
 class StoreErasure(WireModel):
     """One store and what became of the copy in it."""
 
     store: Store
     outcome: Erasure
     basis: Annotated[str, Field(pattern=KEPT_BASIS)] | None = None
+    epoch: Annotated[int, Field(ge=1)] | None = None
+    """For `backups`: what they hold of it opens until the key of this epoch is destroyed, and with
+    `erased` says that it was."""
 
 
 class FactStatement(WireModel):
@@ -144,6 +211,30 @@ class VerifiedEvidence:
     content: Evidence
 
 
-def standing(facts: set[Fact]) -> Fact | None:
-    """The one fact that stands among all that were stated about an envelope."""
-    return next((fact for fact in PRECEDENCE if fact in facts), None)
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """One fact about an envelope, with who stated it in which evidence."""
+
+    fact: Fact
+    by: Witness
+    at: datetime
+    evidence: UUID
+    code: str | None = None
+
+
+def winner(stated: Iterable[Stated]) -> Stated | None:
+    """The statement that stands among all that were ever made about an envelope.
+
+    The strongest fact; of the same fact the recipient's word before the hub's, then the earlier,
+    then the smaller id: so that everybody who has the same statements names the same one, in
+    whatever order they came. None if none of them is a state of an envelope.
+    """
+    able = [one for one in stated if one.fact in _STRENGTH]
+    return min(able, key=_before, default=None)
+
+
+_STRENGTH = {fact: place for place, fact in enumerate(PRECEDENCE)}
+
+
+def _before(one: Stated) -> tuple[int, bool, datetime, UUID, str]:
+    return _STRENGTH[one.fact], one.by is Witness.HUB, one.at, one.evidence, one.code or ""

@@ -28,6 +28,7 @@ from broker.client.results import (
     Proof,
     QueueChannel,
     Refusal,
+    StreamNumber,
     Submitted,
     instant,
     jws_bytes,
@@ -248,6 +249,24 @@ class HubClient:
         body = await self._json("GET", f"/streams?{query}")
         incarnation = body.get("incarnation")
         return (None if incarnation is None else str(incarnation), int(body["highest"]))
+
+    async def stream_numbers(
+        self, *, sender: str, lane: Lane, incarnation: str, after: int
+    ) -> tuple[StreamNumber, ...]:
+        """What the hub accepted for the caller in one stream, from after a number on, in order."""
+        query = urlencode(
+            {"from": sender, "lane": lane.value, "incarnation": incarnation, "after": after}
+        )
+        body = await self._json("GET", f"/streams/numbers?{query}")
+        return tuple(
+            StreamNumber(
+                number=int(item["number"]),
+                id=UUID(str(item["id"])),
+                state=str(item["state"]),
+                accepted_at=instant(item["accepted_at"]),
+            )
+            for item in body["numbers"]
+        )
 
     async def put_attachment(self, digest: str, chunks: AsyncIterator[bytes], *, size: int) -> None:
         """Stream sealed bytes to the hub; safe to repeat with the same bytes.

@@ -91,6 +91,16 @@ class Channels:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamNumber:
+    """One envelope of a stream, as the hub has it."""
+
+    number: int
+    id: UUID
+    state: str
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class EnvelopeState:
     """The hub's answer to "do you have this id, in which state?"."""
 

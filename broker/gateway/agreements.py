@@ -78,6 +78,11 @@ class Agreements:
         chosen = max(in_force or found, key=lambda item: (item[0], item[1]), default=None)
         return None if chosen is None else (chosen[1], chosen[2])
 
+    def partners(self) -> list[ParticipantId]:
+        """Everybody with whom there is an agreement, in force or not."""
+        both = {party for known in self._known.values() for party in known.content.parties}
+        return sorted(both - {self._core.participant})
+
     async def look_for(self, partner: ParticipantId) -> None:
         """If nothing in force is known with a partner, ask the hub now, at most every other second.
 

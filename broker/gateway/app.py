@@ -96,7 +96,8 @@ class Gateway:
                 self._agreements,
                 self._revocations,
                 parts.filing.run,
-                parts.withdrawals.run,
+                parts.erasing.run,
+                parts.epochs.run,
                 parts.deadlines.run,
                 parts.witness.run,
             ):
@@ -105,6 +106,7 @@ class Gateway:
                 parts.outbox.run,
                 parts.receipts.run,
                 parts.attachments.run,
+                parts.reconciling.run,
                 self._receive,
             ):
                 group.create_task(self._once_leased(loop))

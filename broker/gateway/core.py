@@ -34,6 +34,8 @@ class Wakes:
         self.filing = asyncio.Event()
         self.withdrawals = asyncio.Event()
         self.attachments = asyncio.Event()
+        self.connected = asyncio.Event()
+        """The hub was away, and is back."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

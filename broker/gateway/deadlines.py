@@ -17,8 +17,18 @@ from sqlalchemy import ColumnElement, String, cast, delete, exists, func, or_, s
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
+from broker.gateway.receive.receipts import Owed, owe
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
-from broker.gateway.store.tables import alarm, exception_request, fact, grant, inbox, outbox, seen
+from broker.gateway.store.tables import (
+    alarm,
+    exception_request,
+    fact,
+    grant,
+    inbox,
+    outbox,
+    receipt,
+    seen,
+)
 from broker.telemetry import logger
 from schemas.catalogue import catalogue
 from schemas.errors import Unavailable
@@ -57,6 +67,7 @@ class Deadlines:
             late += await self._filings(connection, now)
             late += await self._answers(connection, now)
             late += await self._reviews(connection, now)
+            await self._unretrieved(connection, now)
             # Ids are kept until nothing with them can be valid any more.
             await connection.execute(delete(seen).where(seen.c.forget_after < now))
         return late
@@ -141,6 +152,27 @@ class Deadlines:
             outbox.c.id,
             now,
         )
+
+    async def _unretrieved(self, connection: AsyncConnection, now: datetime) -> None:
+        """Tell senders what lies here neither filed nor opened: only we can know it."""
+        said = exists().where(
+            receipt.c.envelope == inbox.c.id, receipt.c.fact == Fact.UNRETRIEVED.value
+        )
+        rows = await connection.execute(
+            select(inbox.c.id, inbox.c.sender, inbox.c.digest)
+            .where(
+                inbox.c.state.in_(("delivered", "filing", "held")),
+                inbox.c.opened_at.is_(None),
+                inbox.c.received_at < now - self._core.settings.deadlines.filing,
+                ~said,
+            )
+            .order_by(inbox.c.position)
+            .limit(GROUP)
+        )
+        facts = [Owed(row.sender, row.id, row.digest, Fact.UNRETRIEVED, now) for row in rows.all()]
+        if facts:
+            await owe(connection, facts)
+            self._core.wakes.receipts.set()
 
     async def _reviews(self, connection: AsyncConnection, now: datetime) -> int:
         return await self._raise(

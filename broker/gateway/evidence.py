@@ -35,10 +35,12 @@ from schemas.evidence import (
     Evidence,
     Fact,
     FactStatement,
+    Stated,
     Store,
     StoreErasure,
     VerifiedEvidence,
-    standing,
+    Witness,
+    winner,
 )
 
 BAD_ENDINGS = {
@@ -93,10 +95,11 @@ class EvidenceBook:
             if await self._counts(connection, stated, item.content.by, rows.get(stated.envelope))
         ]
         await self._insert(connection, counted)
-        await self._settle(connection, list({item.row.id for item in counted}))
+        stands = await self._settle(connection, list({item.row.id for item in counted}))
         await self._arrived(connection, counted)
         for item in counted:
-            await self._consequences(connection, item.stated, item.content.by, item.row)
+            if not _is_outdone(item.stated.fact, stands.get(item.row.id)):
+                await self._consequences(connection, item.stated, item.content.by, item.row)
         decisions = [Decision(Event.EVIDENCE_RECEIVED, subject_of(item.raw)) for item in new]
         await self._core.log.add(connection, decisions, now=self._core.now())
         return {item.row.id for item in counted}
@@ -159,32 +162,40 @@ class EvidenceBook:
         }
         await insert_rows(connection, fact, list(stated.values()), key=("envelope", "fact", "by"))
 
-    async def _settle(self, connection: AsyncConnection, messages: Sequence[UUID]) -> None:
+    async def _settle(
+        self, connection: AsyncConnection, messages: Sequence[UUID]
+    ) -> dict[UUID, Fact]:
         """Set each state to the fact that stands among all that were ever stated."""
         known: dict[UUID, list[AnyRow]] = {}
         for batch in _batches(messages):
             for row in await connection.execute(
-                select(fact.c.envelope, fact.c.fact, fact.c.code, fact.c.at).where(
-                    fact.c.envelope.in_(padded(batch))
-                )
+                select(
+                    fact.c.envelope, fact.c.fact, fact.c.by, fact.c.code, fact.c.at, fact.c.evidence
+                ).where(fact.c.envelope.in_(padded(batch)))
             ):
                 known.setdefault(row.envelope, []).append(row)
         changes = []
+        stands: dict[UUID, Fact] = {}
         for message, stated in known.items():
-            stands = standing({Fact(item.fact) for item in stated})
-            if stands is None:
+            chosen = winner(self._stated(item) for item in stated)
+            if chosen is None:
                 continue
-            chosen = next(item for item in stated if item.fact == stands.value)
+            stands[message] = chosen.fact
             taken = next((item.at for item in stated if item.fact == Fact.SUBMITTED.value), None)
             changes.append(
                 {
                     "id": message,
-                    "state": stands.value,
+                    "state": chosen.fact.value,
                     "code": chosen.code,
                     "submitted_at": taken,
                 }
             )
         await update_rows(connection, outbox, changes, key="id")
+        return stands
+
+    def _stated(self, row: AnyRow) -> Stated:
+        by = Witness.HUB if row.by == self._core.settings.hub.id else Witness.RECIPIENT
+        return Stated(Fact(row.fact), by, row.at, row.evidence, row.code)
 
     async def _arrived(self, connection: AsyncConnection, counted: Sequence[_Counted]) -> None:
         """Receipts clear the alarms about their absence, and move the threads."""
@@ -194,6 +205,9 @@ class EvidenceBook:
             await clear_alarms_of(
                 connection, batch, "receipt-missing", "undelivered", "send-failed", now=now
             )
+        retrieved = [item.row.id for item in there if item.stated.fact is not Fact.DELIVERED]
+        for batch in _batches(retrieved):
+            await clear_alarms_of(connection, batch, "unretrieved", now=now)
         delivered = {item.row.thread for item in there if item.stated.fact is Fact.DELIVERED}
         for group in _batches(list(delivered)):
             await threads.delivered(connection, group, now=now)
@@ -216,7 +230,7 @@ class EvidenceBook:
                 at=stated.at,
                 message=row.id,
             )
-        elif stated.fact in BAD_ENDINGS or stated.fact is Fact.FAILED:
+        elif stated.fact in BAD_ENDINGS or stated.fact in (Fact.FAILED, Fact.UNRETRIEVED):
             await raise_alarm(connection, stated.fact.value, row.id, now=now)
             event = BAD_ENDINGS.get(stated.fact)
             if event is not None:
@@ -226,6 +240,13 @@ class EvidenceBook:
                 await attested(
                     self._core, connection, row.grant, by, gone, at=stated.at, message=row.id
                 )
+
+
+def _is_outdone(stated: Fact, stands: Fact | None) -> bool:
+    """True if a bad word came too late to matter: what it denies has happened after all."""
+    if stated is Fact.UNRETRIEVED:
+        return stands in (Fact.READ, Fact.FILED)
+    return stated in BAD_ENDINGS and stands in RECEIPTS
 
 
 def _batches(items: Sequence[_T]) -> Iterable[Sequence[_T]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from broker.gateway.agreements import Agreements
+from broker.gateway.consent.epochs import Epochs
+from broker.gateway.consent.erasing import Erasing
 from broker.gateway.consent.grants import Consents
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
@@ -14,6 +16,7 @@ from broker.gateway.receive.filing import Filing
 from broker.gateway.receive.intake import Intake
 from broker.gateway.receive.receipts import Receipts
 from broker.gateway.receive.receiver import Receiver
+from broker.gateway.reconciling import Reconciling
 from broker.gateway.send.attachments import Attachments
 from broker.gateway.send.composer import Composer
 from broker.gateway.send.exceptions import Exceptions
@@ -32,6 +35,8 @@ class Parts:
     sender: Sender
     consents: Consents
     withdrawals: Withdrawals
+    erasing: Erasing
+    epochs: Epochs
     outbox: Outbox
     receiver: Receiver
     receipts: Receipts
@@ -40,6 +45,7 @@ class Parts:
     deadlines: Deadlines
     exceptions: Exceptions
     witness: HubWitness
+    reconciling: Reconciling
 
 
 def join(core: Core) -> Parts:
@@ -59,6 +65,8 @@ def join(core: Core) -> Parts:
         sender=sender,
         consents=consents,
         withdrawals=withdrawals,
+        erasing=Erasing(core, agreements, sender),
+        epochs=Epochs(core),
         outbox=outbox,
         receiver=Receiver(core, agreements, consents, book, intake),
         receipts=Receipts(core),
@@ -67,4 +75,5 @@ def join(core: Core) -> Parts:
         deadlines=Deadlines(core),
         exceptions=Exceptions(core, agreements, sender),
         witness=HubWitness(core),
+        reconciling=Reconciling(core, agreements),
     )

@@ -131,6 +131,16 @@ class ReceiveSettings(_Settings):
     """How long a message waits for the one that opens its thread and that it has overtaken."""
 
 
+class VaultSettings(_Settings):
+    """How long a backup of this gateway opens."""
+
+    rotate_every: timedelta = timedelta(days=30)
+    """How often a new epoch begins: what is erased lies in backups no longer than this and the
+    next together."""
+    old_epoch_kept: timedelta = timedelta(days=7)
+    """For so long after that a backup from before it can still be put back. Make a new one meanwhile."""
+
+
 class DeadlineSettings(_Settings):
     """When a missing receipt becomes an alarm, by urgency. Longer than the retries above."""
 
@@ -173,6 +183,7 @@ class Settings(_Settings):
     receive: ReceiveSettings = ReceiveSettings()
     deadlines: DeadlineSettings = DeadlineSettings()
     witness: WitnessSettings = WitnessSettings()
+    vault: VaultSettings = VaultSettings()
 
     def path(self, path: Path) -> Path:
         """A path of the settings, absolute."""

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from broker.clock import Clock, SystemClock
 from broker.database import upgrade
 from broker.http import install_error_handlers
-from broker.hub import deadlines, retention
+from broker.hub import deadlines, erasing, retention
 from broker.hub.api import (
     attachments,
     consents,
@@ -138,6 +138,7 @@ def _loops(
             "intake": intake.run,
             "evidence": receipts.run,
             "stops": intake.recover_stops,
+            "erasing": lambda: erasing.run(hub),
         }
     if role != "api":
         loops |= {

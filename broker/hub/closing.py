@@ -23,7 +23,7 @@ from schemas.audit import Event
 from schemas.base import b64u
 from schemas.envelope import NEVER_HELD_BACK, Lane
 from schemas.errors import ConsentWithdrawn
-from schemas.evidence import MAX_FACTS, Fact, FactStatement
+from schemas.evidence import MAX_FACTS, Fact, FactStatement, StoreErasure
 
 EVENTS = {
     Fact.STOPPED: Event.ENVELOPE_STOPPED,
@@ -31,6 +31,7 @@ EVENTS = {
     Fact.TOMBSTONE: Event.ENVELOPE_STOPPED,
     Fact.UNDELIVERED: Event.ENVELOPE_UNDELIVERED,
     Fact.OVERDUE: Event.ENVELOPE_UNDELIVERED,
+    Fact.ERASED: Event.CASE_ERASED,
     Fact.RELAYED: Event.ENVELOPE_RELAYED,
 }
 
@@ -51,6 +52,7 @@ async def stop_waiting(
     Returns:
         Whom to wake after the commit.
     """
+    hub.withdrawn.add(grants)
     await attachments.unlink_under(connection, grants, scopes=scopes)
     waiting = await deliveries.take_waiting_under(connection, grants, now)
     if not waiting:
@@ -101,6 +103,7 @@ async def announce(
     *,
     codes: dict[UUID, str],
     now: datetime,
+    erasures: tuple[StoreErasure, ...] = (),
 ) -> set[str]:
     """State a fact about envelopes to their senders: signed, recorded, queued."""
     by_sender: dict[tuple[str, Lane], list[Stored]] = defaultdict(list)
@@ -115,6 +118,7 @@ async def announce(
                     digest=b64u(one.digest),
                     at=now,
                     code=codes.get(one.id),
+                    erasures=erasures,
                 )
                 for one in some
             ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 from broker.audit.countries import policy_of
 from broker.audit.leaves import new_leaf
@@ -164,6 +165,29 @@ class HubDirectory:
         return status.st_mtime_ns, status.st_size
 
 
+class Withdrawn:
+    """Grants of which something was taken back a moment ago: a hint for `broker.hub.erasing`."""
+
+    def __init__(self) -> None:
+        self._grants: set[UUID] = set()
+        self._any = asyncio.Event()
+
+    def add(self, grants: Iterable[UUID]) -> None:
+        self._grants.update(grants)
+        if self._grants:
+            self._any.set()
+
+    async def wait(self) -> None:
+        """Until there is one."""
+        await self._any.wait()
+
+    def take(self) -> set[UUID]:
+        """All of them; they are forgotten here."""
+        found, self._grants = self._grants, set()
+        self._any.clear()
+        return found
+
+
 @dataclass
 class Hub:
     """One hub process. Made by `broker.hub.app`; handed to whoever works for it."""
@@ -177,6 +201,7 @@ class Hub:
     sequencer: Sequencer
     wake: Wake
     stops: StopFile
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)
     metrics: Metrics = field(default_factory=Metrics)
     quarantine_limit: QuarantineLimit = field(default_factory=QuarantineLimit)
     ready: asyncio.Event = field(default_factory=asyncio.Event)

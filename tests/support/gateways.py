@@ -127,7 +127,7 @@ class Side:
         await channel.visit()
         while await self.parts.filing.run_once():
             pass
-        while await self.parts.withdrawals.run_once():
+        while await self.parts.erasing.run_once():
             pass
 
 

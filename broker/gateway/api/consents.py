@@ -101,6 +101,7 @@ def router(parts: Parts) -> APIRouter:
                     "store": row.store,
                     "outcome": row.outcome,
                     "basis": row.basis,
+                    "epoch": row.epoch,
                     "at": views.moment(row.at),
                 }
             )

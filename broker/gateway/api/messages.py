@@ -22,7 +22,7 @@ from broker.gateway.receive.opening import open_attachment, open_message
 from broker.gateway.send.compose import preview
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.sender import Stored, log_refusal
-from broker.gateway.store.tables import fact, inbox, outbox
+from broker.gateway.store.tables import doubt, fact, inbox, outbox
 from broker.http import limited_body
 from keys import strict_json
 from schemas.base import ProtectedModel
@@ -157,8 +157,11 @@ def router(parts: Parts) -> APIRouter:
                     select(fact).where(fact.c.envelope == message).order_by(fact.c.at)
                 )
             ).all()
+            in_doubt = row.state == "failed" and bool(
+                await connection.scalar(select(doubt.c.message).where(doubt.c.message == message))
+            )
         return {
-            **views.sent(row),
+            **views.sent(row, in_doubt=in_doubt),
             "facts": [
                 {
                     "fact": item.fact,

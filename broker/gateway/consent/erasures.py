@@ -43,6 +43,7 @@ async def note_erasures(
                 "store": item.store.value,
                 "outcome": item.outcome.value,
                 "basis": item.basis,
+                "epoch": item.epoch,
                 "at": at,
                 "message": message,
             },
@@ -129,7 +130,12 @@ async def attestation_of(
         )
     ).all()
     stores = tuple(
-        StoreErasure(store=Store(row.store), outcome=Erasure(row.outcome), basis=row.basis)
+        StoreErasure(
+            store=Store(row.store),
+            outcome=Erasure(row.outcome),
+            basis=row.basis,
+            epoch=row.epoch,
+        )
         for row in rows
     )
     return stores, max((row.at for row in rows), default=None)

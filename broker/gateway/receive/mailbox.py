@@ -38,6 +38,8 @@ class Mailbox:
         while True:
             try:
                 await self._visit()
+                if failures:
+                    self._core.wakes.connected.set()
                 failures = 0
                 self.connected = True
                 await self._both_lanes()

@@ -31,8 +31,8 @@ from broker.gateway.send.attachments import Attachments
 from broker.gateway.send.sender import Handed
 from broker.gateway.store import outbox as store
 from broker.gateway.store.alarms import clear_alarms, clear_alarms_of, raise_alarm
-from broker.gateway.store.dialect import AnyRow
-from broker.gateway.store.tables import outbox
+from broker.gateway.store.dialect import AnyRow, upsert
+from broker.gateway.store.tables import doubt, outbox
 from broker.telemetry import logger
 from keys.signing import verify_evidence
 from schemas.errors import BadSignature, BrokerError, NotFound, NotPermitted, Unavailable
@@ -252,7 +252,11 @@ class Outbox:
     async def _give_up(self, connection: Any, row: AnyRow | Handed, code: str | None) -> None:
         # The hub's receipt may have come over the other channel in the meantime: that stands.
         if await store.give_up(connection, row.id, code=code or "unavailable"):
-            await raise_alarm(connection, "send-failed", row.id, now=self._core.now())
+            now = self._core.now()
+            await raise_alarm(connection, "send-failed", row.id, now=now)
+            # It may have been accepted, and the answer lost: the hub is asked when it can be.
+            doubtful = {"message": row.id, "since": now}
+            await upsert(connection, doubt, doubtful, key=("message",))
 
     # --- time ---------------------------------------------------------------------------------
 

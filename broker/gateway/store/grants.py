@@ -60,6 +60,13 @@ class GrantState:
         )
 
 
+def sections_gone(grant: GrantState) -> list[str]:
+    """Sections that no living scope of the grant covers any more."""
+    live = {names[1] for names in grant.live().values() if names is not None}
+    every = {names[1] for names in grant.scopes.values() if names is not None}
+    return sorted(every - live)
+
+
 async def load_grants(
     connection: AsyncConnection, ids: Iterable[UUID], *, lock: bool = False
 ) -> dict[UUID, GrantState]:

@@ -149,6 +149,17 @@ async def give_up(connection: AsyncConnection, message: UUID, *, code: str) -> b
     return ended.rowcount > 0
 
 
+async def take_up_again(
+    connection: AsyncConnection, message: UUID, *, now: datetime, until: datetime
+) -> None:
+    """Try what we gave up once more, with the same bytes."""
+    await connection.execute(
+        update(outbox)
+        .where(outbox.c.id == message, outbox.c.state == "failed")
+        .values(state="queued", code=None, attempts=0, next_attempt_at=now, hard_stop_at=until)
+    )
+
+
 async def postpone(connection: AsyncConnection, message: UUID, until: datetime) -> None:
     """Back to the queue, with the same bytes."""
     await connection.execute(

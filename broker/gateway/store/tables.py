@@ -120,6 +120,26 @@ Index(
     sqlite_where=outbox.c.state.in_(("queued", "sending", "submitted", "relayed")),
 )
 
+doubt = Table(
+    "doubt",
+    metadata,
+    Column("message", Uuid, primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+)
+"""What we gave up sending without the hub's word: it may have been accepted. An outcome of its own
+until the hub is asked; the row goes with the answer."""
+
+stream_in = Table(
+    "stream_in",
+    metadata,
+    Column("sender", Participant, primary_key=True),
+    Column("lane", String(8), primary_key=True),
+    Column("incarnation", String(22), primary_key=True),
+    Column("upto", BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+"""Up to which number of each stream to us everything that the hub accepted has come, or was closed."""
+
 outbox_attachment = Table(
     "outbox_attachment",
     metadata,
@@ -448,6 +468,7 @@ erasure = Table(
     Column("store", String(12), primary_key=True),
     Column("outcome", String(8), nullable=False),
     Column("basis", String(64)),
+    Column("epoch", Integer),
     Column("at", UtcDateTime, nullable=False),
     Column("message", Uuid, nullable=False),
 )

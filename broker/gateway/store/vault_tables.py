@@ -20,6 +20,8 @@ from sqlalchemy import (
     Table,
 )
 
+from broker.database import UtcDateTime
+
 NO_GRANT = "-"
 """Stands for the grant of what came under an exception: a primary key has no nulls."""
 
@@ -46,6 +48,7 @@ def vault_tables(metadata: MetaData) -> VaultTables:
         metadata,
         Column("id", Integer, primary_key=True, autoincrement=False),
         Column("epoch", Integer, nullable=False),
+        Column("begun_at", UtcDateTime),
         CheckConstraint("id = 1", name="one_row"),
     )
     case_key = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -21,6 +22,8 @@ from schemas.evidence import PRECEDENCE, Fact
 
 _WITHHELD = frozenset({Fact.STOPPED, Fact.EXPIRED})
 """How a way ended before the recipient had anything: the sender's to know."""
+
+MOST_NUMBERS = 1000
 
 
 def router(hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers) -> APIRouter:
@@ -50,9 +53,8 @@ def router(hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers)
             facts = await envelopes.facts_of(connection, envelope)
         standing = PRECEDENCE[found.standing]
         if caller.id == found.recipient:
-            # What its tombstone does not say is not said here either (I-3): why it never came.
             facts = [one for one in facts if one.by == caller.id or one.to != found.sender]
-            standing = Fact.TOMBSTONE if standing in _WITHHELD else standing
+            standing = _as_recipient(standing)
         submitted = {
             "fact": Fact.SUBMITTED.value,
             "at": instant_text(found.accepted_at),
@@ -99,4 +101,41 @@ def router(hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers)
         incarnation, highest = found if found is not None else (None, 0)
         return {"incarnation": incarnation, "highest": highest}
 
+    @routes.get("/streams/numbers")
+    async def numbers(
+        request: Request,
+        lane: Lane,
+        incarnation: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{22}$")],
+        sender: str = Query(alias="from"),
+        after: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MOST_NUMBERS)] = 200,
+    ) -> dict[str, object]:
+        """What was accepted for the caller in one stream, in order: "have you these ids?"."""
+        caller = callers.of(request)
+        async with hub.database.read() as connection:
+            found = await envelopes.numbers(
+                connection,
+                stream=(sender, caller.id, lane.value, incarnation),
+                after=after,
+                limit=limit,
+                now=hub.clock.now(),
+            )
+        return {
+            "numbers": [
+                {
+                    "number": row.stream_number,
+                    "id": str(row.id),
+                    "digest": b64u(row.digest),
+                    "state": _as_recipient(PRECEDENCE[row.standing]).value,
+                    "accepted_at": instant_text(row.accepted_at),
+                }
+                for row in found
+            ]
+        }
+
     return routes
+
+
+def _as_recipient(standing: Fact) -> Fact:
+    """What its tombstone does not say is not said here either (I-3): why it never came."""
+    return Fact.TOMBSTONE if standing in _WITHHELD else standing

@@ -8,15 +8,15 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, union_all, update
+from sqlalchemy import delete, insert, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.store.sql import AnyRow, one_of
-from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, STREAM
+from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, GRANT, STREAM
 from broker.hub.store.writing import Change
 from broker.rules.header import Header
-from schemas.envelope import WIRE_VERSION, Kind, Lane
+from schemas.envelope import NEVER_HELD_BACK, WIRE_VERSION, Kind, Lane
 from schemas.evidence import PRECEDENCE, Fact
 
 RANK: Mapping[Fact, int] = {fact: place for place, fact in enumerate(PRECEDENCE)}
@@ -431,3 +431,68 @@ async def highest(
         )
     ).first()
     return None if folded is None else (folded.incarnation, int(folded.highest))
+
+
+async def numbers(
+    connection: AsyncConnection,
+    *,
+    stream: tuple[str, str, str, str],
+    after: int,
+    limit: int,
+    now: datetime,
+) -> Sequence[AnyRow]:
+    """What was accepted in one stream (sender, recipient, lane, incarnation), in order of number.
+
+    Only what has not expired: of the rest neither side remembers the ids for long.
+    """
+    sender, recipient, lane, incarnation = stream
+    rows = await connection.execute(
+        select(
+            ENVELOPE.c.stream_number,
+            ENVELOPE.c.id,
+            ENVELOPE.c.digest,
+            ENVELOPE.c.standing,
+            ENVELOPE.c.accepted_at,
+        )
+        .where(
+            ENVELOPE.c.sender == sender,
+            ENVELOPE.c.recipient == recipient,
+            ENVELOPE.c.lane == lane,
+            ENVELOPE.c.incarnation == incarnation,
+            ENVELOPE.c.stream_number > after,
+            ENVELOPE.c.expires_at > now,
+        )
+        .order_by(ENVELOPE.c.stream_number)
+        .limit(limit)
+    )
+    return rows.all()
+
+
+async def delivered_under_ended(
+    connection: AsyncConnection, under: Sequence[UUID], limit: int
+) -> list[Stored]:
+    """Lock what was delivered under these grants, or under scopes of theirs, that have ended.
+
+    Found among what still awaits the end of its ciphertext (`check_at`), without an index of its
+    own: withdrawals are rare, and every accepted envelope would pay for it.
+    """
+    rows = await connection.execute(
+        select(ENVELOPE, GRANT.c.withdrawn, GRANT.c.removed)
+        .join(GRANT, GRANT.c.id == ENVELOPE.c.grant_id)
+        .where(
+            one_of(connection, ENVELOPE.c.grant_id, under),
+            ENVELOPE.c.check_at.is_not(None),
+            ENVELOPE.c.standing < OPEN,
+            ENVELOPE.c.raw.is_not(None),
+            ENVELOPE.c.kind.not_in(sorted(kind.value for kind in NEVER_HELD_BACK)),
+            or_(GRANT.c.withdrawn, GRANT.c.removed != ""),
+        )
+        .order_by(ENVELOPE.c.id)
+        .with_for_update(of=ENVELOPE, skip_locked=True)
+    )
+    ended = [
+        row
+        for row in rows
+        if row.withdrawn or set((row.scopes or "").split()) & set(row.removed.split())
+    ]
+    return [stored(row) for row in ended[:limit]]

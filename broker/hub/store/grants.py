@@ -124,6 +124,16 @@ async def withdraw(
     return ended
 
 
+async def taken_back_since(connection: AsyncConnection, since: datetime) -> list[UUID]:
+    """Grants that were narrowed or withdrawn since a moment."""
+    rows = await connection.execute(
+        select(GRANT.c.id).where(
+            GRANT.c.changed_at >= since, or_(GRANT.c.withdrawn, GRANT.c.removed != "")
+        )
+    )
+    return list(rows.scalars())
+
+
 async def add_change(connection: AsyncConnection, grant: UUID, raw: bytes, now: datetime) -> None:
     """Append a withdrawal to the feed of changes."""
     if connection.dialect.name == "postgresql":

@@ -99,7 +99,7 @@ async def test_nobody_attests_for_the_withdrawer_or_over_a_third_partys_own_word
             for of in ("it.nrm", "al.shelter")
         )
 
-    albania.parts.withdrawals._onward = claims
+    albania.parts.erasing._onward = claims
     ordered = await italy.parts.withdrawals.order(grant)
     async with italy.gateway.core.database.begin() as connection:
         # The shelter's own word came first.

@@ -133,7 +133,7 @@ async def test_a_withdrawal_of_the_feed_is_obeyed_whoever_it_is_addressed_to(
 
     for _ in range(2):  # the feed may say it again
         await albania.parts.receiver.follow_withdrawals()
-    while await albania.parts.withdrawals.run_once():
+    while await albania.parts.erasing.run_once():
         pass
     assert await states(albania) == ["withdrawn"]
     async with albania.gateway.core.database.read() as connection:

@@ -1,35 +1,16 @@
-"""Where plaintext rests: encrypted, under keys that can be destroyed one by one.
-
-    epoch key (custody)  wraps  case key  wraps  item key of (case, section, grant)  seals  item
-
-* Erasing a case, a grant, or one section of them destroys exactly their keys and ciphertexts.
-* Rotating the epoch wraps the living case keys anew and destroys the old epoch key: every backup
-  taken before is dead, including what had been erased since.
-* Each ciphertext is bound to its table, row, case, section and grant: moved to another row, it is
-  `VaultTampered`.
-
-On SQLite, `scrub` after the commit leaves nothing of what was erased in the file or its
-write-ahead log. On PostgreSQL the server keeps old row versions until they are vacuumed and pages
-until they are reused, and its own log as long as it is configured to; there the promise is kept
-by the epoch: after `rotate_epoch` none of those bytes opens. Copies that somebody made of the
-custody file are beyond both. What we attest says no more than this.
-
-AES-256-GCM throughout, with random 96-bit nonces: a key seals few values (NIST SP 800-38D, 8.3).
-"""
+"""Keeping, reading, erasing: see the package. Keys first, ciphertexts under them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import struct
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import ColumnElement, Row, Table, and_, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -38,87 +19,14 @@ from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import insert_for
 from broker.gateway.store.together import insert_missing, insert_together
 from broker.gateway.store.vault_tables import NO_GRANT, VaultTables
-from schemas.errors import NotFound, StorageUnavailable, VaultTampered
+from broker.gateway.vault.cipher import KEY_BYTES, WRAPPED_BYTES, aad_of, seal, unseal
+from broker.gateway.vault.epoch_keys import KeyProvider
+from schemas.errors import NotFound
 
 _T = TypeVar("_T")
 
-KEY_BYTES = 32
-_NONCE_BYTES = 12
-_TAG_BYTES = 16
-_WRAPPED_BYTES = _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
-_LABEL = b"referral-broker/1 vault\n"
-_EPOCH = struct.Struct(f">I{KEY_BYTES}s")
-_SCRUB_ATTEMPTS = 50
-_SCRUB_PAUSE_SECONDS = 0.1
 _BATCH = 200
 """Rows per statement: far below SQLite's and PostgreSQL's limits on parameters."""
-
-
-class KeyProvider(Protocol):
-    """The epoch keys, kept in custody and never in the database."""
-
-    def key(self, epoch: int) -> bytes | None:
-        """The key of an epoch (32 bytes), or None once it was destroyed or never was."""
-        ...
-
-    def create(self, epoch: int) -> None:
-        """Make a random key for an epoch and store it durably; nothing to do if it exists."""
-        ...
-
-    def destroy(self, epoch: int) -> None:
-        """Forget the key of an epoch durably; nothing to do if it is gone."""
-        ...
-
-
-class Secrets(Protocol):
-    """Where custody keeps secrets by name (`keys.custody`)."""
-
-    def has_secret(self, name: str) -> bool: ...
-    def secret(self, name: str) -> bytes: ...
-    def put_secret(self, name: str, value: bytes) -> None: ...
-
-
-class EpochKeys:
-    """Epoch keys in memory, handed to `save` whole after every change, before it takes effect."""
-
-    def __init__(
-        self, keys: Mapping[int, bytes], save: Callable[[Mapping[int, bytes]], None]
-    ) -> None:
-        if any(len(key) != KEY_BYTES for key in keys.values()):
-            raise ValueError("an epoch key has 32 bytes")
-        self._keys = dict(keys)
-        self._save = save
-
-    @classmethod
-    def in_custody(cls, custody: Secrets, name: str = "vault-epochs") -> EpochKeys:
-        """Epoch keys kept as one secret of a custody: destroyed by writing it without them."""
-        stored = custody.secret(name) if custody.has_secret(name) else b""
-        if len(stored) % _EPOCH.size:
-            raise ValueError("not epoch keys")
-        return cls(
-            dict(_EPOCH.iter_unpack(stored)),
-            lambda keys: custody.put_secret(
-                name, b"".join(_EPOCH.pack(epoch, key) for epoch, key in sorted(keys.items()))
-            ),
-        )
-
-    def __repr__(self) -> str:
-        return f"<EpochKeys {sorted(self._keys)}>"
-
-    def key(self, epoch: int) -> bytes | None:
-        return self._keys.get(epoch)
-
-    def create(self, epoch: int) -> None:
-        if epoch not in self._keys:
-            self._replace({**self._keys, epoch: os.urandom(KEY_BYTES)})
-
-    def destroy(self, epoch: int) -> None:
-        if epoch in self._keys:
-            self._replace({at: key for at, key in self._keys.items() if at != epoch})
-
-    def _replace(self, keys: dict[int, bytes]) -> None:
-        self._save(keys)
-        self._keys = keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +51,8 @@ _Owner = tuple[str, str, str]
 
 
 class Vault:
-    """The gateway's store of plaintext. All methods but `scrub` and `rotate_epoch` work inside
-    the caller's transaction and never commit."""
+    """The gateway's store of plaintext. All methods work inside the caller's transaction and
+    never commit, but for `scrub` and those of epochs."""
 
     def __init__(self, database: Database, tables: VaultTables, epoch_keys: KeyProvider) -> None:
         self._database = database
@@ -183,7 +91,7 @@ class Vault:
         rows: list[dict[str, Any]] = []
         for item, owner in zip(items, owners, strict=True):
             ref = str(uuid.uuid4())
-            sealed = _seal(keys[owner], item.plaintext, _aad("vault_item", ref, *owner))
+            sealed = seal(keys[owner], item.plaintext, aad_of("vault_item", ref, *owner))
             case_id, section, grant = owner
             rows.append(
                 {
@@ -244,8 +152,8 @@ class Vault:
             for row in rows:
                 owner = (row.case_id, row.section, row.grant_id)
                 key = self._open_case_key(row.case_id, row.epoch, row.case_wrapped)
-                key = _open(key, row.item_wrapped, _aad("vault_item_key", "", *owner))
-                found[row.ref] = _open(key, row.sealed, _aad("vault_item", row.ref, *owner))
+                key = unseal(key, row.item_wrapped, aad_of("vault_item_key", "", *owner))
+                found[row.ref] = unseal(key, row.sealed, aad_of("vault_item", row.ref, *owner))
         if len(found) != len(wanted):
             raise NotFound("not in the vault")
         return found
@@ -324,34 +232,44 @@ class Vault:
         Raises:
             StorageUnavailable: A reader held the old pages all the while; call again.
         """
-        async with self._database.engine.connect() as connection:
-            raw = await connection.get_raw_connection()
-            driver: Any = raw.driver_connection
-            if self._database.dialect != "sqlite":
-                for table in self._tables.all:
-                    await driver.execute(f"VACUUM {table.name}")
-                return
-            for _ in range(_SCRUB_ATTEMPTS):
-                async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
-                    busy, _log, _done = await cursor.fetchone()
-                if not busy:
-                    return
-                await asyncio.sleep(_SCRUB_PAUSE_SECONDS)
-        raise StorageUnavailable("erased pages are still being read")
+        await self._database.scrub(*(table.name for table in self._tables.all))
 
     # --- epochs -----------------------------------------------------------------------------
 
-    async def rotate_epoch(self) -> int:
+    async def current_epoch(self) -> int:
+        """The epoch under whose key new case keys are wrapped."""
+        async with self._database.begin() as connection:
+            return await self._current_epoch(connection)
+
+    async def epoch_begun(self, *, now: datetime) -> datetime:
+        """When it began; that is now if nobody wrote it down."""
+        epoch = self._tables.epoch
+        async with self._database.begin() as connection:
+            await self._current_epoch(connection, exclusively=True)
+            begun: datetime | None = await connection.scalar(select(epoch.c.begun_at))
+            if begun is None:
+                begun = now
+                await connection.execute(update(epoch).values(begun_at=now))
+        return begun
+
+    async def rotate_epoch(self, *, now: datetime | None = None) -> int:
         """Begin a new epoch and destroy the keys of all earlier ones; returns the new epoch.
 
         Safe to repeat: interrupted anywhere, nothing is lost, and the next run finishes it.
         """
+        new = await self.begin_epoch(now=now)
+        await self.destroy_old_epochs()
+        return new
+
+    async def begin_epoch(self, *, now: datetime | None = None) -> int:
+        """Wrap every living case key anew, under the key of a new epoch; returns that epoch.
+
+        Backups from before still open, until `destroy_old_epochs`.
+        """
         tables = self._tables
         async with self._database.begin() as connection:
-            old = await self._current_epoch(connection, exclusively=True)
-            new = old + 1
+            new = await self._current_epoch(connection, exclusively=True) + 1
             await asyncio.to_thread(self._epoch_keys.create, new)
-            retired = {old}
             after = ""
             while True:
                 rows = (
@@ -367,14 +285,19 @@ class Vault:
                     break
                 after = rows[-1].case_id
                 for row in rows:
-                    retired.add(row.epoch)
                     await self._rewrap(connection, row, new)
-            await connection.execute(update(tables.epoch).values(epoch=new))
+            await connection.execute(update(tables.epoch).values(epoch=new, begun_at=now))
         await self.scrub()
-        # Only now: had we destroyed a key before the commit, a crash would have cost the cases.
-        for epoch in sorted(retired | set(range(1, new))):
-            await asyncio.to_thread(self._epoch_keys.destroy, epoch)
         return new
+
+    async def destroy_old_epochs(self) -> None:
+        """Destroy the keys of all epochs but the present one: no backup from before it opens.
+
+        No case key is wrapped under an old one: beginning an epoch moved them all in the same
+        transaction. Had that destroyed the keys before its commit, a crash would have cost the cases.
+        """
+        for epoch in range(1, await self.current_epoch()):
+            await asyncio.to_thread(self._epoch_keys.destroy, epoch)
 
     async def _rewrap(self, connection: AsyncConnection, row: Row[Any], epoch: int) -> None:
         key = self._open_case_key(row.case_id, row.epoch, row.wrapped)
@@ -418,7 +341,7 @@ class Vault:
                 "case_id": owner[0],
                 "section": owner[1],
                 "grant_id": owner[2],
-                "wrapped": _seal(cases[owner[0]], key, _aad("vault_item_key", "", *owner)),
+                "wrapped": seal(cases[owner[0]], key, aad_of("vault_item_key", "", *owner)),
             }
             for owner, key in sorted(made.items())
         ]
@@ -446,8 +369,8 @@ class Vault:
             )
             for row in rows:
                 owner = (row.case_id, row.section, row.grant_id)
-                aad = _aad("vault_item_key", "", *owner)
-                found[owner] = _open(cases[row.case_id], row.wrapped, aad)
+                aad = aad_of("vault_item_key", "", *owner)
+                found[owner] = unseal(cases[row.case_id], row.wrapped, aad)
         return found
 
     async def _case_keys(
@@ -492,11 +415,11 @@ class Vault:
         return found
 
     def _wrap_case_key(self, case_id: str, epoch: int, key: bytes) -> bytes:
-        return _seal(self._epoch_key(epoch), key, _aad("vault_case_key", str(epoch), case_id))
+        return seal(self._epoch_key(epoch), key, aad_of("vault_case_key", str(epoch), case_id))
 
     def _open_case_key(self, case_id: str, epoch: int, wrapped: bytes) -> bytes:
-        aad = _aad("vault_case_key", str(epoch), case_id)
-        return _open(self._epoch_key(epoch), wrapped, aad)
+        aad = aad_of("vault_case_key", str(epoch), case_id)
+        return unseal(self._epoch_key(epoch), wrapped, aad)
 
     def _epoch_key(self, epoch: int) -> bytes:
         key = self._epoch_keys.key(epoch)
@@ -509,32 +432,12 @@ async def _destroy_keys(
     connection: AsyncConnection, table: Table, where: ColumnElement[bool]
 ) -> None:
     # Overwritten in place first, so that the page that is written holds zeros where the key was.
-    await connection.execute(update(table).where(where).values(wrapped=bytes(_WRAPPED_BYTES)))
+    await connection.execute(update(table).where(where).values(wrapped=bytes(WRAPPED_BYTES)))
     await connection.execute(delete(table).where(where))
 
 
 def _grant_text(grant: UUID | None) -> str:
     return NO_GRANT if grant is None else str(grant)
-
-
-def _aad(table: str, row: str, *owner: str) -> bytes:
-    """Length-prefixed, so that no two rows share it."""
-    parts = [part.encode() for part in (table, row, *owner)]
-    return _LABEL + b"".join(struct.pack(">I", len(part)) + part for part in parts)
-
-
-def _seal(key: bytes, plaintext: bytes, aad: bytes) -> bytes:
-    nonce = os.urandom(_NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plaintext, aad)
-
-
-def _open(key: bytes, sealed: bytes, aad: bytes) -> bytes:
-    if len(sealed) < _NONCE_BYTES + _TAG_BYTES:
-        raise VaultTampered("a ciphertext is too short")
-    try:
-        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], aad)
-    except InvalidTag:
-        raise VaultTampered("a ciphertext does not belong to its row") from None
 
 
 def _batches(items: Sequence[_T]) -> Iterable[Sequence[_T]]:
