@@ -6,7 +6,7 @@ binding from the header that the sender signed; what a JWE says of itself is nev
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -49,6 +49,19 @@ class Keyring(Protocol):
 
     def private(self, kid: KeyId) -> object | None:
         """The key, or None if it was never here or has been destroyed."""
+        ...
+
+
+@runtime_checkable
+class Exchange(Protocol):
+    """A P-256 key that is somewhere else, as in a hardware module."""
+
+    def shared_secret(self, peer: ec.EllipticCurvePublicKey) -> bytes:
+        """ECDH's shared x coordinate, 32 bytes.
+
+        Raises:
+            CustodyLocked: The key cannot be used just now.
+        """
         ...
 
 
@@ -149,9 +162,12 @@ def _unwrap(header: dict[str, object], wrapped: bytes, private: object) -> bytes
         if len(data) != HPKE_EK_BYTES:
             raise CannotOpen
         return HPKE.decrypt(data + wrapped, private, HPKE_INFO)
-    if header["alg"] == ECDH_ES_A256KW and isinstance(private, ec.EllipticCurvePrivateKey):
-        shared = private.exchange(ec.ECDH(), _ephemeral(header["epk"]))
-        return aes_key_unwrap(ecdh_kek(shared), wrapped)
+    if header["alg"] == ECDH_ES_A256KW:
+        peer = _ephemeral(header["epk"])
+        if isinstance(private, ec.EllipticCurvePrivateKey):
+            return aes_key_unwrap(ecdh_kek(private.exchange(ec.ECDH(), peer)), wrapped)
+        if isinstance(private, Exchange):
+            return aes_key_unwrap(ecdh_kek(private.shared_secret(peer)), wrapped)
     raise CannotOpen("not a key of this suite")
 
 

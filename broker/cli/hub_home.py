@@ -16,7 +16,7 @@ from broker.cli.passphrase import new_passphrase_file, write_secret
 from broker.clock import SystemClock
 from broker.hub.relay.channels import Names, definitions_for
 from broker.hub.settings import load_settings
-from keys.custody.file import STRONG, KdfCost, create_custody
+from keys.custody import STRONG, KdfCost, create_custody
 from keys.lifecycle import new_keys
 from keys.trust import DirectoryClient
 from schemas.directory import Function, OrganisationKind, Participant, PublishedKey

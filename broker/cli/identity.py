@@ -17,7 +17,8 @@ from broker.cli.passphrase import read_passphrase
 from broker.client.hub import HubClient
 from broker.clock import SystemClock
 from broker.gateway.settings import Settings, load_settings
-from keys.custody.file import Custody, open_custody
+from keys.custody import Custody, credential, open_custody
+from keys.custody.credentials import CREDENTIAL
 from keys.signing import Signer
 from keys.trust import DirectoryClient
 from schemas.directory import TrustedDirectory
@@ -69,12 +70,11 @@ def open_identity(home: Path, passphrase_file: str | None = None) -> Identity:
     """
     settings = load_settings(home)
     source = passphrase_file
-    if source is None and settings.path(settings.keys.passphrase_file).is_file():
-        source = str(settings.path(settings.keys.passphrase_file))
+    own = settings.path(settings.keys.passphrase_file)
+    if source is None and (own.name.startswith(CREDENTIAL) or own.is_file()):
+        source = str(credential(own))
     passphrase = read_passphrase(source)
-    scheme, _, path = settings.keys.custody.partition(":")
-    uri = f"{scheme}:{settings.path(Path(path))}"
-    return Identity(settings, open_custody(uri, passphrase))
+    return Identity(settings, open_custody(settings.custody_uri, passphrase))
 
 
 def home_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,7 +28,7 @@ from broker.gateway.home import add_worker, init_home
 from broker.hub.relay.channels import Names
 from broker.hub.settings import load_settings
 from keys.ceremony import Repository, RoleSigner, new_role_key
-from keys.custody.file import Custody, KdfCost, create_custody
+from keys.custody import Custody, KdfCost, create_custody
 from keys.signing import countersign, sign_agreement
 from schemas.agreement import Agreement, TransferBasis
 from schemas.consent import Purpose

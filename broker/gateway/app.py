@@ -42,7 +42,7 @@ from broker.gateway.store.tables import vault as vault_tables
 from broker.gateway.vault import EpochKeys, Vault
 from broker.telemetry import configure_logging, logger, serve_metrics
 from keys.binding import new_incarnation
-from keys.custody.file import Custody, open_custody
+from keys.custody import Custody, open_custody
 from keys.trust import DirectoryClient
 from schemas.base import b64u
 from schemas.errors import BrokerError, KeyRevoked, Refused, SecondIncarnation
@@ -305,10 +305,7 @@ def _raise_reason(working: asyncio.Task[None]) -> None:
 
 
 def _open_keys(settings: Settings) -> Custody:
-    uri = settings.keys.custody
-    if uri.startswith("file:"):
-        uri = f"file:{settings.path(Path(uri.removeprefix('file:')))}"
-    return open_custody(uri, read_passphrase(settings))
+    return open_custody(settings.custody_uri, read_passphrase(settings))
 
 
 def _own_log(database: Database, custody: Custody, clock: Clock) -> OwnLog:

@@ -25,7 +25,7 @@ from broker.gateway.settings import FILE, Settings, load_settings
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import identity, worker
 from keys.binding import new_incarnation
-from keys.custody.file import STRONG, KdfCost, create_custody
+from keys.custody import STRONG, KdfCost, create_custody, credential
 from keys.lifecycle import new_keys
 from schemas.base import ParticipantId, b64u
 from schemas.directory import Compartment, PublishedKey
@@ -218,7 +218,7 @@ def token_hash(token: str) -> str:
 
 def read_passphrase(settings: Settings) -> bytes:
     """The passphrase of the key file."""
-    return settings.path(settings.keys.passphrase_file).read_bytes().strip()
+    return credential(settings.path(settings.keys.passphrase_file)).read_bytes().strip()
 
 
 def _settings_text(

@@ -68,7 +68,9 @@ class KeySettings(_Settings):
     """Where the private keys are."""
 
     custody: str = "file:keys.json"
+    """`file:`, `systemd-credential:` or `pkcs11:` (see `keys.custody`)."""
     passphrase_file: Path = Path("passphrase")
+    """Of the key file, or the PIN; also `systemd-credential:NAME`."""
 
 
 class ApiSettings(_Settings):
@@ -195,6 +197,12 @@ class Settings(_Settings):
         if self.adapter.name == "files" and not self.adapter.settings:
             return {"root": str(self.path(self.adapter.folder))}
         return dict(self.adapter.settings)
+
+    @property
+    def custody_uri(self) -> str:
+        """Where the keys are, with an absolute path."""
+        scheme, _, rest = self.keys.custody.partition(":")
+        return f"file:{self.path(Path(rest))}" if scheme == "file" else self.keys.custody
 
     @property
     def database_url(self) -> str:

@@ -160,8 +160,10 @@ class HubSettings(BaseSettings):
     metrics_port: Port | None = None
     """None serves no metrics; 0 takes a free port."""
     custody: str
-    """Where the hub's private keys are, as in `file:keys.json`."""
+    """Where the hub's private keys are: `file:`, `systemd-credential:` or `pkcs11:` (see
+    `keys.custody`)."""
     passphrase_file: Path
+    """Of the key file, or the PIN; also `systemd-credential:NAME`."""
     suite: Literal[1, 2] = 1
     """Of the hub's own signatures."""
     directory: Path

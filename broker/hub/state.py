@@ -28,7 +28,7 @@ from broker.hub.store.participants import Newest
 from broker.hub.store.tables import LOG
 from broker.hub.wake import Wake
 from broker.telemetry import logger
-from keys.custody import Custody, open_custody
+from keys.custody import Custody, credential, open_custody
 from keys.signing import MAX_STATEMENT_BYTES, Signer, parse_jws
 from keys.trust import DirectoryClient
 from schemas.audit import Event
@@ -325,7 +325,7 @@ def open_hub(settings: HubSettings, clock: Clock) -> Hub:
         StorageUnavailable: Another process holds the SQLite file.
     """
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    custody = open_custody(settings.custody, settings.passphrase_file.read_bytes())
+    custody = open_custody(settings.custody, credential(settings.passphrase_file).read_bytes())
     log_signer = NoteSigner.from_text(custody.secret(settings.log.key).decode())
     database = Database(settings.database_url())
     database.lock_file()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make PostgreSQL and RabbitMQ available for tests, measurements and `demo --rabbitmq`.
+# Make PostgreSQL, RabbitMQ and SoftHSM available for tests, measurements and `demo --rabbitmq`.
 #
 # Only the programs are wanted: each run starts private servers of its own (services.py). So no
 # service is left running, and nothing happens when the programs are there.
@@ -14,17 +14,19 @@ have() {
 }
 have_postgresql() { have initdb /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb; }
 have_rabbitmq() { have rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server /usr/sbin/rabbitmq-server; }
+have_softhsm() { have softhsm2-util /usr/bin/softhsm2-util; }
 
 missing=
 have_postgresql || missing="$missing postgresql"
 have_rabbitmq || missing="$missing rabbitmq-server"
+have_softhsm || missing="$missing softhsm2"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "install.sh: missing:$missing" >&2
     echo "  Debian, Ubuntu:  sudo apt-get install --no-install-recommends$missing" >&2
-    echo "  Fedora:          sudo dnf install postgresql-server rabbitmq-server" >&2
-    echo "  macOS:           brew install postgresql@17 rabbitmq" >&2
+    echo "  Fedora:          sudo dnf install postgresql-server rabbitmq-server softhsm" >&2
+    echo "  macOS:           brew install postgresql@17 rabbitmq softhsm" >&2
     echo "PostgreSQL 14+ and RabbitMQ 3.10+ do. They need not run: private ones are started." >&2
     exit 1
 fi
@@ -47,7 +49,7 @@ apt-get update -q >&2
 # shellcheck disable=SC2086  # a list of package names
 apt-get install -q -y --no-install-recommends $missing >&2
 
-have_postgresql && have_rabbitmq || { echo "install.sh: still missing after installation" >&2; exit 1; }
+have_postgresql && have_rabbitmq && have_softhsm || { echo "install.sh: still missing after installation" >&2; exit 1; }
 
 # With systemd the packages enable their services for the next boot; the machine did not ask.
 if [ -d /run/systemd/system ]; then

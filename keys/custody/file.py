@@ -10,13 +10,14 @@ keys; keep the passphrase file and the key file for different eyes.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -24,13 +25,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from keys import jwk, strict_json
+from keys.custody.base import Custody
 from keys.lifecycle import KeySet, PrivateKey
 from keys.signing import LocalSigner, Signer
 from schemas.base import KeyId, b64u, unb64u
-from schemas.directory import KeyUse, Participant
+from schemas.directory import KeyUse
 from schemas.errors import Conflict, CustodyLocked, MalformedJson, StorageUnavailable
 
-SCHEME = "file:"
+FILE = "file:"
 FORMAT = "referral-key-file/1"
 MAX_FILE_BYTES = 1024 * 1024
 _SALT_BYTES = 16
@@ -53,99 +55,99 @@ STRONG = KdfCost(memory_kib=256 * 1024, iterations=3, lanes=4)
 """About a second and 256 MiB. Weaker costs are for tests and demonstrations only."""
 
 
-class Custody:
-    """The open keys of one participant. Safe to use from several threads.
+class FileCustody(Custody):
+    """The keys of a key file. A process that dies has left the old file or the new one.
 
-    Every change is on disk before it counts: a process that dies has the old file or the new one.
+    Several processes may have it open: a change is made to what the file says then, under a lock,
+    and a key that is looked for in vain is looked for in the file again.
     """
 
-    def __init__(self, path: Path, seal: Callable[[bytes], bytes], keys: KeySet) -> None:
+    def __init__(self, path: Path, box: _Box, keys: KeySet, *, writable: bool = True) -> None:
         """Use `open_custody` or `create_custody`."""
         self._path = path
-        self._seal = seal
+        self._box = box
         self._lock = threading.Lock()
         self._keys = keys
+        self._writable = writable
         self._objects: dict[KeyId, object] = {}
+        self._mark = self._look()
         self._index()
+
+    @classmethod
+    def read_only(cls, path: Path, passphrase: bytes) -> FileCustody:
+        """A key file that somebody else keeps; changing it is refused."""
+        box, keys = _read(path, passphrase)
+        return cls(path, box, keys, writable=False)
 
     @property
     def keys(self) -> tuple[PrivateKey, ...]:
-        """All private keys, with what is published about them."""
         return self._keys.keys
 
     def private(self, kid: KeyId) -> object | None:
-        """The private sealing key with this id, or None (`keys.unsealing.Keyring`)."""
-        found = self._objects.get(kid)
+        found = self._find(kid)
         return None if isinstance(found, LocalSigner) else found
 
     def signer(self, kid: KeyId) -> Signer:
-        """The signer with this id.
-
-        Raises:
-            CustodyLocked: This custody has no such signing key.
-        """
-        found = self._objects.get(kid)
+        found = self._find(kid)
         if not isinstance(found, LocalSigner):
             raise CustodyLocked(f"no signing key {kid}")
         return found
 
-    def signer_for(self, suite: int, now: datetime, entry: Participant | None = None) -> Signer:
-        """The newest signing key of a suite that may be used now.
-
-        Args:
-            suite: 1 or 2.
-            now: Compared with the key's own dates.
-            entry: If given, the key must also be current in this entry of the directory.
-
-        Raises:
-            CustodyLocked: There is none.
-        """
-        published = {key.kid for key in entry.keys if key.is_current(now)} if entry else None
-        candidates = [
-            key
-            for key in self._keys.keys
-            if key.use is KeyUse.SIGN
-            and key.suite == suite
-            and key.not_before <= now < key.not_after
-            and (published is None or key.kid in published)
-        ]
-        if not candidates:
-            raise CustodyLocked(f"no current signing key of suite {suite}")
-        return self.signer(max(candidates, key=lambda key: key.not_before).kid)
-
     def secret(self, name: str) -> bytes:
-        """A secret that is not a key of the protocol, as the log's signing key.
-
-        Raises:
-            CustodyLocked: No such secret.
-        """
         try:
             return self._keys.secrets[name]
         except KeyError:
             raise CustodyLocked(f"no secret {name}") from None
 
     def has_secret(self, name: str) -> bool:
-        """True if `secret(name)` would answer."""
         return name in self._keys.secrets
 
     def put_secret(self, name: str, value: bytes) -> None:
-        """Keep a secret; it replaces one with the same name."""
         self._change(lambda keys: keys.with_secret(name, value))
 
     def add(self, more: KeySet) -> None:
-        """Keep more keys, as after a rotation."""
         self._change(lambda keys: keys.plus(more))
 
     def destroy(self, kid: KeyId) -> None:
-        """Forget a key for ever. Backups of the file must go too."""
         self._change(lambda keys: keys.without(kid))
 
-    def _change(self, change: Callable[[KeySet], KeySet]) -> None:
+    def refresh(self) -> None:
+        """Take what another process wrote. What cannot be read leaves what is open as it is."""
+        if self._look() == self._mark:
+            return
         with self._lock:
+            self._take()
+
+    def _find(self, kid: KeyId) -> object | None:
+        found = self._objects.get(kid)
+        if found is None:
+            self.refresh()
+            found = self._objects.get(kid)
+        return found
+
+    def _take(self) -> None:
+        mark = self._look()
+        if mark is None or mark == self._mark:
+            return
+        self._keys, self._mark = self._box.open(self._path.read_bytes()), mark
+        self._index()
+
+    def _change(self, change: Callable[[KeySet], KeySet]) -> None:
+        if not self._writable:
+            raise StorageUnavailable("this key file is read only")
+        with self._lock, _file_lock(self._path):
+            self._take()
             keys = change(self._keys)
-            _write(self._path, self._seal(_encode(keys)))
-            self._keys = keys
+            _write(self._path, self._box.seal(_encode(keys)))
+            self._keys, self._mark = keys, self._look()
             self._index()
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _index(self) -> None:
         objects: dict[KeyId, object] = {}
@@ -157,11 +159,10 @@ class Custody:
                 objects[key.kid] = loaded
         self._objects = objects  # one assignment: a reader sees the old index or the new one
 
-    def __repr__(self) -> str:
-        return f"<Custody of {self._keys!r}>"
 
-
-def create_custody(uri: str, keys: KeySet, passphrase: bytes, *, cost: KdfCost = STRONG) -> Custody:
+def create_custody(
+    uri: str, keys: KeySet, passphrase: bytes, *, cost: KdfCost = STRONG
+) -> FileCustody:
     """Write a new key file, mode 0600, and open it.
 
     Raises:
@@ -171,12 +172,12 @@ def create_custody(uri: str, keys: KeySet, passphrase: bytes, *, cost: KdfCost =
     path = _path(uri)
     if path.exists():
         raise Conflict("the key file exists")
-    seal = _sealer(passphrase, cost)
-    _write(path, seal(_encode(keys)))
-    return Custody(path, seal, keys)
+    box = _Box(passphrase, cost, secrets.token_bytes(_SALT_BYTES))
+    _write(path, box.seal(_encode(keys)))
+    return FileCustody(path, box, keys)
 
 
-def open_custody(uri: str, passphrase: bytes) -> Custody:
+def open_file(uri: str, passphrase: bytes) -> FileCustody:
     """Open a key file.
 
     Args:
@@ -189,51 +190,65 @@ def open_custody(uri: str, passphrase: bytes) -> Custody:
         MalformedJson: Not a key file.
     """
     path = _path(uri)
+    return FileCustody(path, *_read(path, passphrase))
+
+
+class _Box:
+    """A key made of a passphrase once; seals and opens the file again and again under one salt, each
+    time with a fresh random nonce."""
+
+    def __init__(self, passphrase: bytes, cost: KdfCost, salt: bytes) -> None:
+        self._aead = AESGCM(_derive(passphrase, cost, salt))
+        self._parameters: dict[str, object] = {
+            "format": FORMAT,
+            "kdf": {
+                "name": "argon2id",
+                "memory_kib": cost.memory_kib,
+                "iterations": cost.iterations,
+                "lanes": cost.lanes,
+                "salt": b64u(salt),
+            },
+            "aead": "A256GCM",
+        }
+
+    def seal(self, plaintext: bytes) -> bytes:
+        """The whole file."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        header = {**self._parameters, "nonce": b64u(nonce)}
+        ciphertext = self._aead.encrypt(nonce, plaintext, _parameters(header))
+        return json.dumps({**header, "ciphertext": b64u(ciphertext)}).encode() + b"\n"
+
+    def open(self, data: bytes) -> KeySet:
+        """The keys in a file.
+
+        Raises:
+            CustodyLocked: Another passphrase, another salt, or a changed file.
+            MalformedJson: Not a key file.
+        """
+        header, _, _, nonce, ciphertext = _parse(data)
+        try:
+            plaintext = self._aead.decrypt(nonce, ciphertext, _parameters(header))
+        except (InvalidTag, ValueError):
+            raise CustodyLocked("wrong passphrase, or the key file was changed") from None
+        return KeySet.from_json_value(strict_json.parse(plaintext, limit=MAX_FILE_BYTES))
+
+
+def _read(path: Path, passphrase: bytes) -> tuple[_Box, KeySet]:
     try:
         if path.stat().st_mode & 0o077:
             raise CustodyLocked("the key file is open to others; chmod 600")
         data = path.read_bytes()
     except OSError as error:
         raise CustodyLocked(f"key file: {error.strerror}") from None
-    cost, salt, plaintext = _open(data, passphrase)
-    keys = KeySet.from_json_value(strict_json.parse(plaintext, limit=MAX_FILE_BYTES))
-    # Changes are sealed under the same salt and so the same key, each with a fresh random nonce.
-    return Custody(path, _sealer(passphrase, cost, salt), keys)
+    _, cost, salt, _, _ = _parse(data)
+    try:
+        box = _Box(passphrase, cost, salt)
+    except ValueError:
+        raise MalformedJson("not a key file") from None
+    return box, box.open(data)
 
 
-def _path(uri: str) -> Path:
-    if not uri.startswith(SCHEME):
-        raise CustodyLocked("a custody URI begins with file:")
-    return Path(uri.removeprefix(SCHEME).removeprefix("//"))
-
-
-def _sealer(
-    passphrase: bytes, cost: KdfCost, salt: bytes | None = None
-) -> Callable[[bytes], bytes]:
-    salt = salt or secrets.token_bytes(_SALT_BYTES)
-    aead = AESGCM(_derive(passphrase, cost, salt))
-    parameters: dict[str, object] = {
-        "format": FORMAT,
-        "kdf": {
-            "name": "argon2id",
-            "memory_kib": cost.memory_kib,
-            "iterations": cost.iterations,
-            "lanes": cost.lanes,
-            "salt": b64u(salt),
-        },
-        "aead": "A256GCM",
-    }
-
-    def seal(plaintext: bytes) -> bytes:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        header = {**parameters, "nonce": b64u(nonce)}
-        ciphertext = aead.encrypt(nonce, plaintext, _parameters(header))
-        return json.dumps({**header, "ciphertext": b64u(ciphertext)}).encode() + b"\n"
-
-    return seal
-
-
-def _open(data: bytes, passphrase: bytes) -> tuple[KdfCost, bytes, bytes]:
+def _parse(data: bytes) -> tuple[dict[str, object], KdfCost, bytes, bytes, bytes]:
     header = strict_json.parse_object(data, limit=MAX_FILE_BYTES, depth=2)
     try:
         ciphertext = unb64u(_text(header.pop("ciphertext", None)))
@@ -246,13 +261,29 @@ def _open(data: bytes, passphrase: bytes) -> tuple[KdfCost, bytes, bytes]:
             _within(kdf["lanes"], _MAX_LANES),
         )
         salt, nonce = unb64u(_text(kdf["salt"])), unb64u(_text(header["nonce"]))
-        aead = AESGCM(_derive(passphrase, cost, salt))
     except (KeyError, ValueError):
         raise MalformedJson("not a key file") from None
+    return header, cost, salt, nonce, ciphertext
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    """Held while the file is read and written anew; a file of its own, since the other is replaced."""
     try:
-        return cost, salt, aead.decrypt(nonce, ciphertext, _parameters(header))
-    except (InvalidTag, ValueError):
-        raise CustodyLocked("wrong passphrase, or the key file was changed") from None
+        descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StorageUnavailable(f"key file: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _path(uri: str) -> Path:
+    if not uri.startswith(FILE):
+        raise CustodyLocked("a custody URI begins with file:")
+    return Path(uri.removeprefix(FILE).removeprefix("//"))
 
 
 def _derive(passphrase: bytes, cost: KdfCost, salt: bytes) -> bytes:

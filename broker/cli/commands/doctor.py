@@ -131,7 +131,7 @@ def examine_home(home: Path) -> Iterator[Finding]:
 def examine_hub(file: Path) -> Iterator[Finding]:
     """Settings, keys, directory, the process itself, disk."""
     from broker.hub.settings import SettingsError, load_settings
-    from keys.custody.file import open_custody
+    from keys.custody import credential, open_custody
 
     def hub_id() -> str:
         try:
@@ -146,7 +146,9 @@ def examine_hub(file: Path) -> Iterator[Finding]:
     settings = load_settings(file)
 
     def keys() -> str:
-        custody = open_custody(settings.custody, settings.passphrase_file.read_bytes().strip())
+        custody = open_custody(
+            settings.custody, credential(settings.passphrase_file).read_bytes().strip()
+        )
         return f"{len(custody.keys)} to sign with, and the log's"
 
     yield _look("keys", keys)

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from broker.database import Database, new_metadata
 from broker.gateway.store.vault_tables import VaultTables, create_vault, vault_tables
 from broker.gateway.vault import EpochKeys, NewItem, Vault
-from keys.custody.file import KdfCost, create_custody, open_custody
+from keys.custody import KdfCost, create_custody, open_custody
 from keys.lifecycle import KeySet
 from schemas.errors import NotFound, VaultTampered
 

@@ -8,8 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from keys.custody import Custody, KdfCost, create_custody, open_custody
+from keys.custody import Custody, KdfCost, create_custody, credential, open_custody
 from keys.lifecycle import (
     MOVES,
     KeySet,
@@ -247,3 +249,60 @@ def test_nothing_comes_back_from_compromise_and_nothing_returns_to_active() -> N
 def test_every_refusal_of_custody_is_one_of_ours() -> None:
     for error in (CustodyLocked, Conflict, MalformedJson, StorageUnavailable):
         assert issubclass(error, BrokerError)
+
+
+def test_two_processes_on_one_file_lose_nothing_of_each_other(tmp_path: Path, italy: Party) -> None:
+    """The gateway keeps its epochs there while a rotation adds keys from outside."""
+    file, gateway = create(tmp_path, italy.keys)
+    rotation = reopen(file)
+    made, _ = new_keys(compartments=(), suites=(1,), now=NOW)
+    rotation.add(made)
+    gateway.put_secret("epochs", b"1")
+    assert gateway.signer(made.keys[0].kid).kid == made.keys[0].kid
+    rotation.destroy(italy.keys.keys[0].kid)
+    kept = reopen(file)
+    assert kept.secret("epochs") == b"1"
+    assert {key.kid for key in kept.keys} == {key.kid for key in (*italy.keys.keys[1:], *made.keys)}
+
+
+def test_a_key_that_another_process_added_is_found_when_it_is_needed(
+    tmp_path: Path, italy: Party
+) -> None:
+    file, gateway = create(tmp_path, KeySet())
+    reopen(file).add(italy.keys)
+    sealing = italy.sealing_key().kid
+    assert gateway.private(sealing) is not None
+    assert gateway.signer_for(1, NOW).kid == italy.signing_key().kid
+
+
+def test_systemd_hands_over_a_key_file_and_its_passphrase(
+    tmp_path: Path, italy: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(tmp_path, italy.keys)
+    (tmp_path / "phrase").write_bytes(b"pass\n")
+    with pytest.raises(CustodyLocked):
+        open_custody("systemd-credential:keys.json", b"pass")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    phrase = credential(tmp_path / "systemd-credential:phrase").read_bytes()
+    custody = open_custody("systemd-credential:keys.json", phrase)
+    assert custody.signer_for(1, NOW).kid == italy.signing_key().kid
+    with pytest.raises(StorageUnavailable):
+        custody.put_secret("anything", b"")
+    for wrong in ("systemd-credential:../keys.json", "systemd-credential:"):
+        with pytest.raises(CustodyLocked):
+            open_custody(wrong, b"pass")
+    assert credential(tmp_path / "plain") == tmp_path / "plain"
+
+
+@given(data=st.data())
+def test_no_bytes_of_a_key_file_raise_anything_but_ours(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file, _ = create(tmp_path_factory.mktemp("custody"), KeySet())
+    whole = bytearray(file.read_bytes())
+    place = data.draw(st.integers(0, len(whole) - 1))
+    whole[place] ^= 1 << data.draw(st.integers(0, 7))
+    file.write_bytes(bytes(whole))
+    file.chmod(0o600)
+    with pytest.raises((CustodyLocked, MalformedJson)):
+        reopen(file)
