@@ -124,6 +124,12 @@ def _comparable(name: str) -> str:
     return bare if bare.startswith("x_") else bare.replace("_", "").casefold()
 
 
+def is_header(cells: Sequence[str]) -> bool:
+    """True for a row that is meant as a header: it has the case number's column and another one."""
+    names = {_known_columns().get(_comparable(cell)) for cell in cells if cell.strip()}
+    return CASE_REF in names and len(names - {None}) > 1
+
+
 def read_header(cells: Sequence[str]) -> tuple[str, ...]:
     """The columns of a file, each by its HTCDS name.
 

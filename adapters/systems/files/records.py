@@ -44,6 +44,8 @@ class BadRecord:
     line: int
     code: str
     raw: bytes = b""
+    cells: tuple[str, ...] = ()
+    """Of a workbook: each cell in question, as `sheet 1, C5: code`."""
 
     def __repr__(self) -> str:
         return f"<BadRecord {self.line} {self.code}>"

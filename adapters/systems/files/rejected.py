@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from adapters.base import RejectedRow
+from adapters.systems.files.cells import shield
 from schemas.errors import CaseSystemUnavailable
 
 
@@ -49,7 +50,8 @@ class RejectedFile:
                 self._writer = csv.writer(self._file)
                 self._writer.writerow(("line", "reasons", "row"))
             text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
-            self._writer.writerow((row.line, "; ".join(row.reasons), text))
+            # What stands in a foreign file may be meant for the spreadsheet that opens this one.
+            self._writer.writerow((row.line, "; ".join(row.reasons), shield(text)))
         except OSError as error:
             raise CaseSystemUnavailable(
                 f"cannot write rejected rows: errno {error.errno}"

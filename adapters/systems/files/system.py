@@ -39,6 +39,7 @@ from adapters.base import (
 from adapters.systems.files.folder import Folder
 from adapters.systems.files.mapping import (
     RowRefused,
+    is_header,
     read_header,
     read_row,
     write_row,
@@ -47,7 +48,10 @@ from adapters.systems.files.mapping import (
 from adapters.systems.files.news import DecidedFolder, told_file
 from adapters.systems.files.records import MAX_RECORD, BadRecord, Record, read_records
 from adapters.systems.files.rejected import RejectedFile
+from adapters.systems.files.workbook import OLE, ZIP, read_workbook
 from schemas.errors import CaseSystemUnavailable, NotFound, SchemaRefused
+
+SUFFIXES = frozenset({".csv", ".xlsx"})
 
 
 class FilesSystem:
@@ -130,8 +134,9 @@ class FilesSystem:
     def read_cases(self, source: Source | None = None) -> Iterator[CaseRecord | RejectedRow]:
         """See the port. Rows of files under `out` that are rejected are kept under `rejected`."""
         if source is None:
-            for path in sorted((self.root / "out").glob("*.csv")):
-                yield from self._read_file(path)
+            for path in sorted((self.root / "out").glob("*")):
+                if path.suffix.casefold() in SUFFIXES and not path.name.startswith((".", "~")):
+                    yield from self._read_file(path)
         elif isinstance(source, Path):
             yield from self._read_file(source)
         else:
@@ -154,7 +159,7 @@ class FilesSystem:
             raise NotFound("no such file") from None
         except OSError as error:
             raise CaseSystemUnavailable(f"cannot open the file: errno {error.errno}") from None
-        with stream, RejectedFile(self.root / "rejected" / f"{path.stem}.csv") as rejected:
+        with stream, RejectedFile(_rejected(self.root, path)) as rejected:
             yield from _cases(stream, rejected=rejected)
 
 
@@ -168,6 +173,12 @@ def make(settings: Mapping[str, Any], tools: Tools) -> FilesSystem:
     if set(settings) != {"root"} or not isinstance(root, str | Path):
         raise SchemaRefused("the files adapter has exactly one setting", where=("root",))
     return FilesSystem(Path(root))
+
+
+def _rejected(root: Path, path: Path) -> Path:
+    """Where the rejected rows of a file are kept; a workbook and a CSV of one name have two."""
+    name = path.name if path.suffix.casefold() == ".csv" else f"{path.name}.csv"
+    return root / "rejected" / name
 
 
 def _file_name(business_id: UUID) -> str:
@@ -199,10 +210,22 @@ def _content(case: CaseRecord, business_id: UUID) -> bytes | CannotMap:
     return content if len(content) <= MAX_RECORD else CannotMap(("case: too-large",))
 
 
+def _records(stream: BinaryIO) -> Iterator[Record | BadRecord]:
+    """The records of a CSV file or of a workbook, whichever its first bytes say it is."""
+    begin = stream.read(len(OLE)) if stream.seekable() else b""
+    if begin:
+        stream.seek(0)
+    if begin == OLE:
+        raise SchemaRefused("a workbook of the old kind, or one with a password: save it as .xlsx")
+    if begin.startswith(ZIP):
+        return read_workbook(stream, is_header)
+    return read_records(stream)
+
+
 def _cases(
     stream: BinaryIO, *, rejected: RejectedFile | None
 ) -> Iterator[CaseRecord | RejectedRow]:
-    records = read_records(stream)
+    records = _records(stream)
     first = next(records, None)
     if first is None:
         raise SchemaRefused("the file is empty")
@@ -221,7 +244,7 @@ def _read_record(
     header: tuple[str, ...], record: Record | BadRecord, seen: set[int]
 ) -> CaseRecord | RejectedRow:
     if isinstance(record, BadRecord):
-        return RejectedRow(record.line, (f"row: {record.code}",))
+        return RejectedRow(record.line, record.cells or (f"row: {record.code}",))
     try:
         case = read_row(header, record.cells)
     except RowRefused as refused:
