@@ -7,8 +7,10 @@ facts count from our hub alone, a gateway's facts from the message's recipient a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -25,6 +27,7 @@ from broker.gateway.store.bulk import insert_rows, padded
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import evidence, fact, outbox
 from broker.gateway.store.together import insert_missing, update_rows
+from broker.telemetry import logger
 from keys.binding import subject_of
 from schemas.audit import Event
 from schemas.base import ParticipantId
@@ -52,6 +55,8 @@ BAD_ENDINGS = {
 """Facts that raise an alarm, and the event that they are for the thread's opening message."""
 
 RECEIPTS = frozenset({Fact.DELIVERED, Fact.FILED, Fact.READ})
+SOON = timedelta(milliseconds=60)
+"""Longer than a message alone needs to arrive and be receipted: one transaction then has both."""
 BATCH = 256
 """Rows per statement: far below the databases' limits on parameters."""
 _T = TypeVar("_T")
@@ -71,6 +76,40 @@ class EvidenceBook:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._waiting: list[VerifiedEvidence] = []
+        self._keeping: asyncio.Task[None] | None = None
+
+    # --- without haste ------------------------------------------------------------------------
+
+    def keep_soon(self, verified: Sequence[VerifiedEvidence]) -> None:
+        """Keep what would come again if we died now: the hub's answers, which it repeats.
+
+        Many share a transaction, or go with what is kept at once.
+        """
+        self._waiting += verified
+        if self._waiting and (self._keeping is None or self._keeping.done()):
+            self._keeping = asyncio.create_task(self._keep_waiting())
+
+    def take_waiting(self) -> list[VerifiedEvidence]:
+        """What waits, for a caller that keeps something else; `keep_soon` takes it back."""
+        taken = self._waiting[:BATCH]
+        del self._waiting[:BATCH]
+        return taken
+
+    async def _keep_waiting(self) -> None:
+        await asyncio.sleep(SOON.total_seconds())
+        while taken := self.take_waiting():
+            try:
+                async with self._core.database.begin() as connection:
+                    told = await self.keep(connection, taken)
+            except Exception as error:
+                # They come again: the outbox asks the hub once more when its lease is over.
+                logger().warning("evidence:not-kept", count=len(taken), error=type(error).__name__)
+                return
+            self._core.news.tell(told)
+            self._core.log.wake()
+
+    # --- now ----------------------------------------------------------------------------------
 
     async def keep(
         self, connection: AsyncConnection, verified: Sequence[VerifiedEvidence]

@@ -56,6 +56,7 @@ def join(core: Core) -> Parts:
     consents = Consents(core, agreements, sender)
     withdrawals = Withdrawals(core, agreements, sender)
     attachments = Attachments(core)
+    receipts = Receipts(core)
     intake = Intake(core, withdrawals)
     sender.outbox = outbox = Outbox(core, consents, book, attachments)
     return Parts(
@@ -69,8 +70,8 @@ def join(core: Core) -> Parts:
         epochs=Epochs(core),
         outbox=outbox,
         receiver=Receiver(core, agreements, consents, book, intake),
-        receipts=Receipts(core),
-        filing=Filing(core),
+        receipts=receipts,
+        filing=Filing(core, receipts),
         attachments=attachments,
         deadlines=Deadlines(core),
         exceptions=Exceptions(core, agreements, sender),

@@ -21,11 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.base import CannotMap, CaseRecord, Declined, Filed
 from broker.gateway.core import Core, ToFile, wait_for
 from broker.gateway.own_log import Decision
-from broker.gateway.receive.receipts import Owed, receipt_rows
+from broker.gateway.receive.receipts import Owed, Receipts
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import AnyRow
-from broker.gateway.store.tables import inbox, inbox_section, receipt
+from broker.gateway.store.tables import inbox, inbox_section, receipt, receipt_packet
 from broker.gateway.store.together import Changes, insert_together, update_rows
 from broker.telemetry import logger
 from schemas.audit import Event
@@ -51,8 +51,9 @@ HAS_CASE = (*DUE, "filed", "held")
 class Filing:
     """Files what was delivered. One task."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, receipts: Receipts) -> None:
         self._core = core
+        self._receipts = receipts
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -282,18 +283,22 @@ class Filing:
                 )
                 if item.attempts >= 5:
                     alarms.append(("filing-late", item.id))
-        async with core.database.begin() as connection:
+        async with self._receipts.packing() as sign, core.database.begin() as connection:
             for code, message in alarms:
                 await raise_alarm(connection, code, message, now=now)
             for rows in (failed, later):
                 await update_rows(connection, inbox, rows, key="id", only=("state", DUE))
+            signed = await sign(connection, owed)
             await insert_together(
                 connection,
-                (receipt, receipt_rows(owed)),
+                (receipt_packet, signed.stored),
+                (receipt, signed.receipts),
                 *core.log.rows(decisions, now=now),
-                changes=(Changes(inbox, filed, key="id", only=("state", DUE)),),
+                changes=(
+                    Changes(inbox, filed, key="id", only=("state", DUE)),
+                    Changes(receipt, signed.packed, key="position"),
+                ),
             )
-        core.wakes.receipts.set()
         core.log.wake()
         return len(filed) + len(failed)
 

@@ -1,16 +1,19 @@
 """Receipts: the facts that we owe others about their messages.
 
 A fact is written in the transaction of the thing that it states. Later many facts for one sender
-are signed as one evidence, which is stored before it is sent and sent until it is taken.
+are signed as one evidence, which is stored before it is sent and sent until it is taken. What is
+filed is signed with all that is owed by then, in the transaction that records it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -91,11 +94,40 @@ class _Packet:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A fact that is only being written down, for all that is done with it like its row."""
+
+    values: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return self.values[name]
+
+
+@dataclass
+class Signed:
+    """What a transaction writes of packets that were just signed."""
+
+    packets: list[_Packet] = field(default_factory=list)
+    stored: list[dict[str, object]] = field(default_factory=list)
+    """Rows of `receipt_packet`."""
+    receipts: list[dict[str, object]] = field(default_factory=list)
+    """Rows of `receipt`: facts that are new."""
+    packed: list[dict[str, object]] = field(default_factory=list)
+    """Changes to rows of `receipt`, by position: facts that were there."""
+
+
+_Row = AnyRow | _Fresh
+Sign = Callable[[AsyncConnection, Sequence[Owed]], Awaitable[Signed]]
+
+
 class Receipts:
     """Signs what is owed, in batches, and hands it to the hub. One task."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._packing = asyncio.Lock()
+        """Held from looking for what is owed until the commit: each fact is in one packet."""
         self._packed: list[_Packet] = []
         """Signed and stored just now."""
         self._handed: list[dict[str, object]] = []
@@ -109,6 +141,9 @@ class Receipts:
         while True:
             wake.clear()
             try:
+                if self._packed:
+                    await self._hand_over_all()
+                    await asyncio.sleep(TOGETHER.total_seconds())
                 packed = await self.pack()
                 if not packed and loop.time() >= look_at:
                     look_at = loop.time() + POLL.total_seconds()
@@ -125,50 +160,78 @@ class Receipts:
 
     async def pack(self) -> int:
         """Sign what is owed and not yet signed; returns how many facts that were."""
+        async with self._packing:
+            marks, self._handed = self._handed, []
+            try:
+                async with self._core.database.begin() as connection:
+                    await update_rows(connection, receipt_packet, marks, key="id")
+                    halves = await self._halve(
+                        connection, [mark["id"] for mark in marks if mark["state"] == "failed"]
+                    )
+                    rows = (await connection.execute(_UNPACKED)).all()
+                    signed = self._sign([*halves, *_chunks(rows)])
+                    await insert_together(
+                        connection,
+                        (receipt_packet, signed.stored),
+                        changes=(Changes(receipt, signed.packed, key="position"),),
+                    )
+            except BaseException:
+                self._handed = marks + self._handed
+                raise
+            self._packed += signed.packets
+            return len(rows) + sum(len(chunk) for _, chunk in halves)
+
+    @contextlib.asynccontextmanager
+    async def packing(self) -> AsyncIterator[Sign]:
+        """For a transaction that writes facts down: they are signed with all that is owed by then.
+
+        Yields a function of the connection and the facts: what the transaction inserts and
+        changes. When the block ends without an error it has committed, and the packets go out.
+        """
+        done: list[Signed] = []
+
+        async def sign(connection: AsyncConnection, facts: Sequence[Owed]) -> Signed:
+            rows = (await connection.execute(_UNPACKED)).all() if facts else []
+            fresh = [_Fresh(values) for values in receipt_rows(facts)]
+            done.append(self._sign(_chunks([*rows, *fresh])))
+            return done[-1]
+
+        async with self._packing:
+            yield sign
+            for signed in done:
+                self._packed += signed.packets
+        self._core.wakes.receipts.set()
+
+    def _sign(self, chunks: Sequence[tuple[str, Sequence[_Row]]]) -> Signed:
         core, now = self._core, self._core.now()
-        marks, self._handed = self._handed, []
-        made: list[_Packet] = []
-        stored: list[dict[str, object]] = []
-        packed: list[dict[str, object]] = []
-        try:
-            async with core.database.begin() as connection:
-                await update_rows(connection, receipt_packet, marks, key="id")
-                halves = await self._halve(
-                    connection, [mark["id"] for mark in marks if mark["state"] == "failed"]
-                )
-                rows = (await connection.execute(_UNPACKED)).all()
-                for to, chunk in [*halves, *_chunks(rows)]:
-                    content = Evidence(
-                        id=uuid7(now),
-                        by=core.participant,
-                        to=to,
-                        issued_at=now,
-                        facts=tuple(_statement(row) for row in chunk),
-                    )
-                    raw = sign_jws(content.to_json(), typ=EVIDENCE_TYP, signer=core.signer)
-                    made.append(_Packet(content.id, raw, 0))
-                    stored.append(
-                        {
-                            "id": content.id,
-                            "recipient": to,
-                            "raw": raw,
-                            "state": "queued",
-                            "attempts": 0,
-                            "next_attempt_at": now,
-                            "created_at": now,
-                        }
-                    )
-                    packed += [{"position": row.position, "packet": content.id} for row in chunk]
-                await insert_together(
-                    connection,
-                    (receipt_packet, stored),
-                    changes=(Changes(receipt, packed, key="position"),),
-                )
-        except BaseException:
-            self._handed = marks + self._handed
-            raise
-        self._packed += made
-        return len(rows) + sum(len(chunk) for _, chunk in halves)
+        signed = Signed()
+        for to, chunk in chunks:
+            content = Evidence(
+                id=uuid7(now),
+                by=core.participant,
+                to=to,
+                issued_at=now,
+                facts=tuple(_statement(row) for row in chunk),
+            )
+            raw = sign_jws(content.to_json(), typ=EVIDENCE_TYP, signer=core.signer)
+            signed.packets.append(_Packet(content.id, raw, 0))
+            signed.stored.append(
+                {
+                    "id": content.id,
+                    "recipient": to,
+                    "raw": raw,
+                    "state": "queued",
+                    "attempts": 0,
+                    "next_attempt_at": now,
+                    "created_at": now,
+                }
+            )
+            for row in chunk:
+                if isinstance(row, _Fresh):
+                    signed.receipts.append({**row.values, "packet": content.id})
+                else:
+                    signed.packed.append({"position": row.position, "packet": content.id})
+        return signed
 
     async def _halve(
         self, connection: AsyncConnection, refused: Sequence[object]
@@ -252,8 +315,8 @@ _UNPACKED = (
 )
 
 
-def _chunks(rows: Sequence[AnyRow]) -> list[tuple[str, list[AnyRow]]]:
-    by_recipient: dict[str, list[AnyRow]] = {}
+def _chunks(rows: Sequence[_Row]) -> list[tuple[str, list[_Row]]]:
+    by_recipient: dict[str, list[_Row]] = {}
     for row in rows:
         by_recipient.setdefault(row.recipient, []).append(row)
     return [
@@ -263,7 +326,7 @@ def _chunks(rows: Sequence[AnyRow]) -> list[tuple[str, list[AnyRow]]]:
     ]
 
 
-def _statement(row: AnyRow) -> FactStatement:
+def _statement(row: _Row) -> FactStatement:
     return FactStatement(
         fact=Fact(row.fact),
         envelope=row.envelope,

@@ -23,8 +23,9 @@ A `Refused` is answered with its code, a `Suspect` goes to quarantine and its se
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -68,6 +69,7 @@ from schemas.errors import (
     Suspect,
     Unavailable,
 )
+from schemas.evidence import VerifiedEvidence
 
 
 class Outcome(Enum):
@@ -151,12 +153,15 @@ class Receiver:
         if not raws:
             return []
         try:
-            checked = await asyncio.to_thread(self._verify_evidence, raws)
+            checked: list[VerifiedEvidence | BrokerError] = []
+            await _on_the_side(raws, self._verify_evidence, raws, checked)
             if any(isinstance(item, KeyUnknown) for item in checked):
                 await self._core.directory.refresh()
-                checked = await asyncio.to_thread(self._verify_evidence, raws)
+                checked.clear()
+                await _on_the_side(raws, self._verify_evidence, raws, checked)
             outcomes = []
-            async with self._core.database.begin() as connection:
+            waiting = self._book.take_waiting()
+            async with _given_back(self._book, waiting), self._core.database.begin() as connection:
                 for raw, item in zip(raws, checked, strict=True):
                     if isinstance(item, BrokerError):
                         # Forged or broken: it changes nothing, and a person looks at it.
@@ -165,7 +170,7 @@ class Receiver:
                     else:
                         outcomes.append(Outcome.DONE)
                 good = [item for item in checked if not isinstance(item, BrokerError)]
-                told = await self._book.keep(connection, good)
+                told = await self._book.keep(connection, [*waiting, *good])
         except Unavailable as error:
             logger().warning("receive:later", code=error.code, count=len(raws))
             return [Outcome.LATER] * len(raws)
@@ -173,15 +178,15 @@ class Receiver:
         self._core.log.wake()
         return outcomes
 
-    def _verify_evidence(self, raws: Sequence[bytes]) -> list[Any]:
+    def _verify_evidence(
+        self, raws: Sequence[bytes], found: list[VerifiedEvidence | BrokerError]
+    ) -> None:
         directory, now = self._core.trusted(), self._core.now()
-        found: list[Any] = []
         for raw in raws:
             try:
                 found.append(verify_evidence(raw, directory, now=now))
             except BrokerError as error:
                 found.append(error)
-        return found
 
     # --- envelopes ----------------------------------------------------------------------------
 
@@ -587,9 +592,19 @@ def _outcome(
     return Outcome.DONE
 
 
-async def _on_the_side(
-    items: Sequence[_Item], work: Callable[..., None], *arguments: object
-) -> None:
+@contextlib.asynccontextmanager
+async def _given_back(
+    book: EvidenceBook, waiting: Sequence[VerifiedEvidence]
+) -> AsyncIterator[None]:
+    """If what they were to go with is not kept, they wait again, and go alone."""
+    try:
+        yield
+    except BaseException:
+        book.keep_soon(waiting)
+        raise
+
+
+async def _on_the_side(items: Sequence[Any], work: Callable[..., None], *arguments: object) -> None:
     """Do work on many items in a thread, on few here and now."""
     if len(items) > FEW:
         await asyncio.to_thread(work, *arguments)

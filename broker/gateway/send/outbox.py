@@ -86,7 +86,10 @@ class Outbox:
             count = min(len(self._handed), self._core.settings.send.parallel)
             group = [self._handed.popleft() for _ in range(count)]
             try:
-                await self._try(group)
+                heard = await self._ask(group)
+                # Our lease on these is long, and the hub repeats its answers: no haste.
+                self._book.keep_soon([item.evidence for item in heard if item.evidence])
+                await self._record([item for item in heard if item.evidence is None])
             except Exception as error:
                 # Their lease ends, and they are found in the table.
                 logger().error("outbox:push-failed", exc_info=error)
@@ -126,12 +129,16 @@ class Outbox:
 
     async def _try(self, due: Sequence[AnyRow | Handed]) -> int:
         """Try these at once; returns how many the hub answered for."""
-        heard = await asyncio.gather(*(self._attempt(row) for row in due))
+        heard = await self._ask(due)
         await self._record(heard)
-        answered = [item for item in heard if not item.hub_away]
+        return sum(not item.hub_away for item in heard)
+
+    async def _ask(self, due: Sequence[AnyRow | Handed]) -> list[_Heard]:
+        heard = await asyncio.gather(*(self._attempt(row) for row in due))
+        answered = not all(item.hub_away for item in heard)
         self._hub_failures = 0 if answered else self._hub_failures + 1
-        self.hub_reachable = bool(answered)
-        return len(answered)
+        self.hub_reachable = answered
+        return heard
 
     async def reconcile(self) -> None:
         """At start: what was on its way when we stopped may have arrived. Ask before resending.
@@ -227,6 +234,8 @@ class Outbox:
 
     async def _record(self, heard: Sequence[_Heard]) -> None:
         """Keep all answers in one transaction."""
+        if not heard:
+            return
         core, now = self._core, self._core.now()
         async with core.database.begin() as connection:
             good = [item for item in heard if item.evidence is not None]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import delete, select
 
 from broker.gateway.consent.erasures import is_erased
+from broker.gateway.evidence import EvidenceBook
+from broker.gateway.send import sender
 from broker.gateway.store.tables import alarm, erasure, outbox, receipt, receipt_packet
 from keys.signing import parse_jws
 from schemas.bodies.consent import Onward
-from schemas.errors import NotFound
+from schemas.errors import NotFound, StorageUnavailable
 from schemas.evidence import EVIDENCE_TYP, Erasure, Evidence, Store, StoreErasure
 from tests.integration.gateway.test_withdrawal import column
 from tests.support.gateways import World, world
@@ -141,3 +147,36 @@ def _payload(raw: bytes) -> bytes:
     payload: bytes = parse_jws(raw, typ=EVIDENCE_TYP, limit=1 << 20).payload
     assert Evidence.from_json(payload)
     return payload
+
+
+async def test_what_the_hub_answers_is_kept_soon_and_again_if_that_failed(
+    two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    italy = two["it.nrm"]
+    grant = await italy.consent("al.nrm")
+    core = italy.gateway.core
+    monkeypatch.setattr(sender, "LEASE", timedelta(seconds=1))
+    keep, tried = EvidenceBook.keep, []
+
+    async def fails_once(book: EvidenceBook, *given: Any) -> set[UUID]:
+        tried.append(given)
+        if len(tried) == 1:
+            raise StorageUnavailable("the disk is full for a moment")
+        return await keep(book, *given)
+
+    monkeypatch.setattr(EvidenceBook, "keep", fails_once)
+    working = asyncio.create_task(italy.gateway.parts.outbox.run())
+    try:
+        await asyncio.sleep(0)
+        await italy.push()  # the hub is there, and known to be
+        tried.clear()
+        message = (await italy.refer("al.nrm", grant)).id
+        async with asyncio.timeout(20):
+            while await column(italy, outbox.c.state, outbox.c.id == message) != ["submitted"]:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(core.news.of(message).wait(), 0.2)
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    assert len(tried) > 1
