@@ -3,9 +3,12 @@
     .venv/bin/python -m bench.log [--sizes 10000 100000 1000000] [--url postgresql+asyncpg://...]
 
 Loads each size straight into the tables (the sequencer's own speed is measured apart, on 20 000
-leaves), then: the first proof of a fresh process, later proofs, verification without a database.
+leaves), then: the first proof of a fresh process over an open connection, later proofs,
+verification without a database, each proof with five co-signatures (Ed25519, and ML-DSA-44).
 Prints one JSON object; times in milliseconds, medians. `ratios` compares each size with the
-smallest. With `--url`, the database must be empty and is filled with the largest size in steps.
+smallest; `promises` says which of the published limits held at every size. Memory is the
+process's peak; `grown_kib` what later proofs added to it. With `--url`, the database must be empty
+and is filled with the largest size in steps.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import argparse
 import asyncio
 import json
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -26,7 +30,8 @@ from sqlalchemy import select
 from broker.audit.checkpoint import Checkpoint, make_log_key, open_checkpoint, sign_checkpoint
 from broker.audit.leaves import new_leaf
 from broker.audit.merkle import verify_inclusion
-from broker.audit.note import NoteSigner, Verifier
+from broker.audit.note import NoteSigner, SignatureType, Verifier
+from broker.audit.policy import Policy
 from broker.audit.proof import consistency, inclusion
 from broker.audit.sequencer import BATCH, Sequencer
 from broker.audit.store import (
@@ -45,6 +50,8 @@ from broker.database import Database, new_metadata
 from schemas.audit import Event
 
 ORIGIN = "bench.example/log"
+WITNESSES = 5
+LIMITS = {"first_proof_ms": 50, "proof_ms": 5, "inclusion_ms": 1, "verify_witnessed_ms": 10}
 PROOFS = 200
 CHUNK = 20_000
 
@@ -52,6 +59,21 @@ CHUNK = 20_000
 def leaves(count: int) -> list[bytes]:
     now = SystemClock().now()
     return [new_leaf(Event.ENVELOPE_SUBMITTED, now, bytes(32))[0] for _ in range(count)]
+
+
+def witnesses(kind: SignatureType) -> list[NoteSigner]:
+    """Five that are the same in every process."""
+    return [
+        NoteSigner(f"w{number}.example/{kind}", kind, bytes([number, kind] * 16))
+        for number in range(WITNESSES)
+    ]
+
+
+def policy_of(vkey: str, kind: SignatureType) -> Policy:
+    """All five must have signed."""
+    found = {witness.name: witness.verifier for witness in witnesses(kind)}
+    groups = {"all": (WITNESSES, tuple(found))}
+    return Policy((Verifier.from_text(vkey),), found, groups, "all")
 
 
 async def fill(database: Database, tables: LogTables, signer: NoteSigner, size: int) -> float:
@@ -66,7 +88,18 @@ async def fill(database: Database, tables: LogTables, signer: NoteSigner, size: 
             await append(connection, tables, edge, bodies)
     now = SystemClock().now()
     signed = sign_checkpoint(Checkpoint(ORIGIN, size, edge.root()), [signer], now)
+    text = signed.checkpoint.text
     async with database.begin() as connection:
+        for kind in (SignatureType.DATED_ED25519, SignatureType.DATED_MLDSA44):
+            for witness in witnesses(kind):
+                await connection.execute(
+                    tables.cosignature.insert().values(
+                        size=size,
+                        name=witness.name,
+                        line=witness.sign(text, now).line(),
+                        dated=now,
+                    )
+                )
         await connection.execute(
             tables.checkpoint.insert().values(
                 size=size, root=edge.root(), issued_at=now, note=signed.note.to_text()
@@ -114,12 +147,16 @@ async def measure(url: str, vkey: str) -> dict[str, float]:
     database = Database(url)
     async with database.read() as connection:
         await newest_checkpoint(connection, tables)  # the connection itself is not what we measure
+    dated = policy_of(vkey, SignatureType.DATED_ED25519)
     times, proofs = [], []
-    for hashed in hashes:
+    for number, hashed in enumerate(hashes):
+        if number == PROOFS // 10:
+            early = peak_kib()
         start = time.perf_counter()
         async with database.read() as connection:
-            proofs.append(await inclusion(connection, tables, hashed))
+            proofs.append(await inclusion(connection, tables, hashed, policy=dated))
         times.append(time.perf_counter() - start)
+    grown = peak_kib() - early
     consistent = []
     for _ in range(50):
         old = chance.randrange(1, size)
@@ -129,23 +166,48 @@ async def measure(url: str, vkey: str) -> dict[str, float]:
         consistent.append(time.perf_counter() - start)
     await database.close()
 
-    key, checked = Verifier.from_text(vkey), []
+    included: list[float] = []
+    checked: dict[SignatureType, list[float]] = {}
+    key = Verifier.from_text(vkey)
     for hashed, proof in zip(hashes, proofs, strict=True):
-        start = time.perf_counter()
         parsed = parse_proof(proof.text)
         head = open_checkpoint(parsed.checkpoint, [key]).checkpoint
+        start = time.perf_counter()
         good = verify_inclusion(parsed.index, head.size, hashed, parsed.path, head.root)
-        checked.append(time.perf_counter() - start)
+        included.append(time.perf_counter() - start)
         if not good:
             raise SystemExit("a proof does not verify")
+    for kind in (SignatureType.DATED_ED25519, SignatureType.DATED_MLDSA44):
+        policy = policy_of(vkey, kind)
+        checked[kind] = []
+        for hashed, proof in zip(hashes, proofs, strict=True):
+            start = time.perf_counter()
+            parsed = parse_proof(proof.text)
+            opened = open_checkpoint(parsed.checkpoint, [key], policy.witness_keys)
+            head = opened.checkpoint
+            good = policy.is_met(opened.by_witnesses) and verify_inclusion(
+                parsed.index, head.size, hashed, parsed.path, head.root
+            )
+            checked[kind].append(time.perf_counter() - start)
+            if not good:
+                raise SystemExit("a witnessed proof does not verify")
     return {
         "first_proof_ms": milliseconds(times[:1]),
         "proof_ms": milliseconds(times[1:]),
         "proof_p99_ms": round(sorted(times[1:])[int(PROOFS * 0.99) - 1] * 1000, 3),
         "consistency_ms": milliseconds(consistent),
-        "verify_ms": milliseconds(checked),
+        "inclusion_ms": milliseconds(included),
+        "verify_witnessed_ms": milliseconds(checked[SignatureType.DATED_ED25519]),
+        "verify_witnessed_mldsa_ms": milliseconds(checked[SignatureType.DATED_MLDSA44]),
+        "peak_kib": peak_kib(),
+        "grown_kib": grown,
         "proof_bytes": statistics.median(len(proof.text) for proof in proofs),
     }
+
+
+def peak_kib() -> float:
+    """The most memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def milliseconds(times: list[float]) -> float:
@@ -178,9 +240,13 @@ async def bench(url: str, sizes: list[int]) -> dict[str, object]:
         "ratios": {
             size: {
                 name: round(values[name] / smallest[name], 2)
-                for name in ("first_proof_ms", "proof_ms", "consistency_ms", "verify_ms")
+                for name in ("first_proof_ms", "proof_ms", "consistency_ms", "peak_kib")
             }
             for size, values in found.items()
+        },
+        "promises": {
+            f"{name} < {limit}": all(values[name] < limit for values in found.values())
+            for name, limit in LIMITS.items()
         },
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -277,53 +277,57 @@ async def _best_checkpoint(
     connection: AsyncConnection, tables: LogTables, index: int, policy: Policy | None
 ) -> tuple[int, str]:
     table = tables.checkpoint
-    size = None
-    if policy is not None and policy.witnesses:
-        size = await _best_witnessed(connection, tables, index, policy)
     query = select(table.c.size, table.c.note).order_by(table.c.id.desc()).limit(1)
-    row = (
-        await connection.execute(
-            query.where(table.c.size > index if size is None else table.c.size == size)
-        )
-    ).one()
+    found = None
+    if policy is not None and policy.witnesses:
+        found = await _best_witnessed(connection, tables, index, policy)
+    if found is not None:
+        row = (await connection.execute(query.where(table.c.size == found[0]))).one()
+        return row.size, row.note + _newest(found[1])
+    row = (await connection.execute(query.where(table.c.size > index))).one()
     return row.size, row.note + await _cosignatures(connection, tables, row.size)
 
 
 async def _best_witnessed(
     connection: AsyncConnection, tables: LogTables, index: int, policy: Policy
-) -> int | None:
+) -> tuple[int, list[str]] | None:
     table = tables.cosignature
     # Years of cosignatures follow an old leaf; the newest are as good as any.
     rows = await connection.execute(
-        select(table.c.size, table.c.line, table.c.dated)
+        select(table.c.size, table.c.line)
         .where(table.c.size > index)
         .order_by(table.c.size.desc(), table.c.id.desc())
         .limit(RECENT)
     )
     known = {(key.name, key.key_id): key for key in policy.witness_keys}
-    best: tuple[int, int] | None = None
+    best, most = None, 0
     for size, group in groupby(rows, key=lambda row: int(row.size)):
-        signed = []
-        for row in group:
-            line = parse_signature(row.line)
-            key = known.get((line.name, line.key_id))
-            if key is not None:
-                signed.append(Signed(key, row.dated))  # verified before it was stored
-        if policy.is_met(signed):
-            return size
-        votes = len({item.by for item in signed})
-        if votes and (best is None or votes > best[0]):
-            best = (votes, size)
-    return None if best is None else best[1]
+        lines = [row.line for row in group]
+        places = ((line.name, line.key_id) for line in map(parse_signature, lines))
+        # Each was verified before it was stored.
+        signed = {Signed(known[place], None) for place in places if place in known}
+        if policy.is_met(list(signed)):
+            return size, lines[::-1]
+        if len(signed) > most:
+            best, most = (size, lines[::-1]), len(signed)
+    return best
 
 
 async def _cosignatures(connection: AsyncConnection, tables: LogTables, size: int) -> str:
     table = tables.cosignature
     rows = await connection.execute(
-        select(table.c.name, table.c.line).where(table.c.size == size).order_by(table.c.id)
+        select(table.c.line).where(table.c.size == size).order_by(table.c.id)
     )
-    newest = {row.name: row.line for row in rows}  # a witness's later date replaces its earlier
-    return "".join(newest.values())
+    return _newest(rows.scalars())
+
+
+def _newest(lines: Iterable[str]) -> str:
+    """A key's later date replaces its earlier one."""
+    found = {}
+    for line in lines:
+        signature = parse_signature(line)
+        found[signature.name, signature.key_id] = line
+    return "".join(found.values())
 
 
 def _parse(path: str) -> tuple[Tile | None, int, int]:

@@ -10,7 +10,7 @@ lets one sequencer write at a time, and the log's name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,9 +29,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     event,
     func,
     insert,
+    or_,
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -84,8 +86,9 @@ def log_tables(metadata: MetaData) -> LogTables:
             metadata,
             Column("level", SmallInteger, primary_key=True, autoincrement=False),
             Column("idx", BigInteger, primary_key=True, autoincrement=False),
-            Column("hashes", LargeBinary, nullable=False),
+            # Before the hashes: SQLite walks a long value's pages to reach what stands behind it.
             Column("root", LargeBinary, nullable=False),
+            Column("hashes", LargeBinary, nullable=False),
         ),
         checkpoint=Table(
             "log_checkpoint",
@@ -256,61 +259,62 @@ async def load_tiles(
     Raises:
         LogInconsistent: A row that must be there is not.
     """
-    found: dict[Tile, list[bytes]] = {}
-    full: dict[int, list[int]] = {}
-    for tile in wanted:
-        count = width(tile, size)
-        if count == WIDTH:
-            full.setdefault(tile.level, []).append(tile.number)
-        else:
-            found[tile] = await _partial(connection, tables, tile, count)
-    for level, indexes in full.items():
+    widths = {tile: width(tile, size) for tile in wanted}
+    full = [tile for tile, count in widths.items() if count == WIDTH]
+    partial = {tile: count for tile, count in widths.items() if 0 < count < WIDTH}
+    found: dict[Tile, list[bytes]] = {tile: [] for tile, count in widths.items() if count == 0}
+    if full:
         table = tables.tile
         rows = await connection.execute(
-            select(table.c.idx, table.c.hashes).where(
-                table.c.level == level, table.c.idx.in_(indexes)
+            select(table.c.level, table.c.idx, table.c.hashes).where(
+                or_(*(and_(table.c.level == level, table.c.idx == idx) for level, idx in full))
             )
         )
-        found.update({Tile(level, row.idx): split(row.hashes) for row in rows})
-        if any(Tile(level, index) not in found for index in indexes):
-            raise LogInconsistent("a full tile is missing")
+        found.update({Tile(row.level, row.idx): split(row.hashes) for row in rows})
+    found.update(await _partials(connection, tables, partial))
+    if any(len(found.get(tile, ())) != count for tile, count in widths.items()):
+        raise LogInconsistent("a row of the tree is missing")
     return found
 
 
-async def _partial(
-    connection: AsyncConnection, tables: LogTables, tile: Tile, count: int
-) -> list[bytes]:
-    start = tile.number * WIDTH
-    if tile.level == 0:
+async def _partials(
+    connection: AsyncConnection, tables: LogTables, wanted: Mapping[Tile, int]
+) -> dict[Tile, list[bytes]]:
+    """Tiles at the right edge: leaf hashes are in the entries, others are roots of full tiles."""
+    found: dict[Tile, list[bytes]] = {tile: [] for tile in wanted}
+    above = []
+    for tile, count in wanted.items():
+        start, end = tile.number * WIDTH, tile.number * WIDTH + count
+        if tile.level:
+            column = tables.tile.c
+            above.append(
+                and_(column.level == tile.level - 1, column.idx >= start, column.idx < end)
+            )
+            continue
         entry = tables.entry
-        query = (
+        rows = await connection.execute(
             select(entry.c.leaf_hash)
-            .where(entry.c.seq >= start, entry.c.seq < start + count)
+            .where(entry.c.seq >= start, entry.c.seq < end)
             .order_by(entry.c.seq)
         )
-    else:
-        below = tables.tile
-        query = (
-            select(below.c.root)
-            .where(
-                below.c.level == tile.level - 1,
-                below.c.idx >= start,
-                below.c.idx < start + count,
-            )
-            .order_by(below.c.idx)
+        found[tile] = list(rows.scalars())
+    if above:
+        table = tables.tile
+        rows = await connection.execute(
+            select(table.c.level, table.c.idx, table.c.root)
+            .where(or_(*above))
+            .order_by(table.c.level, table.c.idx)
         )
-    hashes = list((await connection.execute(query)).scalars())
-    if len(hashes) != count:
-        raise LogInconsistent("a row of the tree is missing")
-    return hashes
+        for row in rows:
+            found[Tile(row.level + 1, row.idx // WIDTH)].append(row.root)
+    return found
 
 
 async def load_edge(connection: AsyncConnection, tables: LogTables, size: int) -> Edge:
     """The right edge of the tree of `size` leaves: what appending continues from."""
-    levels = [
-        await _partial(connection, tables, tile, count) if count else []
-        for tile, count in edge_tiles(size)
-    ]
+    edges = edge_tiles(size)
+    found = await load_tiles(connection, tables, [tile for tile, count in edges if count], size)
+    levels = [found.get(tile, []) for tile, _ in edges]
     return Edge(size, levels)
 
 

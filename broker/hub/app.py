@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from broker.clock import Clock, SystemClock
 from broker.database import upgrade
 from broker.http import install_error_handlers
-from broker.hub import deadlines, erasing, retention
+from broker.hub import deadlines, erasing, retention, witnesses
 from broker.hub.api import (
     attachments,
     consents,
@@ -145,6 +145,8 @@ def _loops(
             "deadlines": lambda: deadlines.run(hub),
             "retention": lambda: retention.run(hub),
         }
+        if hub.settings.log.witnesses:
+            loops["witnesses"] = lambda: witnesses.run(hub)
         if hub.settings.amqp is not None:
             relay = Relay(hub, hub.settings.amqp, channels)
             loops["relay"] = relay.run

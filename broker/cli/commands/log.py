@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from broker.cli.commands.log_watch import monitor, witness
 from broker.cli.failures import VerificationFailed
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
@@ -66,7 +67,7 @@ def _conclude(verdict: Any) -> None:
 
 
 @log.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
 @_trust_options
 @click.option(
     "--keys",
@@ -86,9 +87,15 @@ def verify(
     digest: str | None,
     fact: str | None,
 ) -> None:
-    """Verify one proof FILE offline: that a signed fact is in the log, and since when."""
-    from broker.audit.verify import Asked, verify_proof_file
+    """Verify one proof FILE offline: that a signed fact is in the log, and since when.
 
+    A folder is verified as a whole exported log.
+    """
+    from broker.audit.verify import Asked, verify_log, verify_proof_file
+
+    if file.is_dir():
+        _conclude(verify_log(file, _policy(vkeys, policy)))
+        return
     verdict = verify_proof_file(
         file,
         _policy(vkeys, policy),
@@ -143,7 +150,7 @@ def proof(api: LocalApi, message: str, fact: str, out: Path | None) -> None:
         current().result({"message": message, "fact": fact, "file": str(out)})
 
 
-def _fetch(url: str) -> bytes:
+def fetch(url: str) -> bytes:
     import urllib.error
 
     from broker.cli.fetch import get
@@ -163,7 +170,7 @@ def _fetch(url: str) -> bytes:
 @click.option("--hub", "url", required=True, metavar="URL")
 def checkpoint(url: str) -> None:
     """The newest signed head of a hub's log. Keep it: a later log must still begin with it."""
-    text = _fetch(f"{url.rstrip('/')}/log/checkpoint").decode()
+    text = fetch(f"{url.rstrip('/')}/log/checkpoint").decode()
     origin, size, root = text.split("\n")[:3]
     if current().as_json:
         current().result({"origin": origin, "size": int(size), "root": root, "note": text})
@@ -171,26 +178,75 @@ def checkpoint(url: str) -> None:
         current().text(text)
 
 
-@log.command()
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path),
-    envvar="REFERRAL_HOME",
-    default=".",
-    help="Whose trusted directory is asked.",
-)
-@click.option("--hub", "hub_id", default=None, help="Which hub; the home's own otherwise.")
-def vkey(home: Path, hub_id: str | None) -> None:
-    """The verifier key of a hub's log, from the trust directory and not from the hub."""
+def _hub_options(command: Any) -> Any:
+    command = click.option("--hub", "hub_id", help="Which hub; the home's own otherwise.")(command)
+    return click.option(
+        "--home",
+        type=click.Path(path_type=Path),
+        envvar="REFERRAL_HOME",
+        default=".",
+        help="Whose trusted directory is asked.",
+    )(command)
+
+
+def _hub_key(home: Path, hub_id: str | None) -> tuple[Any, Any]:
+    from broker.audit.note import Verifier
     from broker.cli.identity import trusted_directory
     from broker.gateway.settings import load_settings
     from schemas.errors import NotFound
 
     settings = load_settings(home)
-    entry = trusted_directory(settings).participant(hub_id or settings.hub.id)
+    directory = trusted_directory(settings)
+    entry = directory.participant(hub_id or settings.hub.id)
     if entry is None or entry.log_vkey is None:
         raise NotFound("the directory has no log key for that hub")
-    current().result({"hub": entry.id, "vkey": entry.log_vkey}, plain=entry.log_vkey)
+    return directory, Verifier.from_text(entry.log_vkey)
+
+
+@log.command()
+@_hub_options
+@click.option("--witnesses", is_flag=True, help="The witnesses' keys, too; one line each.")
+def vkey(home: Path, hub_id: str | None, witnesses: bool) -> None:
+    """The verifier key of a hub's log, from the trust directory and not from the hub."""
+    from broker.audit.countries import witness_key
+
+    directory, key = _hub_key(home, hub_id)
+    found = {
+        entry.id: found.to_text()
+        for entry in directory.participants.values()
+        if (found := witness_key(entry)) is not None
+    }
+    lines = [key.to_text(), *(found.values() if witnesses else ())]
+    current().result(
+        {"hub": hub_id, "vkey": key.to_text()} | ({"witnesses": found} if witnesses else {}),
+        plain="\n".join(lines),
+    )
+
+
+@log.command()
+@_hub_options
+@click.option("--any", "needed", type=click.IntRange(min=0), help="So many; else more than half.")
+@click.option(
+    "--witness",
+    "independent",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file with the verifier key of a witness that stands for no country.",
+)
+def policy(
+    home: Path, hub_id: str | None, needed: int | None, independent: tuple[Path, ...]
+) -> None:
+    """A tlog-policy file from the trust directory: the hub's log, and its countries as witnesses.
+
+    Give it to `log verify --policy`: a proof then counts only if so many countries signed.
+    """
+    from broker.audit.countries import policy_of
+    from broker.audit.note import Verifier
+
+    directory, key = _hub_key(home, hub_id)
+    others = [Verifier.from_text(path.read_text(encoding="utf-8")) for path in independent]
+    made = policy_of(directory.participants.values(), logs=[key], needed=needed, independent=others)
+    current().text(made.to_text())
 
 
 @log.command()
@@ -202,16 +258,24 @@ def vkey(home: Path, hub_id: str | None) -> None:
     help="The auditor's home.",
 )
 @click.option("--passphrase-file", metavar="FILE", help="Or - for standard input.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder.")
-def export(home: Path, passphrase_file: str | None, out: Path) -> None:
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The same as FOLDER.")
+def export(home: Path, passphrase_file: str | None, folder: Path | None, out: Path | None) -> None:
     """Download the whole log with an auditor's rights, to verify it offline afterwards.
 
-    A second export into the same folder continues where the first one stopped.
+    FOLDER is then a static C2SP tlog-tiles tree, which any web server can serve. A second export into the same folder continues where the first one stopped.
     """
     from broker.cli.identity import open_identity
     from broker.cli.log_export import export_log
 
+    target = folder or out
+    if target is None:
+        raise click.UsageError("into which folder?")
     identity = open_identity(home, passphrase_file)
     with current().progress("downloading entry") as at:
-        size = asyncio.run(export_log(identity, out, at))
-    current().result({"folder": str(out), "log_size": size})
+        size = asyncio.run(export_log(identity, target, at))
+    current().result({"folder": str(target), "log_size": size})
+
+
+log.add_command(monitor)
+log.add_command(witness)

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import signal
-import subprocess
-import sys
-import time
 from contextlib import suppress
 from datetime import timedelta
 
@@ -356,68 +351,6 @@ async def test_a_leaf_that_commits_after_later_ids_is_not_passed_over(log: Store
             assert len(await stored(log)) == 2
     await log.sequencer.run_once()
     await assert_log_holds_everything(log)
-
-
-CHILD = """
-import asyncio, sys
-from broker.audit.note import NoteSigner
-from broker.audit.sequencer import Sequencer
-from broker.audit.store import add_leaves, log_tables
-from broker.audit.leaves import new_leaf
-from broker.clock import SystemClock
-from broker.database import Database, new_metadata
-from schemas.audit import Event
-
-async def main(url, skey):
-    database, tables, clock = Database(url), log_tables(new_metadata()), SystemClock()
-    sequencer = Sequencer(database, tables, origin="hub.example/log",
-                          signers=[NoteSigner.from_text(skey)], clock=clock)
-    number = 0
-    while True:
-        leaf, _ = new_leaf(Event.ENVELOPE_SUBMITTED, clock.now(), number.to_bytes(32, "big"))
-        async with database.begin() as connection:
-            await add_leaves(connection, tables, [leaf])
-        print(leaf.hex(), flush=True)
-        number += 1
-        if number % 3 == 0:
-            await sequencer.run_once()
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
-def run_and_kill(url: str, skey: str, seconds: float) -> list[bytes]:
-    """Let a process write and integrate, kill it; the leaves that it knew to be committed."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, url, skey], stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdout is not None
-    first = child.stdout.readline()
-    time.sleep(seconds)
-    child.send_signal(signal.SIGKILL)
-    rest, _ = child.communicate()
-    # The last line may be cut off; its leaf is committed all the same.
-    return [bytes.fromhex(line) for line in (first + rest).split("\n")[:-1]]
-
-
-@pytest.mark.parametrize("seed", range(3))
-async def test_a_process_killed_at_a_random_moment_leaves_a_log_that_goes_on(
-    log: StoredLog, seed: int
-) -> None:
-    skey = log.keys.signers[0].to_text()
-    chance = random.Random(seed)
-    committed: list[bytes] = []
-    for _ in range(2):
-        seconds = chance.uniform(0.02, 0.4)
-        committed += await asyncio.to_thread(run_and_kill, log.database.url, skey, seconds)
-    while await log.sequencer.run_once():
-        pass
-    bodies = await stored(log)
-    assert len(set(bodies)) == len(bodies)
-    assert set(committed) <= set(bodies)
-    assert len(bodies) - len(committed) <= 2
-    head = await head_of(log)
-    assert head.root == tree_root([leaf_hash(body) for body in bodies])
 
 
 @pytest.mark.parametrize("size", [0, 65_536])

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,12 +18,13 @@ from click.testing import CliRunner
 from broker.audit.checkpoint import Checkpoint, make_log_key, sign_checkpoint
 from broker.audit.leaves import new_leaf
 from broker.audit.merkle import leaf_hash
-from broker.audit.note import NoteSigner
+from broker.audit.note import NoteSigner, Verifier
 from broker.audit.tiles import Edge, entries_path, tile_path, write_bundle
 from broker.audit.tiles import Tile as TileName
 from broker.cli.failures import Exit
 from broker.cli.root import referral
 from schemas.audit import Event
+from tests.support.audit_log import MemoryLog
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SIZE = 5
@@ -110,3 +115,80 @@ def test_verifying_imports_only_cryptography_and_click(exported: tuple[Path, Pat
     top = {name.partition(".")[0] for name in done.stderr.split()}
     heavy = {"pydantic", "fastapi", "sqlalchemy", "httpx2", "tuf", "rich", "joserfc", "uvicorn"}
     assert top.isdisjoint(heavy)
+
+
+def test_a_folder_is_verified_whole_by_verify_too(exported: tuple[Path, Path]) -> None:
+    folder, vkey = exported
+    answer = CliRunner().invoke(referral, ["log", "verify", str(folder), "--vkey", str(vkey)])
+    assert answer.exit_code == Exit.OK, answer.output
+
+
+def test_a_monitor_keeps_both_heads_of_a_log_that_shrinks_and_never_forgets(
+    tmp_path: Path, serve: Callable[[Path], str]
+) -> None:
+    log = MemoryLog()
+    log.grow(300)
+    served = tmp_path / "served" / "log"
+    log.write(served)
+    (tmp_path / "vkey").write_text(log.keys.vkey)
+    state = tmp_path / "state"
+    url = serve(tmp_path / "served")
+    arguments = ["log", "monitor", "--log", f"{url}/log", "--vkey", str(tmp_path / "vkey")]
+    arguments += ["--state", str(state), "--once"]
+
+    first = CliRunner().invoke(referral, arguments)
+    log.grow(9)
+    log.write(served)
+    grown = CliRunner().invoke(referral, [*arguments, "--json"])
+    del log.entries[250:]
+    log.write(served)
+    shrunk = CliRunner().invoke(referral, arguments)
+    log.grow(100)
+    log.write(served)
+    after = CliRunner().invoke(referral, arguments)
+
+    assert first.exit_code == Exit.OK, first.output
+    assert grown.exit_code == Exit.OK, grown.output
+    assert json.loads(grown.stdout) == {"size": 309, "grew_by": 9}
+    assert (shrunk.exit_code, after.exit_code) == (Exit.VERIFICATION, Exit.VERIFICATION)
+    (kept,) = state.glob("*/contradiction-*")
+    assert sorted(path.name for path in kept.iterdir()) == ["one", "other"]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path], str]]:
+    """Serves a folder as static files, as any web server would."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(folder: Path) -> str:
+        class Files(SimpleHTTPRequestHandler):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args, directory=str(folder))
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Files)
+        Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_witness_is_made_with_two_keys_that_its_folder_alone_holds(
+    exported: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "witness"
+    arguments = ["log", "witness", "init", str(folder), "--name", "witness.example/w1"]
+    made = CliRunner().invoke(referral, [*arguments, "--log", str(exported[1])])
+    again = CliRunner().invoke(referral, arguments)
+
+    keys = [Verifier.from_text(line) for line in made.stdout.splitlines()]
+    assert [key.type for key in keys] == [4, 6]
+    assert {key.name for key in keys} == {"witness.example/w1"}
+    assert (folder / "keys").stat().st_mode & 0o077 == 0
+    assert again.exit_code == Exit.FAILED
