@@ -10,13 +10,14 @@ party, or by the country's authority; it can never be widened: that is a new gra
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from schemas.base import (
     Digest,
@@ -69,6 +70,28 @@ class Purpose(StrEnum):
     STATISTICS = "statistics"
 
 
+class ConsentKind(StrEnum):
+    """What a person says yes to. Four records, since a yes to one is no yes to another."""
+
+    SHARING = "sharing"
+    SERVICE = "service"
+    TRANSFER = "transfer"
+    RETURN = "return"
+
+
+_KINDS = {
+    Purpose.SERVICE_REFERRAL: ConsentKind.SERVICE,
+    Purpose.CASE_TRANSFER: ConsentKind.TRANSFER,
+    Purpose.RETURN_PLANNING: ConsentKind.RETURN,
+    Purpose.TRAVEL_RECEPTION: ConsentKind.RETURN,
+}
+
+
+def kinds_of(purposes: Iterable[Purpose]) -> frozenset[ConsentKind]:
+    """Which consents these purposes need; a record may hold one only."""
+    return frozenset(_KINDS.get(purpose, ConsentKind.SHARING) for purpose in purposes)
+
+
 class ScopeGrant(ProtectedModel):
     """One (purpose, section) that the person agreed to."""
 
@@ -111,8 +134,23 @@ class ConsentRecord(ProtectedModel):
     valid_until: date
     presumed_child: bool
     guardian: GuardianDecision | None
+    guardian_until: date | None = None
+    """Last day on which the guardian's word counts; None if the birth date is not known."""
     derived_from: UUID | None
     """The grant under which the data was received, if this one passes it on."""
+
+    @field_validator("scopes")
+    @classmethod
+    def _one_thing(cls, scopes: tuple[ScopeGrant, ...]) -> tuple[ScopeGrant, ...]:
+        if len(kinds_of(scope.purpose for scope in scopes)) > 1:
+            raise ValueError("service, sharing, transfer and return are records of their own")
+        return scopes
+
+    @property
+    def kind(self) -> ConsentKind:
+        """What it is a yes to."""
+        (kind,) = kinds_of(scope.purpose for scope in self.scopes)
+        return kind
 
 
 class GrantStatement(WireModel):

@@ -39,6 +39,8 @@ class ExceptionUse(ProtectedModel):
     """A different worker."""
     decided_at: Instant
     review_by: Instant
+    tell_person_by: Instant | None = None
+    """By when the person is told; None only where nobody is identified."""
 
 
 class ScopeEntry(ProtectedModel):

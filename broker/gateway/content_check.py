@@ -16,7 +16,15 @@ from broker.gateway.core import Core
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import exclusion
-from broker.rules.content import AgreementView, GrantView, Moment, Question, decide
+from broker.rules.content import (
+    AgreementView,
+    Exclusions,
+    GrantView,
+    Moment,
+    Person,
+    Question,
+    decide,
+)
 from schemas.consent import ConsentRecord, ConsentStatus, Purpose
 from schemas.directory import Participant
 from schemas.families.base import MessageType
@@ -99,8 +107,10 @@ def ask(
             else AgreementView(agreement.content, agreement.suspended),
             now=now,
             moment=moment,
-            presumed_child="guardian_child" in message.sections,
-            exclusions=exclusions,
+            person=Person(
+                presumed_child="guardian_child" in message.sections,
+                exclusions=Exclusions.of(exclusions),
+            ),
         )
     ).raise_if_refused()
 

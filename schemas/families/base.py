@@ -152,6 +152,8 @@ class MessageType:
     alarm: str = "answer-overdue"
     """The alarm that our own clock raises then; empty where silence is an answer like any other."""
     pauses_clock: bool = False
+    tells_shelter: bool = False
+    """True if a shelter's name and address may cross a border in it."""
     filed: bool = False
     """True if the recipient's gateway puts its sections into the case system."""
 

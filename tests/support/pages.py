@@ -19,6 +19,8 @@ from types import MappingProxyType
 
 from pydantic import BaseModel
 
+from broker.rules.content import RULES
+from broker.rules.content.exceptions import MINIMUM, MINIMUM_VIEW
 from keys.lifecycle import MOVES
 from schemas import agreement, audit, consent, directory, envelope, evidence, message
 from schemas.directory import KeyStatus
@@ -267,6 +269,41 @@ def _words() -> str:
     return "\n".join(rows)
 
 
+# --- Content rules ----------------------------------------------------------------------------
+
+
+def content_rules() -> str:
+    """Every rule: its id, what it says, where that stands, and what it answers with."""
+    lines = ["| rule | says | stands on | |", "|---|---|---|---|"]
+    lines += [
+        f"| `{rule.id}` | {rule.says} | {rule.source} | {'silent' if rule.silent else ''} |"
+        for rule in RULES
+    ]
+    return "\n".join(lines)
+
+
+def exception_minimum() -> str:
+    """What each code opens at most."""
+    lines = ["| code | sections |", "|---|---|"]
+    for code, sections in MINIMUM.items():
+        views = {name: view for (other, name), view in MINIMUM_VIEW.items() if other == code}
+        shown = [
+            f"`{name}`" + (f" (as `{views[name]}`)" if name in views else "")
+            for name in sorted(sections)
+        ]
+        lines.append(f"| `{code}` | {', '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def consent_kinds() -> str:
+    """Which purposes each of the four consents covers."""
+    lines = ["| consent | purposes |", "|---|---|"]
+    for kind in consent.ConsentKind:
+        found = [f"`{p}`" for p in consent.Purpose if consent.kinds_of([p]) == {kind}]
+        lines.append(f"| `{kind}` | {', '.join(found)} |")
+    return "\n".join(lines)
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "referral": partial(diagram, REFERRAL),
@@ -277,6 +314,9 @@ BLOCKS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "key": key_diagram,
         "delivery": delivery_order,
         "words": _words,
+        "content rules": content_rules,
+        "exceptions": exception_minimum,
+        "consent kinds": consent_kinds,
         **{name: partial(_tables, models) for name, models in _OBJECTS.items()},
     }
 )

@@ -34,7 +34,11 @@ def safety() -> None:
 @click.option(
     "--review-by", required=True, metavar="TIME", help="When it is looked at again (UTC)."
 )
+@click.option(
+    "--tell-by", metavar="TIME", help="When the person is told at the latest; else at the review."
+)
 @click.option("--sections", metavar="FILE", help="Sections as a JSON file.")
+@click.option("--purpose", default="protection", show_default=True, help="What they travel for.")
 @click.option("--body", metavar="FILE", help="The typed body as a JSON file.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A body field.")
 def propose(
@@ -45,7 +49,9 @@ def propose(
     code: str,
     reason: str,
     review_by: str,
+    tell_by: str | None,
     sections: str | None,
+    purpose: str,
     body: str | None,
     assignments: tuple[str, ...],
 ) -> None:
@@ -59,12 +65,14 @@ def propose(
                 "type": type_name,
                 "to": to,
                 "case_ref": case_ref,
+                "purpose": purpose,
                 "sections": read_object(sections),
                 "body": with_fields(read_object(body), assignments),
             },
             "code": code,
             "reason": words,
             "review_by": review_by,
+            "tell_person_by": tell_by,
         },
     )
     current().result(answer)

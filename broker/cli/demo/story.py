@@ -99,8 +99,6 @@ def consent(world: World) -> None:
         if role == "narrow consent":
             sections -= {"trafficking_experience"}
         scopes = [{"purpose": "protection", "section": name} for name in sorted(sections)]
-        if role == "handed over":
-            scopes += [{"purpose": "case_transfer", "section": name} for name in sorted(sections)]
         grant = world.italy.post("/v1/consents", _consent(ALBANIA, case, scopes))["grant"]
         world.referrals[role] = Referral(case, grant)
     world.tell(f"{len(world.referrals)} grants; the hub sees blinded scopes and no names")
@@ -257,7 +255,10 @@ def pass_on(world: World) -> None:
 
 def hand_over(world: World) -> None:
     """A case changes hands: offered, accepted, sent whole, acknowledged, signed by both."""
-    case, grant = world.referrals["handed over"].case, world.referrals["handed over"].grant
+    case = world.referrals["handed over"].case
+    # Another yes than the one to being referred, so another record.
+    scopes = [{"purpose": "case_transfer", "section": name} for name in sorted(case.sections)]
+    grant = world.italy.post("/v1/consents", _consent(ALBANIA, case, scopes))["grant"]
     today = datetime.now(UTC).date().isoformat()
     consented: dict[str, Any] = {"grant": grant, "purpose": "case_transfer"}
     offer = world.italy.post(

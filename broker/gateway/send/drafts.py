@@ -93,3 +93,5 @@ class ExceptionDraft(ProtectedModel):
     law: ShortText | None = None
     reason: Annotated[str, Field(min_length=1, max_length=20_000)]
     review_by: Instant
+    tell_person_by: Instant | None = None
+    """By when the person is told; at the latest when it is reviewed."""

@@ -95,6 +95,7 @@ class Exceptions:
                 approved_by=worker,
                 decided_at=now,
                 review_by=draft.review_by,
+                tell_person_by=draft.tell_person_by or draft.review_by,
             )
             composed = await compose(
                 core, self._agreements, connection, draft.message, exception=use

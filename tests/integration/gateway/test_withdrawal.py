@@ -309,7 +309,7 @@ async def test_what_was_passed_on_is_taken_back_purpose_by_purpose(three: World)
             case_ref="CASE-1",
             scopes=(
                 ScopeGrant(purpose=Purpose.PROTECTION, section="case_admin"),
-                ScopeGrant(purpose=Purpose.CASE_TRANSFER, section="case_admin"),
+                ScopeGrant(purpose=Purpose.JUSTICE, section="case_admin"),
             ),
             principal="pseudonym-1",
             valid_until=(datetime.now(UTC) + timedelta(days=30)).date(),

@@ -1,0 +1,184 @@
+"""Processing basis and transfer basis: two assertions beside the person's consent, each by itself.
+
+The names are those of the W3C Data Privacy Vocabulary (`eu-gdpr:…`), with two of ours:
+`national-law` for a sender whose own law decides, and `none-needed` where no chapter V applies.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from broker.rules.content.question import Found, Question, path, rule
+from broker.rules.countries import gdpr_applies, has_own_law, is_adequate
+from schemas.agreement import Agreement
+from schemas.directory import OrganisationKind, Participant
+from schemas.errors import PolicyRefused, TransferBasis
+from schemas.sections.index import SECTION_INDEX, DataClass
+
+SPECIAL = frozenset({DataClass.SPECIAL, DataClass.SPECIAL_OR_CRIMINAL})
+ART_6 = frozenset(f"eu-gdpr:A6-1-{letter}" for letter in "abcdef") | {
+    "eu-gdpr:A6-1-a-explicit-consent"
+}
+ART_9 = frozenset(f"eu-gdpr:A9-2-{letter}" for letter in "abcdefghij")
+CONSENT = frozenset({"eu-gdpr:A9-2-a", "eu-gdpr:A6-1-a", "eu-gdpr:A6-1-a-explicit-consent"})
+BY_LAW = frozenset(f"eu-gdpr:A6-1-{letter}" for letter in "ce") | frozenset(
+    f"eu-gdpr:A9-2-{letter}" for letter in "cfgh"
+)
+"""What can carry data on offences: official authority or a law (GDPR Art 10)."""
+CHAPTER_V = (
+    frozenset({"eu-gdpr:A45-3", "eu-gdpr:A46-3-a", "eu-gdpr:A46-3-b", "eu-gdpr:A49-2"})
+    | frozenset(f"eu-gdpr:A46-2-{letter}" for letter in "abcdef")
+    | frozenset(f"eu-gdpr:A49-1-{letter}" for letter in "abcdefg")
+)
+NOT_FOR_PUBLIC_AUTHORITIES = frozenset({"eu-gdpr:A49-1-a", "eu-gdpr:A49-1-b", "eu-gdpr:A49-1-c"})
+BETWEEN_PUBLIC_BODIES = frozenset({"eu-gdpr:A46-2-a", "eu-gdpr:A46-3-b"})
+"""Binding instruments and administrative arrangements exist between public bodies only;
+international organisations conclude them too."""
+PUBLIC = frozenset({OrganisationKind.STATE, OrganisationKind.INTERNATIONAL})
+
+
+@rule("basis.processing", "GDPR Art 6(1), Art 9(2)")
+def processing_basis_is_explicit(question: Question) -> Found:
+    """Each section rests on a basis of Art 6, and what is special on one of Art 9."""
+    for entry in question.message.scopes:
+        section = SECTION_INDEX.get(entry.section)
+        if section is None:
+            continue  # `what.sections` and the grant refuse it
+        basis = entry.processing_basis
+        if basis == "national-law":
+            refused = not _own_law_decides(question)
+        elif basis in ART_9:
+            refused = False
+        else:
+            refused = basis not in ART_6 or section.data_class in SPECIAL
+        if refused:
+            yield PolicyRefused, f"{path(entry)}.processing_basis"
+
+
+@rule("basis.offences", "GDPR Art 10")
+def offences_need_authority(question: Question) -> Found:
+    """Data on offences rests on official authority or a law, and never on consent alone."""
+    for entry in question.message.scopes:
+        section = SECTION_INDEX.get(entry.section)
+        if section is None or section.data_class is not DataClass.CRIMINAL:
+            continue
+        if entry.processing_basis not in BY_LAW | {"national-law"}:
+            yield PolicyRefused, f"{path(entry)}.processing_basis"
+
+
+@rule("basis.no-consent-in-exceptions", "GDPR Art 7(1)")
+def exception_rests_on_no_consent(question: Question) -> Found:
+    """Who did not consent, or could not, is no source of consent in law either."""
+    if question.message.exception is None:
+        return
+    for entry in question.message.scopes:
+        if entry.processing_basis in CONSENT:
+            yield PolicyRefused, f"{path(entry)}.processing_basis"
+
+
+@rule("basis.transfer", "GDPR Art 44 to 49, Art 49(3); national law of the sender")
+def transfer_basis_is_lawful(question: Question) -> Found:
+    """A transfer rests on a basis that the law opens to this sender for this recipient today."""
+    for entry in question.message.scopes:
+        if not transfer_is_lawful(
+            entry.transfer_basis,
+            question.sender,
+            question.recipient,
+            on=question.now.date(),
+            exception=question.message.exception is not None,
+        ):
+            yield TransferBasis, f"{path(entry)}.transfer_basis"
+
+
+@rule("basis.own-law", "GDPR Art 5(2), by analogy")
+def own_law_is_known(question: Question) -> Found:
+    """A sender rests on national law where an act is known, or where the agreement names one.
+
+    An exception needs neither: danger to life does not wait for a parliament.
+    """
+    sender, view = question.sender, question.agreement
+    if question.message.exception is not None or has_own_law(sender.country):
+        return
+    if sender.kind is OrganisationKind.INTERNATIONAL:
+        return  # its own rules on data protection, not its host's
+    named = view is not None and any(
+        item.sender == sender.id and item.reference for item in view.content.transfer
+    )
+    for entry in question.message.scopes:
+        if "national-law" in (entry.processing_basis, entry.transfer_basis) and not named:
+            yield TransferBasis, f"{path(entry)}.transfer_basis"
+
+
+def _own_law_decides(question: Question) -> bool:
+    sender = question.sender
+    return not gdpr_applies(sender.country) or sender.kind is OrganisationKind.INTERNATIONAL
+
+
+def transfer_is_lawful(
+    basis: str, sender: Participant, recipient: Participant, *, on: date, exception: bool = False
+) -> bool:
+    """True if the law opens this transfer basis to this sender for this recipient, that day."""
+    international = recipient.kind is OrganisationKind.INTERNATIONAL
+    if basis == "none-needed":
+        if international or sender.kind is OrganisationKind.INTERNATIONAL:
+            return False  # GDPR Art 44 counts an international organisation as abroad
+        together = gdpr_applies(sender.country) and gdpr_applies(recipient.country)
+        return together or sender.country == recipient.country
+    if basis == "national-law":
+        return not gdpr_applies(sender.country) or sender.kind is OrganisationKind.INTERNATIONAL
+    if basis not in CHAPTER_V:
+        return False
+    if basis == "eu-gdpr:A45-3":
+        return is_adequate(recipient.country, on) and not international
+    if basis in NOT_FOR_PUBLIC_AUTHORITIES:
+        consent_based = basis == "eu-gdpr:A49-1-a"
+        if sender.kind is OrganisationKind.STATE:
+            return False
+        return not (consent_based and exception)
+    if basis in BETWEEN_PUBLIC_BODIES:
+        return sender.kind in PUBLIC and recipient.kind in PUBLIC
+    return True
+
+
+def bases_for(
+    section: str,
+    sender: Participant,
+    recipient: Participant,
+    agreement: Agreement | None,
+    *,
+    on: date,
+    exception: bool = False,
+) -> tuple[str, str]:
+    """(processing, transfer) bases to propose for one section: the first that the law opens.
+
+    A proposal, not a decision: the worker may choose others, and `decide` judges them alike.
+    """
+    under_gdpr = gdpr_applies(sender.country)
+    processing = _processing_for(section, sender, under_gdpr=under_gdpr, exception=exception)
+    named = (
+        [item.basis for item in agreement.transfer if item.sender == sender.id]
+        if agreement is not None and not exception
+        else []
+    )
+    usual = ["none-needed", "eu-gdpr:A45-3", "eu-gdpr:A46-3-b", "national-law"]
+    last = "eu-gdpr:A49-1-f" if under_gdpr else "national-law"
+    for basis in named or ([last] if exception else usual):
+        if transfer_is_lawful(basis, sender, recipient, on=on, exception=exception):
+            return processing, basis
+    # Nothing fits: propose what was agreed, or the last resort, and let the rules say so.
+    return processing, named[0] if named else last
+
+
+def _processing_for(section: str, sender: Participant, *, under_gdpr: bool, exception: bool) -> str:
+    entry = SECTION_INDEX.get(section)
+    data_class = DataClass.ORDINARY if entry is None else entry.data_class
+    if not under_gdpr or sender.kind is OrganisationKind.INTERNATIONAL:
+        return "national-law"
+    if data_class is DataClass.CRIMINAL:
+        return "eu-gdpr:A6-1-e" if sender.kind is OrganisationKind.STATE else "eu-gdpr:A9-2-f"
+    if exception:
+        return "eu-gdpr:A9-2-c" if data_class in SPECIAL else "eu-gdpr:A6-1-d"
+    if data_class in SPECIAL:
+        return "eu-gdpr:A9-2-a"
+    # A public body should not rest on consent alone (recital 43).
+    return "eu-gdpr:A6-1-e" if sender.kind is OrganisationKind.STATE else "eu-gdpr:A6-1-a"
