@@ -100,6 +100,8 @@ class Gateway:
                 parts.epochs.run,
                 parts.deadlines.run,
                 parts.witness.run,
+                parts.polling.run,
+                parts.telling.run,
             ):
                 group.create_task(self._supervised(loop))
             for loop in (

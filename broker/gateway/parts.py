@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from broker.gateway.agreements import Agreements
+from broker.gateway.cases.polling import Polling
+from broker.gateway.cases.telling import Telling
 from broker.gateway.consent.epochs import Epochs
 from broker.gateway.consent.erasing import Erasing
 from broker.gateway.consent.grants import Consents
@@ -46,6 +48,8 @@ class Parts:
     exceptions: Exceptions
     witness: HubWitness
     reconciling: Reconciling
+    polling: Polling
+    telling: Telling
 
 
 def join(core: Core) -> Parts:
@@ -58,11 +62,12 @@ def join(core: Core) -> Parts:
     attachments = Attachments(core)
     receipts = Receipts(core)
     intake = Intake(core, withdrawals)
+    composer = Composer(core, agreements)
     sender.outbox = outbox = Outbox(core, consents, book, attachments)
     return Parts(
         core=core,
         agreements=agreements,
-        composer=Composer(core, agreements),
+        composer=composer,
         sender=sender,
         consents=consents,
         withdrawals=withdrawals,
@@ -76,5 +81,7 @@ def join(core: Core) -> Parts:
         deadlines=Deadlines(core),
         exceptions=Exceptions(core, agreements, sender),
         witness=HubWitness(core),
+        polling=Polling(core, composer, sender),
+        telling=Telling(core),
         reconciling=Reconciling(core, agreements),
     )

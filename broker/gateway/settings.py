@@ -108,6 +108,11 @@ class AdapterSettings(_Settings):
     """Of the files adapter."""
     settings: dict[str, Any] = {}
     """The table of any other adapter, as its own page describes it."""
+    answers: Literal["send", "ask"] = "send"
+    """What becomes of a decision made in the case system: `send` tells the partner at once, `ask`
+    waits until a worker of the gateway confirms it."""
+    poll_every: timedelta = timedelta(seconds=30)
+    """How often the case system is asked for decisions, and told of partners'."""
 
 
 class SendSettings(_Settings):

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from broker.audit.store import log_tables
 from broker.database import UtcDateTime, new_metadata
+from broker.gateway.store.case_tables import case_tables
 from broker.gateway.store.vault_tables import vault_tables
 
 metadata = new_metadata()
@@ -211,6 +212,7 @@ Index(
 Index("ix_inbox_grant", inbox.c.grant)
 Index("ix_inbox_thread", inbox.c.thread)
 Index("ix_inbox_business_id", inbox.c.business_id)
+Index("ix_inbox_received_at", inbox.c.received_at)
 
 inbox_section = Table(
     "inbox_section",
@@ -482,3 +484,6 @@ exclusion = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 """Whom a person wants nothing to reach: by case number, or by the business id of a referral."""
+
+case_news, case_told, case_cursor = case_tables(metadata)
+"""What passes between the case system and the exchange after the filing."""

@@ -1,0 +1,1 @@
+"""What the case system and the exchange tell each other after the filing: decisions, both ways."""
