@@ -4,6 +4,7 @@
     <root>/in/<business id>.csv       cases filed here, one file each; written by this adapter
     <root>/parts/                     what a killed process left half written; cleared as it goes
     <root>/rejected/<name>.csv        rows of `out` files that cannot become a case, with reasons
+    <root>/taken, <root>/done         dropped files while they are read, and afterwards; see `dropped`
     <root>/decided/*.csv              what workers decided about filed cases; written by others
     <root>/told/<referral>.<id>.csv   what partners decided about our cases; written by this adapter
 
@@ -36,6 +37,7 @@ from adapters.base import (
     Source,
     Tools,
 )
+from adapters.systems.files.dropped import SUFFIXES, DropFolder
 from adapters.systems.files.folder import Folder
 from adapters.systems.files.mapping import (
     RowRefused,
@@ -51,8 +53,6 @@ from adapters.systems.files.rejected import RejectedFile
 from adapters.systems.files.workbook import OLE, ZIP, read_workbook
 from schemas.errors import CaseSystemUnavailable, NotFound, SchemaRefused
 
-SUFFIXES = frozenset({".csv", ".xlsx"})
-
 
 class FilesSystem:
     """Implements `adapters.base.NationalSystem` over a folder."""
@@ -66,6 +66,7 @@ class FilesSystem:
         self._filed = Folder(root / "in", parts=root / "parts")
         self._told = Folder(root / "told", parts=root / "parts")
         self._decided = DecidedFolder(root / "decided")
+        self.dropped = DropFolder(root, self._read_file)
 
     def check(self) -> None:
         """See the port. The folder must exist: making it is the operator's decision."""

@@ -6,8 +6,10 @@ import csv
 import errno
 import io
 import os
+import shutil
 import signal
 import stat
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -101,7 +103,7 @@ def test_the_sample_is_filed_and_read_back_whole(system: FilesSystem) -> None:
 
 # --- Killed at every line ----------------------------------------------------------------------------
 
-STEPS = ("open", "write", "fsync", "link", "replace", "unlink")
+STEPS = ("open", "write", "fsync", "link", "replace", "rename", "unlink")
 
 
 def killed_at(step: int, act: Callable[[], object]) -> bool:
@@ -191,6 +193,122 @@ def test_a_kill_while_erasing_is_mended_by_erasing_again(system: FilesSystem) ->
         assert not any(str(ID) in name for name in files_of(system))
         assert system.find(UUID(int=7)) is None
         assert files_of(system) == []
+
+
+# --- Files that are dropped ------------------------------------------------------------------------
+
+ROWS = b"x_case_ref,prs_FirstName,x_invented\r\nXA-1,A,yes\r\nXA-2,=B,yes\r\nXA 3,C,yes\r\n"
+
+
+def drop(system: FilesSystem, name: str, content: bytes, *, age: float = 3600) -> None:
+    (system.root / "out").mkdir(exist_ok=True)
+    path = system.root / "out" / name
+    path.write_bytes(content)
+    then = time.time() - age
+    os.utime(path, (then, then))
+
+
+def everywhere(system: FilesSystem) -> list[tuple[str, bytes]]:
+    """The dropped files, wherever they are now."""
+    folders = ("out", "taken", "done")
+    found = [path for folder in folders for path in (system.root / folder).glob("*")]
+    return [(path.parent.name, path.read_bytes()) for path in found]
+
+
+def test_a_dropped_file_is_taken_read_and_put_aside_and_its_bad_rows_lie_beside(
+    system: FilesSystem,
+) -> None:
+    drop(system, "cases.csv", ROWS)
+    (file,) = system.dropped.take()
+    assert file.name == "cases.csv"
+    found = [item.case_ref if isinstance(item, CaseRecord) else item.line for item in file.cases()]
+    assert found == ["XA-1", "XA-2", 4]
+    assert file.put_aside()
+    assert everywhere(system) == [("done", ROWS)]
+    (rejected,) = (system.root / "rejected").glob("*-cases.csv")
+    assert "x_case_ref: bad-form" in rejected.read_text()
+    assert system.dropped.take() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "age", "taken"),
+    [
+        (ROWS, 1, False),  # changed a moment ago
+        (ROWS, 10, True),
+        (ROWS[:-9], 10, False),  # cut off in the middle of a row
+        (ROWS[:-9], 120, True),  # and left so: told as truncated
+        (b"", 10, False),
+    ],
+)
+def test_a_file_that_still_grows_is_left_alone(
+    system: FilesSystem, content: bytes, age: float, taken: bool
+) -> None:
+    drop(system, "cases.csv", content, age=age)
+    assert system.dropped.unfinished() == (() if taken else ("cases.csv",))
+    assert bool(system.dropped.take()) is taken
+
+
+def test_links_and_lock_files_are_not_taken(system: FilesSystem, tmp_path: Path) -> None:
+    drop(system, "~$cases.xlsx", b"PK")
+    drop(system, ".cases.csv", ROWS)
+    (tmp_path / "secret.csv").write_bytes(ROWS)
+    (system.root / "out/link.csv").symlink_to(tmp_path / "secret.csv")
+    assert system.dropped.take() == []
+
+
+def test_what_was_added_while_it_was_read_is_read_again(system: FilesSystem) -> None:
+    drop(system, "cases.csv", ROWS)
+    (file,) = system.dropped.take()
+    list(file.cases())
+    with file.path.open("ab") as growing:
+        growing.write(b"XA-4,D,yes\r\n")
+    assert not file.put_aside()
+    (again,) = system.dropped.take()
+    assert len(list(again.cases())) == 4
+    assert again.put_aside()
+
+
+def test_a_file_that_is_no_case_file_is_kept_with_the_reason_beside_it(system: FilesSystem) -> None:
+    drop(system, "cases.csv", b"name\r\nSECRET\r\n")
+    (file,) = system.dropped.take()
+    with pytest.raises(SchemaRefused) as caught:
+        list(file.cases())
+    file.refuse(caught.value)
+    kept = {path.suffix: path.read_text() for path in (system.root / "rejected").iterdir()}
+    assert kept[".csv"].endswith("SECRET\n")
+    assert "missing: x_case_ref" in kept[".txt"]
+    assert "SECRET" not in kept[".txt"]
+    assert system.dropped.take() == []
+
+
+def test_two_files_of_one_name_are_both_kept(system: FilesSystem) -> None:
+    for rows in (ROWS, ROWS.replace(b"XA-1", b"XA-9")):
+        drop(system, "cases.csv", rows)
+        (file,) = system.dropped.take()
+        list(file.cases())
+        assert file.put_aside()
+    assert len(everywhere(system)) == 2
+
+
+def test_a_kill_between_any_two_steps_loses_no_dropped_row(system: FilesSystem) -> None:
+    def deal_with() -> None:
+        for file in system.dropped.take():
+            list(file.cases())
+            file.put_aside()
+
+    def prepare() -> None:
+        for folder in ("taken", "done", "out", "rejected"):
+            shutil.rmtree(system.root / folder, ignore_errors=True)
+        drop(system, "cases.csv", ROWS)
+
+    places = set()
+    for _ in every_kill(prepare, deal_with):
+        ((place, content),) = everywhere(system)  # whole, and once
+        assert content == ROWS
+        places.add(place)
+        deal_with()
+        assert everywhere(system) == [("done", ROWS)]
+    assert places == {"out", "taken", "done"}
 
 
 # --- A disk that is full, or cannot be written ---------------------------------------------------------
