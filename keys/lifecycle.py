@@ -19,7 +19,8 @@ from schemas.errors import MalformedJson, NotPermitted
 MOVES: dict[KeyStatus, frozenset[KeyStatus]] = {
     KeyStatus.PENDING: frozenset({KeyStatus.ACTIVE, KeyStatus.RETIRED, KeyStatus.COMPROMISED}),
     KeyStatus.ACTIVE: frozenset({KeyStatus.RETIRED, KeyStatus.COMPROMISED}),
-    KeyStatus.RETIRED: frozenset({KeyStatus.COMPROMISED}),
+    KeyStatus.RETIRED: frozenset({KeyStatus.DESTROYED, KeyStatus.COMPROMISED}),
+    KeyStatus.DESTROYED: frozenset({KeyStatus.COMPROMISED}),
     KeyStatus.COMPROMISED: frozenset(),
 }
 """Which status may follow which. Nothing comes back: a key that is needed again is a new key."""
@@ -171,20 +172,21 @@ def new_keys(
     return KeySet(tuple(made)), tuple(key.published() for key in made)
 
 
-def new_sealing_keys(
+def new_key(
+    use: KeyUse,
+    suite: int,
+    compartment: Compartment | None,
     *,
-    compartments: Sequence[Compartment],
-    suites: Sequence[int],
-    now: datetime,
+    start: datetime,
     validity: Validity = STANDARD_VALIDITY,
-) -> tuple[KeySet, tuple[PublishedKey, ...]]:
-    """Make only sealing keys, for the rotation every 90 days; publish them beside the old ones."""
-    made = tuple(
-        _new(KeyUse.SEAL, suite, compartment, now, validity.seal)
-        for suite in suites
-        for compartment in compartments
-    )
-    return KeySet(made), tuple(key.published() for key in made)
+) -> PrivateKey:
+    """Make one key that is in force from a moment on, as the successor of another.
+
+    Raises:
+        SchemaRefused: A suite that does not exist.
+    """
+    life = validity.sign if use is KeyUse.SIGN else validity.seal
+    return _new(use, suite, compartment, start, life)
 
 
 def move(key: PublishedKey, to: KeyStatus) -> PublishedKey:

@@ -430,7 +430,7 @@ def _verify_lasting(
     if said_at > now + _SKEW:
         raise FromTheFuture
     published = _signing_key(jws.kid, jws.alg, claimed, directory)
-    in_force = published.status in (KeyStatus.ACTIVE, KeyStatus.RETIRED)
+    in_force = published.status in (KeyStatus.ACTIVE, KeyStatus.RETIRED, KeyStatus.DESTROYED)
     # Two clocks may differ, and on the wire a moment has milliseconds only.
     if not in_force or not published.not_before - _SKEW <= said_at < published.not_after + _SKEW:
         raise KeyRevoked(f"key {published.kid}: not in force when this was signed")

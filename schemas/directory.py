@@ -69,6 +69,7 @@ class KeyStatus(StrEnum):
     PENDING = "pending"
     ACTIVE = "active"
     RETIRED = "retired"
+    DESTROYED = "destroyed"
     COMPROMISED = "compromised"
 
 

@@ -8,7 +8,7 @@ raised, because only the evidence in it, verified, may change anything.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -64,14 +64,14 @@ class HubClient:
         self,
         url: str,
         *,
-        signer: Signer,
+        signer: Signer | Callable[[], Signer],
         clock: Clock,
         timeout: timedelta = timedelta(seconds=10),
         transport: httpx2.AsyncBaseTransport | None = None,
         ca: Path | None = None,
     ) -> None:
         self.url = url.rstrip("/")
-        self._signer = signer
+        self._sign_with = signer if callable(signer) else lambda: signer
         self._clock = clock
         self._timeout = timeout.total_seconds()
         self._http = httpx2.AsyncClient(
@@ -280,7 +280,12 @@ class HubClient:
         """Stream sealed bytes from the hub; the caller verifies their digest."""
         url = f"{self.url}/attachments/{digest}"
         headers = sign_request(
-            method="GET", url=url, headers={}, body=b"", signer=self._signer, now=self._clock.now()
+            method="GET",
+            url=url,
+            headers={},
+            body=b"",
+            signer=self._sign_with(),
+            now=self._clock.now(),
         )
         try:
             async with self._http.stream("GET", url, headers=headers) as answer:
@@ -379,7 +384,7 @@ class HubClient:
             url=url,
             headers=headers,
             body=b"",
-            signer=self._signer,
+            signer=self._sign_with(),
             now=self._clock.now(),
         )
         try:
@@ -407,7 +412,7 @@ class HubClient:
                 url=url,
                 headers=headers,
                 body=body,
-                signer=self._signer,
+                signer=self._sign_with(),
                 now=self._clock.now(),
             )
         try:

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,14 @@ from broker.gateway.vault import EpochKeys, Vault
 from broker.telemetry import configure_logging, logger, serve_metrics
 from keys.binding import new_incarnation
 from keys.custody import Custody, open_custody
+from keys.signing import Signer
 from keys.trust import DirectoryClient
 from schemas.base import b64u
+from schemas.directory import TrustedDirectory
 from schemas.errors import BrokerError, KeyRevoked, Refused, SecondIncarnation
 
 EPOCH_SECRET = "vault-epochs"  # noqa: S105 (the name under which custody keeps them)
+LOOK_FOR_KEYS = timedelta(seconds=10)
 REFRESH_AGREEMENTS = timedelta(minutes=1)
 
 
@@ -180,6 +183,34 @@ class Gateway:
             await asyncio.sleep(pause)
 
 
+class CurrentSigner:
+    """The newest signing key of ours that the directory shows in force. Asked for each signature;
+    custody is asked again only when the directory changed or the key has ended."""
+
+    def __init__(
+        self, custody: Custody, directory: DirectoryWatcher, settings: Settings, clock: Clock
+    ) -> None:
+        self._custody = custody
+        self._directory = directory
+        self._settings = settings
+        self._clock = clock
+        self._found: tuple[Signer, TrustedDirectory, datetime] | None = None
+
+    def __call__(self) -> Signer:
+        """The signer.
+
+        Raises:
+            CustodyLocked: None is in force.
+        """
+        trusted, now = self._directory.current(), self._clock.now()
+        if self._found is not None and self._found[1] is trusted and now < self._found[2]:
+            return self._found[0]
+        entry = trusted.participant(self._settings.participant)
+        signer = self._custody.signer_for(self._settings.suite, now, entry)
+        self._found = (signer, trusted, now + LOOK_FOR_KEYS)
+        return signer
+
+
 async def build(settings: Settings, *, clock: Clock | None = None) -> Gateway:
     """Open keys, database, directory and adapter of one gateway; nothing runs yet.
 
@@ -217,7 +248,8 @@ async def _assemble(
     entry = trusted.participant(settings.participant)
     if entry is None:
         raise Refused(f"{settings.participant} is not in the directory")
-    signer = custody.signer_for(settings.suite, clock.now(), entry)
+    sign_with = CurrentSigner(custody, directory, settings, clock)
+    sign_with()
     adapter = open_adapter(settings.adapter.name, settings.adapter_table)
     await asyncio.to_thread(adapter.check)
     core = Core(
@@ -227,12 +259,12 @@ async def _assemble(
         directory=directory,
         hub=HubClient(
             settings.hub.url,
-            signer=signer,
+            signer=sign_with,
             clock=clock,
             timeout=settings.hub.timeout,
             ca=None if settings.hub.ca is None else settings.path(settings.hub.ca),
         ),
-        signer=signer,
+        sign_with=sign_with,
         keyring=custody,
         vault=Vault(database, vault_tables, _epoch_keys(custody)),
         adapter=adapter,

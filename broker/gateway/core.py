@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -144,7 +144,8 @@ class Core:
     clock: Clock
     directory: DirectoryWatcher
     hub: HubClient
-    signer: Signer
+    sign_with: Callable[[], Signer]
+    """The newest signing key that is in force: it changes with a rotation, under way."""
     keyring: Keyring
     vault: Vault
     adapter: NationalSystem
@@ -161,6 +162,15 @@ class Core:
     @property
     def participant(self) -> ParticipantId:
         return self.settings.participant
+
+    @property
+    def signer(self) -> Signer:
+        """The signer of now; ask again for the next object.
+
+        Raises:
+            CustodyLocked: No key of ours is in force.
+        """
+        return self.sign_with()
 
     def now(self) -> datetime:
         return self.clock.now()

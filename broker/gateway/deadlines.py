@@ -30,6 +30,7 @@ from broker.gateway.store.tables import (
     seen,
 )
 from broker.telemetry import logger
+from keys.rotation import warnings
 from schemas.catalogue import catalogue
 from schemas.errors import Unavailable
 from schemas.evidence import Fact
@@ -67,10 +68,27 @@ class Deadlines:
             late += await self._filings(connection, now)
             late += await self._answers(connection, now)
             late += await self._reviews(connection, now)
+            late += await self._keys(connection, now)
             await self._unretrieved(connection, now)
             # Ids are kept until nothing with them can be valid any more.
             await connection.execute(delete(seen).where(seen.c.forget_after < now))
         return late
+
+    async def _keys(self, connection: AsyncConnection, now: datetime) -> int:
+        """Keys of ours that end soon and have no successor in the directory: an alarm per step."""
+        ending = warnings(self._core.self_entry().keys, now)
+        due = {f"{key.kid}:{days}" for key, days in ending}
+        open_ones = set(
+            await connection.scalars(
+                select(alarm.c.about).where(
+                    alarm.c.code == "key-ending", alarm.c.cleared_at.is_(None)
+                )
+            )
+        )
+        await clear_alarms_of(connection, open_ones - due, "key-ending", now=now)
+        for about in due - open_ones:
+            await raise_alarm(connection, "key-ending", about, now=now)
+        return len(due - open_ones)
 
     async def _receipts(self, connection: AsyncConnection, now: datetime) -> int:
         return await self._raise(

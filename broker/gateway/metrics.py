@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from broker.gateway.parts import Parts
+from keys.rotation import days_left
 
 
 class GatewayMetrics(Collector):
@@ -33,7 +34,18 @@ class GatewayMetrics(Collector):
             "1 if what is known of grants is young enough to unseal under",
             self._parts.consents.is_fresh(),
         )
+        yield _gauge(
+            "gateway_key_days_left",
+            "days until the first of our keys ends that has no successor",
+            _days_left(self._parts),
+        )
 
 
-def _gauge(name: str, text: str, value: bool) -> GaugeMetricFamily:
+def _days_left(parts: Parts) -> float:
+    core = parts.core
+    now = core.now()
+    return days_left(core.self_entry().keys, now)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, value=float(value))

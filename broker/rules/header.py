@@ -194,7 +194,7 @@ def sealing_keys_stand(question: Question) -> type[BrokerError] | None:
         key = own.get(kid)
         if key is None:
             return KeyUnknown
-        if key.status in (KeyStatus.COMPROMISED, KeyStatus.PENDING):
+        if key.status not in (KeyStatus.ACTIVE, KeyStatus.RETIRED):
             return KeyRevoked
         if question.now >= key.not_after + SKEW:
             return KeyRevoked

@@ -8,7 +8,7 @@ from datetime import datetime
 from keys.lifecycle import KeySet, PrivateKey
 from keys.signing import Signer
 from schemas.base import KeyId
-from schemas.directory import KeyUse, Participant
+from schemas.directory import Compartment, KeyUse, Participant
 from schemas.errors import CustodyLocked
 
 
@@ -54,6 +54,12 @@ class Custody(ABC):
     @abstractmethod
     def add(self, more: KeySet) -> None:
         """Keep more keys, as after a rotation."""
+
+    @abstractmethod
+    def make(
+        self, use: KeyUse, suite: int, compartment: Compartment | None, *, start: datetime
+    ) -> PrivateKey:
+        """Make one key here, in force from `start` on, and keep it."""
 
     @abstractmethod
     def destroy(self, kid: KeyId) -> None:

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -26,10 +27,10 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from keys import jwk, strict_json
 from keys.custody.base import Custody
-from keys.lifecycle import KeySet, PrivateKey
+from keys.lifecycle import KeySet, PrivateKey, new_key
 from keys.signing import LocalSigner, Signer
 from schemas.base import KeyId, b64u, unb64u
-from schemas.directory import KeyUse
+from schemas.directory import Compartment, KeyUse
 from schemas.errors import Conflict, CustodyLocked, MalformedJson, StorageUnavailable
 
 FILE = "file:"
@@ -107,6 +108,13 @@ class FileCustody(Custody):
 
     def add(self, more: KeySet) -> None:
         self._change(lambda keys: keys.plus(more))
+
+    def make(
+        self, use: KeyUse, suite: int, compartment: Compartment | None, *, start: datetime
+    ) -> PrivateKey:
+        made = new_key(use, suite, compartment, start=start)
+        self.add(KeySet((made,)))
+        return made
 
     def destroy(self, kid: KeyId) -> None:
         self._change(lambda keys: keys.without(kid))

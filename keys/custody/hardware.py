@@ -27,7 +27,7 @@ from pkcs11.util.ec import encode_named_curve_parameters
 from keys import jwk, strict_json
 from keys.custody.base import Custody
 from keys.jwk import ECDH_ES_A256KW, ES256
-from keys.lifecycle import KeySet, PrivateKey, Validity
+from keys.lifecycle import STANDARD_VALIDITY, KeySet, PrivateKey, Validity
 from keys.signing import Signer
 from schemas.base import KeyId
 from schemas.directory import Compartment, KeyUse, PublishedKey
@@ -187,6 +187,16 @@ class HardwareCustody(Custody):
         made = [self._generate(use, place, now, now + life) for use, place, life in wanted]
         self._keep((*self._keys, *made))
         return tuple(key.published() for key in made)
+
+    def make(
+        self, use: KeyUse, suite: int, compartment: Compartment | None, *, start: datetime
+    ) -> PrivateKey:
+        if suite != _SUITE:
+            raise NotPermitted("a module has keys of suite 2")
+        life = STANDARD_VALIDITY.sign if use is KeyUse.SIGN else STANDARD_VALIDITY.seal
+        made = self._generate(use, compartment, start, start + life)
+        self._keep((*self._keys, made))
+        return made
 
     def destroy(self, kid: KeyId) -> None:
         def work(session: Any) -> None:

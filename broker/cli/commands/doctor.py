@@ -17,6 +17,7 @@ from broker.cli.fetch import get
 from broker.cli.identity import home_option
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
+from keys.rotation import warnings
 from schemas.errors import BrokerError
 
 SMALLEST_DISK = 200 * 1024 * 1024
@@ -113,6 +114,12 @@ def examine_home(home: Path) -> Iterator[Finding]:
         entry = found.participant(settings.participant)
         if entry is None:
             raise Wrong("this participant is not in the directory")
+        ending = [
+            f"{key.use} key {key.kid} ends within {days} days"
+            for key, days in warnings(entry.keys, datetime.now(UTC))
+        ]
+        if ending:
+            raise Wrong("; ".join(ending) + ": referral keys rotate")
         return f"version {found.version}, {len(found.participants)} participants"
 
     def workers() -> str:

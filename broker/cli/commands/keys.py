@@ -11,18 +11,26 @@ from uuid import uuid4
 
 import click
 
-from broker.cli.identity import Identity, home_option, open_identity, passphrase_option
+from broker.cli.identity import (
+    Identity,
+    home_option,
+    open_identity,
+    passphrase_option,
+    trusted_directory,
+)
 from broker.cli.output import current
 from broker.cli.passphrase import MINIMUM_LENGTH, read_passphrase, write_secret
 from broker.cli.root import ReferralGroup
 from broker.clock import SystemClock
 from broker.database import Database
 from broker.gateway.exposure import Exposed, exposed
-from keys.custody import create_custody, open_custody
-from keys.lifecycle import STANDARD_VALIDITY, Validity, new_keys
+from broker.gateway.settings import load_settings
+from keys.custody import Custody, create_custody, open_custody
+from keys.lifecycle import STANDARD_VALIDITY, PrivateKey, Validity, new_keys
 from keys.revocation import sign_revocation
+from keys.rotation import STANDARD, Slot, due, rotated, slot_of, state_of, warnings
 from schemas.base import instant_text
-from schemas.directory import Compartment, PublishedKey
+from schemas.directory import Compartment, Participant, PublishedKey
 from schemas.errors import HubUnreachable, NotFound, Unavailable
 from schemas.revocation import Revocation
 
@@ -88,6 +96,77 @@ def show(file: Path, passphrase_file: str | None) -> None:
         for key in custody.keys
     ]
     current().rows(rows, ("kid", "use", "suite", "compartment", "until"))
+
+
+@keys.command("list")
+@home_option
+def list_(home: Path) -> None:
+    """Show this participant's published keys with their state and the days that they have left."""
+    settings, now = load_settings(home), SystemClock().now()
+    entry = trusted_directory(settings).participant(settings.participant)
+    if entry is None:
+        raise NotFound(settings.participant)
+    rows = [
+        {
+            "kid": key.kid,
+            "use": key.use.value,
+            "suite": key.suite,
+            "compartment": key.compartment,
+            "state": state_of(key, now).value,
+            "from": instant_text(key.not_before),
+            "until": instant_text(key.not_after),
+            "days_left": max(0, (key.not_after - now).days),
+        }
+        for key in sorted(entry.keys, key=lambda one: (one.use, one.suite, one.not_after))
+    ]
+    columns = ("kid", "use", "suite", "compartment", "state", "until", "days_left")
+    current().rows(rows, columns)
+    for key, days in warnings(entry.keys, now):
+        current().say(f"{key.use} key {key.kid} ends within {days} days: rotate", fg="red")
+
+
+@keys.command()
+@home_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new entry.")
+@passphrase_option
+def rotate(home: Path, out: Path, passphrase_file: str | None) -> None:
+    """Do what the schedule asks for today, and write the entry that the country shall publish.
+
+    Makes successors of keys that end within 37 days, in force a week from now; destroys private
+    keys a day after they ended, and with them whatever was sealed to them. Run it weekly; with
+    nothing to do it writes nothing.
+    """
+    identity = open_identity(home, passphrase_file)
+    now = SystemClock().now()
+    entry = identity.directory().participant(identity.participant)
+    if entry is None:
+        raise NotFound(identity.participant)
+    todo = due(entry.keys, now)
+    made = [_successor(identity.custody, slot, entry, now) for slot in todo.make]
+    for kid in todo.destroy:
+        identity.custody.destroy(kid)
+    result = {
+        "made": [key.kid for key in made],
+        "retired": list(todo.retire),
+        "destroyed": list(todo.destroy),
+    }
+    if not todo:
+        current().result(result, plain="nothing is due")
+        return
+    keys = rotated(entry.keys, todo, [key.published() for key in made])
+    out.write_bytes(entry.model_copy(update={"keys": keys, "entry_issued_at": now}).to_json())
+    current().say(f"{out} is for your country to publish: referral directory plan publish")
+    current().result(result)
+
+
+def _successor(custody: Custody, slot: Slot, entry: Participant, now: datetime) -> PrivateKey:
+    """A new key of the slot; one that was made before and is not published yet comes first."""
+    published = {key.kid for key in entry.keys}
+    for key in custody.keys:
+        fresh = key.kid not in published and key.not_after - now > STANDARD.lead + STANDARD.overlap
+        if fresh and slot_of(key) == slot:
+            return key
+    return custody.make(*slot, start=now + STANDARD.lead)
 
 
 @keys.command()

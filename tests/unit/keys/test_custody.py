@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keys.custody import Custody, KdfCost, create_custody, credential, open_custody
@@ -17,8 +17,8 @@ from keys.lifecycle import (
     KeySet,
     Validity,
     move,
+    new_key,
     new_keys,
-    new_sealing_keys,
 )
 from schemas.base import b64u, unb64u
 from schemas.directory import Compartment, KeyStatus, KeyUse
@@ -134,7 +134,7 @@ def test_one_changed_bit_of_the_ciphertext_is_noticed(tmp_path: Path, italy: Par
 def test_a_change_is_on_disk_before_it_counts(tmp_path: Path, italy: Party) -> None:
     file, custody = create(tmp_path, italy.keys)
     before = file.read_bytes()
-    more, _ = new_sealing_keys(compartments=[Compartment.CASEWORK], suites=[1], now=NOW)
+    more = KeySet((new_key(KeyUse.SEAL, 1, Compartment.CASEWORK, start=NOW),))
     custody.add(more)
     custody.put_secret("log", b"1")
     custody.put_secret("log", b"2")
@@ -294,6 +294,7 @@ def test_systemd_hands_over_a_key_file_and_its_passphrase(
     assert credential(tmp_path / "plain") == tmp_path / "plain"
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_no_bytes_of_a_key_file_raise_anything_but_ours(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keys.ceremony import Repository, first_plan
@@ -229,6 +229,7 @@ def test_a_role_is_signed_anew_before_it_runs_out(world: World) -> None:
     assert reader.excluded == {"al": "expired"}
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_no_bytes_of_a_plan_raise_anything_but_ours(data: st.DataObject) -> None:
     whole = PLAN.to_bytes()
