@@ -6,6 +6,11 @@ The rows are those of the invented sample, repeated under numbers of their own: 
 filled cells each, Albanian, Arabic and Macedonian names among them. Reading is everything from
 bytes to validated sections; writing, from sections (validated again) to bytes; filing is writing
 to a folder with every sync that durability takes, one by one and in batches of 64.
+
+    python bench/mapping.py --workbook [rows]        default 100 000
+
+The same rows as one workbook, written and read as a stream; `grown_mib` is by how much the process
+grew, which must not depend on the rows.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -25,10 +31,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from adapters.base import CaseRecord, Filed, Tools
 from adapters.systems.files import make
 from adapters.systems.files.mapping import write_row
+from adapters.systems.files.workbook import write_workbook
 
 SAMPLE = Path(__file__).parents[1] / "adapters/systems/files/samples/italy-invented.csv"
 FLOOR = 2000
 """Records per second and core that reading must reach."""
+MOST_GROWTH = 64
+"""MiB that reading and writing a workbook may take, however long it is: the marks of 100 000 case
+numbers are nine of them."""
 
 
 def rows(count: int) -> bytes:
@@ -52,6 +62,47 @@ def batches(cases: list[CaseRecord], size: int) -> Iterator[list[tuple[UUID, Cas
     named = [(UUID(int=number), case) for number, case in enumerate(cases)]
     for start in range(0, len(named), size):
         yield named[start : start + size]
+
+
+def many(count: int) -> Iterator[list[str]]:
+    """The sample's header, then its rows over and over, one at a time."""
+    header, *found = csv.reader(io.StringIO(SAMPLE.read_text(encoding="utf-8"), newline=""))
+    yield header
+    for number in range(count):
+        yield [f"IT-BENCH-{number:07d}", *found[number % len(found)][1:]]
+
+
+def workbook(count: int) -> int:
+    """Write and read one workbook, print, and fail if memory grew with its rows."""
+    with tempfile.TemporaryDirectory() as root:
+        system = make({"root": root}, Tools())
+        path = Path(root) / "cases.xlsx"
+        for few in (14, count):  # libraries and code lists are loaded once, before it is measured
+            before = grown()
+            began = time.perf_counter()
+            with path.open("wb") as stream:
+                write_workbook(many(few), stream)
+            written = time.perf_counter() - began
+            began = time.perf_counter()
+            good = sum(isinstance(case, CaseRecord) for case in system.read_cases(path))
+            read = time.perf_counter() - began
+            assert good == few, "the sample has rows that are rejected"
+        size = path.stat().st_size
+    result = {
+        "rows": count,
+        "bytes_per_row": size // count,
+        "read_per_second": rate(count, read),
+        "written_per_second": rate(count, written),
+        "grown_mib": grown() - before,
+        "ceiling_grown_mib": MOST_GROWTH,
+    }
+    print(json.dumps(result, indent=2))
+    return 0 if result["grown_mib"] <= MOST_GROWTH else 1
+
+
+def grown() -> int:
+    """The most memory that this process ever held, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def main(count: int) -> int:
@@ -98,4 +149,6 @@ def main(count: int) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--workbook"]:
+        sys.exit(workbook(int(sys.argv[2]) if len(sys.argv) > 2 else 100_000))
     sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000))
