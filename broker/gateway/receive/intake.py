@@ -7,58 +7,44 @@ leaves a message that comes again; after it, one that is a copy when it comes ag
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, delete, or_, select, update
+from sqlalchemy import Table, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.base import CaseRecord
 from broker.gateway import threads
-from broker.gateway.consent.erasures import attested, reported
-from broker.gateway.consent.grants import partner_case
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core, ToFile
 from broker.gateway.own_log import Decision
+from broker.gateway.receive.consequences import Consequences
 from broker.gateway.receive.receipts import Owed, receipt_rows
+from broker.gateway.receive.rows import file_rows, inbox_row, section_rows, to_file, vault_items
 from broker.gateway.receive.unpack import Unpacked
-from broker.gateway.store import grants as grant_store
-from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.grants import GrantState
-from broker.gateway.store.tables import (
-    grant as grant_table,
-)
 from broker.gateway.store.tables import (
     inbox,
     inbox_attachment,
     inbox_section,
-    outbox,
     receipt,
     receipt_packet,
     seen,
     thread_event,
-    withdrawal,
 )
 from broker.gateway.store.together import Rows, insert_missing, insert_together, update_rows
-from broker.gateway.vault import NewItem
-from keys.binding import blind_scope
 from schemas.audit import Event
 from schemas.base import b64u
-from schemas.bodies.consent import Record, Update, Withdraw, WithdrawAck
-from schemas.envelope import MAX_SKEW_SECONDS, Kind, VerifiedEnvelope
+from schemas.bodies.consent import Update, Withdraw, WithdrawAck
+from schemas.envelope import MAX_SKEW_SECONDS, VerifiedEnvelope
 from schemas.errors import BrokerError, Refused, Suspect, Unavailable
 from schemas.evidence import Fact
 
 REMEMBER = timedelta(seconds=MAX_SKEW_SECONDS)
 """How much longer than its life an id is remembered."""
-CONTENT = "message"
-"""The vault's name for what is not a section: type, body, scopes."""
 
 
 MOST_OVERTAKING = 10_000
@@ -108,6 +94,7 @@ class Intake:
     def __init__(self, core: Core, withdrawals: Withdrawals) -> None:
         self._core = core
         self._withdrawals = withdrawals
+        self._consequences = Consequences(core, withdrawals)
         self._overtaking: OrderedDict[UUID, datetime] = OrderedDict()
         """Since when messages wait for the one that opens their thread."""
 
@@ -260,14 +247,14 @@ class Intake:
         rows = await self._accept(connection, accepted, owed + more[0], decisions + more[1])
         await insert_together(connection, *rows, (thread_event, events))
         for opened in accepted:
-            await self._learn(connection, opened, grants)
-        await self._consequences(connection, accepted, grants)
+            await self._consequences.learn(connection, opened, grants)
+        await self._consequences.follow(connection, accepted, grants)
         return Stored(
             suspects=tuple(
                 (item.envelope, error) for item, error in refused if isinstance(error, Suspect)
             ),
             given_back=frozenset(given_back),
-            to_file=tuple(_to_file(opened) for opened in accepted if opened.row.filed),
+            to_file=tuple(to_file(opened) for opened in accepted if opened.row.filed),
             files=any(opened.message.attachments for opened in accepted),
             withdrawals=any(
                 isinstance(opened.body, (Withdraw, Update, WithdrawAck)) for opened in accepted
@@ -379,7 +366,7 @@ class Intake:
     ) -> list[tuple[Table, Rows]]:
         """Everything that the batch adds, and what it owes and records beside."""
         core, now = self._core, self._core.now()
-        items, places = _vault_items(accepted)
+        items, places = vault_items(accepted)
         refs, kept = await core.vault.prepare_many(connection, items)
         placed = dict(zip(places, refs, strict=True))
         owed = [
@@ -409,178 +396,15 @@ class Intake:
         ]
         return [
             *kept,
-            (inbox, [self._inbox_row(opened, placed) for opened in accepted]),
-            (inbox_section, [row for opened in accepted for row in _section_rows(opened, placed)]),
+            (inbox, [inbox_row(opened, placed, now) for opened in accepted]),
+            (inbox_section, [row for opened in accepted for row in section_rows(opened, placed)]),
             (
                 inbox_attachment,
-                [row for opened in accepted for row in self._file_rows(opened, placed)],
+                [row for opened in accepted for row in file_rows(opened, placed, now)],
             ),
             (receipt, receipt_rows(owed)),
             *core.log.rows(decisions, now=now),
         ]
-
-    def _inbox_row(self, opened: Unpacked, placed: dict[tuple[UUID, str], str]) -> dict[str, Any]:
-        content, message, now = opened.envelope.content, opened.message, self._core.now()
-        return {
-            "id": content.id,
-            "business_id": message.business_id,
-            "thread": content.thread,
-            "in_reply_to": content.in_reply_to,
-            "type": opened.row.name,
-            "kind": content.kind.value,
-            "sender": content.from_,
-            "lane": content.lane.value,
-            "grant": None if content.consent is None else content.consent.grant,
-            "case_ref": message.case_ref,
-            "recipient_case_ref": message.recipient_case_ref,
-            "digest": b64u(opened.envelope.digest),
-            "content": placed[content.id, CONTENT],
-            "state": "delivered" if opened.row.filed else "kept",
-            "code": None,
-            "reference": None,
-            "attempts": 0,
-            "next_attempt_at": now,
-            "received_at": now,
-            "filed_at": None,
-            "opened_at": None,
-            "answer_by": content.answer_by,
-            "expires_at": content.expires_at,
-            "derived_from": message.derived_from,
-            "erased_at": None,
-            "signed_by": opened.envelope.signed_by,
-        }
-
-    def _file_rows(
-        self, opened: Unpacked, placed: dict[tuple[UUID, str], str]
-    ) -> list[dict[str, Any]]:
-        content = opened.envelope.content
-        scopes = {ref.digest: ref.scope for ref in content.attachments}
-        return [
-            {
-                "message": content.id,
-                "digest": file.digest,
-                "section": file.section,
-                "scope": scopes[file.digest],
-                "key": placed[content.id, "file:" + file.digest],
-                "state": "waiting",
-                "content": None,
-                "attempts": 0,
-                "next_attempt_at": self._core.now(),
-            }
-            for file in opened.message.attachments
-        ]
-
-    async def _learn(
-        self, connection: AsyncConnection, opened: Unpacked, grants: dict[UUID, GrantState]
-    ) -> None:
-        """What the message tells of its grant: its key, and what its scopes stand for."""
-        tag, message = opened.envelope.content.consent, opened.message
-        grant = None if tag is None else grants.get(tag.grant)
-        if grant is None or grant.withdrawn or grant.recipient != self._core.participant:
-            return
-        names = {
-            entry.scope: (str(entry.purpose), entry.section)
-            for entry in message.scopes
-            if entry.scope is not None and grant.scopes.get(entry.scope) is None
-        }
-        body = opened.body
-        case = partner_case(opened.envelope.content.from_, message.case_ref)
-        if isinstance(body, Record):
-            names = {
-                blind_scope(message.grant_key, item.purpose, item.section): (
-                    str(item.purpose),
-                    item.section,
-                )
-                for item in body.record.scopes
-                if message.grant_key is not None
-            }
-            kept = await self._core.vault.store(
-                connection, case, "consent", grant.id, body.record.to_json()
-            )
-            await connection.execute(
-                update(grant_table)
-                .where(grant_table.c.id == grant.id)
-                .values(record=kept, case_ref=message.case_ref)
-            )
-            grant = replace(grant, record=kept, case_ref=message.case_ref)
-        if grant.secret is None and message.grant_key is not None:
-            secret = await self._core.vault.store(
-                connection, case, "grant-key", grant.id, message.grant_key
-            )
-            await connection.execute(
-                update(grant_table).where(grant_table.c.id == grant.id).values(secret=secret)
-            )
-            grant = replace(grant, secret=secret)
-        await grant_store.name_scopes(connection, grant.id, names)
-        # The next message of this batch need not tell it again.
-        grants[grant.id] = replace(grant, scopes={**grant.scopes, **names})
-
-    async def _consequences(
-        self,
-        connection: AsyncConnection,
-        accepted: Sequence[Unpacked],
-        grants: dict[UUID, GrantState],
-    ) -> None:
-        """What some messages change beyond their own row."""
-        now = self._core.now()
-        answered = [
-            opened.envelope.content.in_reply_to
-            for opened in accepted
-            if opened.envelope.content.in_reply_to is not None
-        ]
-        if answered:
-            await clear_alarms_of(connection, padded(answered), "answer-overdue", now=now)
-        for opened in accepted:
-            content = opened.envelope.content
-            if opened.message.exception is not None:
-                await raise_alarm(connection, "exception-received", content.id, now=now)
-            tag = content.consent
-            if isinstance(opened.body, (Withdraw, Update)) and tag is not None:
-                await self._withdrawals.accept(
-                    connection,
-                    grants[tag.grant],
-                    tag.scopes,
-                    message=content.id,
-                    digest=b64u(opened.envelope.digest),
-                    by=content.from_,
-                )
-            elif isinstance(opened.body, WithdrawAck):
-                await self._acknowledged(connection, opened, opened.body)
-
-    async def _acknowledged(
-        self, connection: AsyncConnection, opened: Unpacked, body: WithdrawAck
-    ) -> None:
-        """Somebody answered our withdrawal: who has erased what, there and further on."""
-        content = opened.envelope.content
-        grant_id = await connection.scalar(
-            select(outbox.c.grant).where(
-                outbox.c.id == content.in_reply_to,
-                outbox.c.kind == Kind.WITHDRAWAL.value,
-                outbox.c.recipient == content.from_,
-            )
-        ) or await connection.scalar(
-            # Or of a withdrawal that the other side ordered itself, and now reports on.
-            select(withdrawal.c.grant).where(
-                withdrawal.c.message == content.in_reply_to, withdrawal.c.by == content.from_
-            )
-        )
-        if grant_id is None:
-            return
-        at, message = content.issued_at, content.id
-        await attested(
-            self._core, connection, grant_id, content.from_, body.stores, at=at, message=message
-        )
-        for onward in body.onward:
-            await reported(
-                self._core,
-                connection,
-                grant_id,
-                onward.participant,
-                onward.stores,
-                reporter=content.from_,
-                at=at,
-                message=message,
-            )
 
 
 def _in_stream(item: Verdicted) -> tuple[str, str, int]:
@@ -590,57 +414,3 @@ def _in_stream(item: Verdicted) -> tuple[str, str, int]:
 
 def _has_states(item: Verdicted) -> bool:
     return item.unpacked is not None and threads.has_states(item.unpacked.row)
-
-
-def _to_file(opened: Unpacked) -> ToFile:
-    content, message = opened.envelope.content, opened.message
-    return ToFile(
-        id=content.id,
-        business_id=message.business_id,
-        sender=content.from_,
-        digest=b64u(opened.envelope.digest),
-        attempts=0,
-        case=CaseRecord(
-            case_ref=message.case_ref,
-            sections=message.sections,
-            business_id=message.business_id,
-            sender=content.from_,
-        ),
-    )
-
-
-def _vault_items(
-    accepted: Sequence[Unpacked],
-) -> tuple[list[NewItem], list[tuple[UUID, str]]]:
-    """Everything of a batch that goes into the vault, and the name of each thing."""
-    items: list[NewItem] = []
-    places: list[tuple[UUID, str]] = []
-    for opened in accepted:
-        content, message = opened.envelope.content, opened.message
-        case = partner_case(content.from_, message.case_ref)
-        grant = None if content.consent is None else content.consent.grant
-        bare = message.model_copy(update={"sections": {}, "attachments": (), "grant_key": None})
-        items.append(NewItem(case, CONTENT, grant, bare.to_json()))
-        places.append((content.id, CONTENT))
-        for name, value in message.sections.items():
-            items.append(NewItem(case, name, grant, json.dumps(value, ensure_ascii=False).encode()))
-            places.append((content.id, name))
-        for file in message.attachments:
-            items.append(NewItem(case, file.section, grant, file.to_json()))
-            places.append((content.id, "file:" + file.digest))
-    return items, places
-
-
-def _section_rows(opened: Unpacked, placed: dict[tuple[UUID, str], str]) -> list[dict[str, Any]]:
-    message = opened.envelope.content.id
-    entries = {entry.section: entry for entry in opened.message.scopes}
-    return [
-        {
-            "message": message,
-            "section": name,
-            "purpose": entries[name].purpose.value,
-            "scope": entries[name].scope,
-            "content": placed[message, name],
-        }
-        for name in opened.message.sections
-    ]

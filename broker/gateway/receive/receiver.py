@@ -10,7 +10,7 @@ and, for all of a batch in one transaction:
 3.  the same id before? same bytes: done already; other bytes: suspect
 4.  the header rules, on a grant, locked, and an agreement that we verified ourselves
 5.  unseal; every blinded scope stands for what is inside             (`unpack.unpack`)
-6.  the content rules again
+6.  the content rules again                                           (4 to 6: `judging`)
 7.  the thread's state allows it; if there is no thread yet, the message waits for the one that
     opens it, and is refused if that does not come
 8.  vault, inbox, verdict, fact `delivered` and leaf; commit
@@ -24,42 +24,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.agreements import Agreements
 from broker.gateway.consent.grants import Consents
-from broker.gateway.content_check import ask, consent_of, read_record
 from broker.gateway.core import Core
 from broker.gateway.evidence import EvidenceBook
+from broker.gateway.receive.feed import WithdrawalFeed
 from broker.gateway.receive.intake import Intake, Verdicted
-from broker.gateway.receive.unpack import Unpacked, check_record, unpack, verify
-from broker.gateway.store.alarms import raise_alarm
-from broker.gateway.store.dialect import insert_new
+from broker.gateway.receive.judging import Judge
+from broker.gateway.receive.unpack import Unpacked, verify
 from broker.gateway.store.grants import GrantState, load_grants
-from broker.gateway.store.tables import quarantine
-from broker.rules.content import Moment
-from broker.rules.header import (
-    Question,
-    consent_is_named,
-    header_of,
-    judge,
-    refusal,
-    withdrawal_is_theirs,
-    withdrawal_only_narrows,
-)
+from broker.gateway.store.quarantine import claims_of, keep_aside
 from broker.telemetry import logger
-from keys.signing import parse_envelope, verify_envelope, verify_evidence
+from keys.signing import verify_evidence
 from schemas.base import b64u
-from schemas.bodies.consent import Record
 from schemas.consent import ConsentRecord
-from schemas.envelope import NEVER_HELD_BACK, Kind, VerifiedEnvelope
+from schemas.envelope import NEVER_HELD_BACK, VerifiedEnvelope
 from schemas.errors import (
     BadSignature,
     BrokerError,
@@ -107,8 +94,6 @@ class _Item:
     outcome: Outcome = Outcome.LATER
 
 
-MOST_RECORDS = 512
-"""Consent records kept at hand."""
 FEW = 3
 """So many are looked at on the spot: going to a thread and back takes longer. One is half a
 millisecond's work for the signature, and two for what is inside."""
@@ -130,6 +115,8 @@ class Receiver:
         self._consents = consents
         self._book = book
         self._intake = intake
+        self._judge = Judge(core, agreements)
+        self._feed = WithdrawalFeed(core, consents, intake)
         self._freshening = asyncio.Lock()
 
     async def receive(self, items: Sequence[Incoming], channel: str) -> list[Outcome]:
@@ -294,62 +281,14 @@ class Receiver:
         """
         async with self._freshening:
             pending = await self._consents.follow()
-            for_us = [raw for raw in pending if _claims(raw).to in (None, self._core.participant)]
+            for_us = [raw for raw in pending if claims_of(raw).to in (None, self._core.participant)]
             if for_us:
                 outcomes = await self.envelopes(for_us, "changes")
                 if Outcome.LATER in outcomes:
                     raise ConsentStale("a withdrawal could not be stored")
             for raw in pending:
-                await self._obey(raw)
+                await self._feed.obey(raw)
             await self._consents.followed()
-
-    async def _obey(self, raw: bytes) -> None:
-        """Put a withdrawal of the feed in force, by its header alone.
-
-        It may be addressed to the other party, and what is inside may not open: neither makes it
-        less of a withdrawal. Signature and the right to withdraw are checked here, whatever the
-        hub has checked.
-
-        Raises:
-            Unavailable: Not now; the feed is read again from here.
-        """
-        core, now = self._core, self._core.now()
-        try:
-            try:
-                envelope = verify_envelope(parse_envelope(raw), core.trusted(), now=now)
-            except KeyUnknown:
-                await core.directory.refresh()
-                envelope = verify_envelope(parse_envelope(raw), core.trusted(), now=now)
-            content = envelope.content
-            if content.kind is not Kind.WITHDRAWAL or content.consent is None:
-                return
-            async with core.database.read() as connection:
-                grants = await self._consents.load_received(connection, {content.consent.grant})
-            grant = grants.get(content.consent.grant)
-            found = judge(
-                Question(
-                    header=header_of(content),
-                    sender=core.trusted().participant(content.from_),
-                    recipient=core.self_entry(),
-                    signing_key=None,
-                    agreement=None,
-                    grant=None if grant is None else grant.view(),
-                    now=now,
-                ),
-                (consent_is_named, withdrawal_is_theirs, withdrawal_only_narrows),
-            )
-            if found:
-                raise refusal(found)
-        except Unavailable:
-            raise
-        except BrokerError as error:
-            # Not a withdrawal by whom it may be ordered. A person looks at it.
-            logger().error("withdrawal:not-obeyed", code=error.code)
-            async with core.database.begin() as connection:
-                await self._quarantine(connection, raw, error, "changes")
-            return
-        if grant is not None:
-            await self._intake.obey(envelope, grant)
 
     # --- judging and storing --------------------------------------------------------------------
 
@@ -373,7 +312,7 @@ class Receiver:
             suspects = await self._claim(connection, [item for item in items if _is_open(item)])
             open_items = [item for item in items if _is_open(item)]
             await intake.owe_again(connection, _copies_of_old(items, open_items))
-            records = await self._records(connection, grants.values())
+            records = await self._judge.records(connection, grants.values())
             await _on_the_side(open_items, self._open_all, open_items, grants, records)  # 4, 5, 6
             stored = await intake.store(  # 7, 8
                 connection,
@@ -423,23 +362,6 @@ class Receiver:
                 suspects.append((envelope, error))
         return suspects
 
-    async def _records(
-        self, connection: AsyncConnection, grants: Iterable[GrantState]
-    ) -> dict[UUID, ConsentRecord]:
-        """The persons' records behind these grants, each read from the vault once for a while."""
-        kept = self._core.records
-        live = [grant for grant in grants if grant.record is not None and not grant.withdrawn]
-        for grant in live:
-            known = kept.get(grant.id)
-            if known is None or known[0] != grant.record:
-                record = await read_record(self._core, connection, grant)
-                if record is not None:
-                    kept[grant.id] = (str(grant.record), record)
-        found = {grant.id: kept[grant.id][1] for grant in live if grant.id in kept}
-        while len(kept) > MOST_RECORDS:
-            kept.pop(next(iter(kept)))
-        return found
-
     def _open_all(
         self,
         items: Iterable[_Item],
@@ -448,75 +370,14 @@ class Receiver:
     ) -> None:
         for item in items:
             try:
-                item.unpacked = self._open(_known(item), grants, records)
+                item.unpacked = self._judge.open(_known(item), grants, records)
             except BrokerError as error:
                 item.error = error
-
-    def _open(
-        self,
-        verified: VerifiedEnvelope,
-        grants: dict[UUID, GrantState],
-        records: dict[UUID, ConsentRecord],
-    ) -> Unpacked:
-        """Steps 4 to 6 for one envelope."""
-        core, content, now = self._core, verified.content, self._core.now()
-        directory, ourselves = core.trusted(), core.self_entry()
-        sender = directory.participant(content.from_)
-        signing_key = directory.key(verified.signed_by)
-        agreement = self._agreements.get(content.agreement)
-        grant = grants.get(content.consent.grant) if content.consent else None
-        found = judge(
-            Question(
-                header=header_of(content),
-                sender=sender,
-                recipient=ourselves,
-                signing_key=signing_key[1] if signing_key else None,
-                agreement=None if agreement is None else agreement.view(),
-                grant=None if grant is None else grant.view(),
-                now=now,
-            )
-        )
-        if found:
-            raise refusal(found)
-        opened = unpack(verified, core.keyring, ourselves)
-        if isinstance(opened.body, Record):
-            check_record(opened, opened.body, directory, now=now)
-        if content.kind is not Kind.WITHDRAWAL and sender is not None:
-            record = None if grant is None else records.get(grant.id)
-            ask(
-                opened.message,
-                opened.row,
-                sender=sender,
-                recipient=ourselves,
-                grant=None if grant is None else consent_of(_named(grant, opened), record),
-                agreement=agreement,
-                moment=Moment.DELIVER,
-                now=now,
-            )
-        return opened
 
     async def _quarantine(
         self, connection: AsyncConnection, raw: bytes, error: BrokerError, channel: str
     ) -> None:
-        """Keep the bytes as they came, still sealed, and wake a person."""
-        now = self._core.now()
-        digest = b64u(hashlib.sha256(raw).digest())
-        claimed = _claims(raw)
-        new = await insert_new(
-            connection,
-            quarantine,
-            {
-                "raw": raw,
-                "raw_digest": digest,
-                "message": claimed.message,
-                "claimed_sender": claimed.sender,
-                "code": error.code,
-                "channel": channel,
-                "at": now,
-            },
-        )
-        if new:
-            await raise_alarm(connection, "quarantined", claimed.message or digest, now=now)
+        await keep_aside(connection, raw, error, channel, now=self._core.now())
 
     async def _bug(self, item: _Item, channel: str, error: Exception) -> None:
         """We failed, not the sender: keep the bytes, wake a person, and go on with the others."""
@@ -524,31 +385,6 @@ class Receiver:
         async with self._core.database.begin() as connection:
             await self._quarantine(connection, item.raw, Suspect("internal"), channel)
         item.outcome = Outcome.QUARANTINED
-
-
-def _named(grant: GrantState, opened: Unpacked) -> GrantState:
-    """The grant with the names of the scopes that this very message opened."""
-    names = {
-        entry.scope: (str(entry.purpose), entry.section)
-        for entry in opened.message.scopes
-        if entry.scope in grant.scopes
-    }
-    return GrantState(
-        id=grant.id,
-        sender=grant.sender,
-        recipient=grant.recipient,
-        case_ref=grant.case_ref,
-        statement=grant.statement,
-        secret=grant.secret,
-        record=grant.record,
-        valid_from=grant.valid_from,
-        until=grant.until,
-        derived_from=grant.derived_from,
-        state=grant.state,
-        registered=grant.registered,
-        scopes={scope: names.get(scope, known) for scope, known in grant.scopes.items()},
-        removed=grant.removed,
-    )
 
 
 def _never_held_back(item: _Item) -> bool:
@@ -614,19 +450,3 @@ async def _on_the_side(items: Sequence[Any], work: Callable[..., None], *argumen
 
 def _error(item: _Item) -> BrokerError:
     return item.error or Suspect()
-
-
-class _Claims(NamedTuple):
-    """What bytes say of themselves, if they can be read at all. Nothing is believed."""
-
-    message: UUID | None = None
-    sender: str | None = None
-    to: str | None = None
-
-
-def _claims(raw: bytes) -> _Claims:
-    try:
-        content = parse_envelope(raw).content
-    except BrokerError:
-        return _Claims()
-    return _Claims(content.id, content.from_, content.to)

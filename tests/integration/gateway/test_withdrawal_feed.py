@@ -13,7 +13,7 @@ from sqlalchemy import select
 from broker.client.results import GrantChange, GrantChanges
 from broker.gateway.consent import grants as consent
 from broker.gateway.consent import withdrawal as withdrawals
-from broker.gateway.receive import receiver
+from broker.gateway.receive import judging
 from broker.gateway.send.compose import compose_statement
 from broker.gateway.store.tables import grant as grant_table
 from broker.gateway.store.tables import inbox, outbox, quarantine
@@ -151,7 +151,7 @@ async def test_a_withdrawal_that_does_not_open_is_obeyed_all_the_same(
     def shut(*_args: Any) -> Any:
         raise CannotOpen("casework")
 
-    monkeypatch.setattr(receiver, "unpack", shut)
+    monkeypatch.setattr(judging, "unpack", shut)
     await albania.parts.receiver.follow_withdrawals()
     assert await states(albania) == ["withdrawn"]
 

@@ -1,0 +1,149 @@
+"""What a stored message changes beyond its own row: grants it tells of, alarms, withdrawals.
+
+Everything here happens in the transaction that stores the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.gateway.consent.erasures import attested, reported
+from broker.gateway.consent.grants import partner_case
+from broker.gateway.consent.withdrawal import Withdrawals
+from broker.gateway.core import Core
+from broker.gateway.receive.unpack import Unpacked
+from broker.gateway.store import grants as grant_store
+from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
+from broker.gateway.store.bulk import padded
+from broker.gateway.store.grants import GrantState
+from broker.gateway.store.tables import grant as grant_table
+from broker.gateway.store.tables import outbox, withdrawal
+from keys.binding import blind_scope
+from schemas.base import b64u
+from schemas.bodies.consent import Record, Update, Withdraw, WithdrawAck
+from schemas.envelope import Kind
+
+
+class Consequences:
+    """Carries them out."""
+
+    def __init__(self, core: Core, withdrawals: Withdrawals) -> None:
+        self._core = core
+        self._withdrawals = withdrawals
+
+    async def learn(
+        self, connection: AsyncConnection, opened: Unpacked, grants: dict[UUID, GrantState]
+    ) -> None:
+        """What the message tells of its grant: its key, and what its scopes stand for."""
+        tag, message = opened.envelope.content.consent, opened.message
+        grant = None if tag is None else grants.get(tag.grant)
+        if grant is None or grant.withdrawn or grant.recipient != self._core.participant:
+            return
+        names = {
+            entry.scope: (str(entry.purpose), entry.section)
+            for entry in message.scopes
+            if entry.scope is not None and grant.scopes.get(entry.scope) is None
+        }
+        body = opened.body
+        case = partner_case(opened.envelope.content.from_, message.case_ref)
+        if isinstance(body, Record):
+            names = {
+                blind_scope(message.grant_key, item.purpose, item.section): (
+                    str(item.purpose),
+                    item.section,
+                )
+                for item in body.record.scopes
+                if message.grant_key is not None
+            }
+            kept = await self._core.vault.store(
+                connection, case, "consent", grant.id, body.record.to_json()
+            )
+            await connection.execute(
+                update(grant_table)
+                .where(grant_table.c.id == grant.id)
+                .values(record=kept, case_ref=message.case_ref)
+            )
+            grant = replace(grant, record=kept, case_ref=message.case_ref)
+        if grant.secret is None and message.grant_key is not None:
+            secret = await self._core.vault.store(
+                connection, case, "grant-key", grant.id, message.grant_key
+            )
+            await connection.execute(
+                update(grant_table).where(grant_table.c.id == grant.id).values(secret=secret)
+            )
+            grant = replace(grant, secret=secret)
+        await grant_store.name_scopes(connection, grant.id, names)
+        # The next message of this batch need not tell it again.
+        grants[grant.id] = replace(grant, scopes={**grant.scopes, **names})
+
+    async def follow(
+        self,
+        connection: AsyncConnection,
+        accepted: Sequence[Unpacked],
+        grants: dict[UUID, GrantState],
+    ) -> None:
+        """What some messages change beyond their own row."""
+        now = self._core.now()
+        answered = [
+            opened.envelope.content.in_reply_to
+            for opened in accepted
+            if opened.envelope.content.in_reply_to is not None
+        ]
+        if answered:
+            await clear_alarms_of(connection, padded(answered), "answer-overdue", now=now)
+        for opened in accepted:
+            content = opened.envelope.content
+            if opened.message.exception is not None:
+                await raise_alarm(connection, "exception-received", content.id, now=now)
+            tag = content.consent
+            if isinstance(opened.body, (Withdraw, Update)) and tag is not None:
+                await self._withdrawals.accept(
+                    connection,
+                    grants[tag.grant],
+                    tag.scopes,
+                    message=content.id,
+                    digest=b64u(opened.envelope.digest),
+                    by=content.from_,
+                )
+            elif isinstance(opened.body, WithdrawAck):
+                await self._acknowledged(connection, opened, opened.body)
+
+    async def _acknowledged(
+        self, connection: AsyncConnection, opened: Unpacked, body: WithdrawAck
+    ) -> None:
+        """Somebody answered our withdrawal: who has erased what, there and further on."""
+        content = opened.envelope.content
+        grant_id = await connection.scalar(
+            select(outbox.c.grant).where(
+                outbox.c.id == content.in_reply_to,
+                outbox.c.kind == Kind.WITHDRAWAL.value,
+                outbox.c.recipient == content.from_,
+            )
+        ) or await connection.scalar(
+            # Or of a withdrawal that the other side ordered itself, and now reports on.
+            select(withdrawal.c.grant).where(
+                withdrawal.c.message == content.in_reply_to, withdrawal.c.by == content.from_
+            )
+        )
+        if grant_id is None:
+            return
+        at, message = content.issued_at, content.id
+        await attested(
+            self._core, connection, grant_id, content.from_, body.stores, at=at, message=message
+        )
+        for onward in body.onward:
+            await reported(
+                self._core,
+                connection,
+                grant_id,
+                onward.participant,
+                onward.stores,
+                reporter=content.from_,
+                at=at,
+                message=message,
+            )
