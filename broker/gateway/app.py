@@ -105,6 +105,7 @@ class Gateway:
                 parts.witness.run,
                 parts.polling.run,
                 parts.telling.run,
+                parts.reporting.run,
             ):
                 group.create_task(self._supervised(loop))
             for loop in (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from broker.gateway.agreements import Agreements
 from broker.gateway.cases.polling import Polling
+from broker.gateway.cases.reporting import Reporting
 from broker.gateway.cases.telling import Telling
 from broker.gateway.consent.epochs import Epochs
 from broker.gateway.consent.erasing import Erasing
@@ -50,6 +51,7 @@ class Parts:
     reconciling: Reconciling
     polling: Polling
     telling: Telling
+    reporting: Reporting
 
 
 def join(core: Core) -> Parts:
@@ -83,5 +85,6 @@ def join(core: Core) -> Parts:
         witness=HubWitness(core),
         polling=Polling(core, composer, sender),
         telling=Telling(core),
+        reporting=Reporting(core, composer, sender),
         reconciling=Reconciling(core, agreements),
     )

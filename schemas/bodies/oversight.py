@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import date
+from enum import StrEnum
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import Field, model_validator
 
 from schemas.base import ProtectedModel
 from schemas.bodies.common import Body, Code
+from schemas.bodies.referral import FieldPath
 from schemas.codes import EXCHANGE
 from schemas.sections.fields import Country
 
@@ -41,3 +44,21 @@ class Aggregate(Body):
         if len({(cell.exploitation, cell.age, cell.sex) for cell in self.cells}) < len(self.cells):
             raise ValueError("a cell is there twice")
         return self
+
+
+class FilingOutcome(StrEnum):
+    """What became of a referral in a case system that has no place for all of it."""
+
+    FILED_WITH_GAPS = "filed_with_gaps"
+    """Filed; the fields named are kept in the recipient's gateway alone."""
+    CANNOT_MAP = "cannot_map"
+    """Not filed; a person enters it by hand, or the sender amends it."""
+
+
+class FilingReport(Body):
+    """Says field by field what the recipient's case system could not take. Names, never values."""
+
+    referral: UUID
+    """Business id of the message that it is about."""
+    outcome: FilingOutcome
+    fields: Annotated[tuple[FieldPath, ...], Field(max_length=64)] = ()

@@ -6,7 +6,7 @@ from functools import partial
 
 from schemas.bodies import oversight as bodies
 from schemas.envelope import Kind
-from schemas.families.base import CarriedElsewhere, Chapter, Direction, MessageType
+from schemas.families.base import NOTHING, CarriedElsewhere, Chapter, Direction, MessageType
 
 TYPES: tuple[MessageType, ...] = (
     MessageType(
@@ -18,6 +18,18 @@ TYPES: tuple[MessageType, ...] = (
         chapter=Chapter.OVERSIGHT,
         machine="notice",
         opens=True,
+    ),
+    MessageType(
+        # Ours: evidence is read by the hub, so it cannot name a field.
+        "filing.report",
+        Kind.NOTICE,
+        bodies.FilingReport,
+        Direction.FORWARD,
+        "tell",
+        chapter=Chapter.OVERSIGHT,
+        machine="notice",
+        opens=True,
+        preconditions=NOTHING,
     ),
 )
 

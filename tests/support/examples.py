@@ -250,6 +250,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "restrict.lift": {},
     "complaint.submit": {"about": "pressure", "by_person": True},
     "complaint.reply": {"result": "upheld"},
+    "filing.report": {
+        "referral": "0194f3a0-0000-7000-8000-0000000000aa",
+        "outcome": "filed_with_gaps",
+        "fields": ["case_admin.status"],
+    },
     "stats.aggregate": {
         "first": "2026-07-01",
         "last": "2026-09-30",

@@ -15,17 +15,25 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.base import CannotMap, CaseRecord, Declined, Filed
+from adapters.base import CannotMap, CaseRecord, Declined, Filed, Memory
+from broker.gateway.cases.once import BEGUN, file_in
+from broker.gateway.cases.reporting import GAPS, report_rows
 from broker.gateway.core import Core, ToFile, wait_for
 from broker.gateway.own_log import Decision
 from broker.gateway.receive.receipts import Owed, Receipts
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import AnyRow
-from broker.gateway.store.tables import inbox, inbox_section, receipt, receipt_packet
+from broker.gateway.store.tables import (
+    case_report,
+    inbox,
+    inbox_section,
+    receipt,
+    receipt_packet,
+)
 from broker.gateway.store.together import Changes, insert_together, update_rows
 from broker.telemetry import logger
 from schemas.audit import Event
@@ -130,7 +138,8 @@ class Filing:
         free = [item for item in items if item.id not in taken]
         answers = dict(taken)
         if free:
-            outcomes = await asyncio.to_thread(self._file, free)
+            begun = await self._begin(free)
+            outcomes = await asyncio.to_thread(file_in, self._core.adapter, free, begun=begun)
             answers |= zip([item.id for item in free], outcomes, strict=True)
         return await self._record(items, [answers[item.id] for item in items])
 
@@ -211,35 +220,24 @@ class Filing:
             for item in items
         ]
 
-    def _file(self, items: Sequence[ToFile]) -> list[object]:
-        """Find, then file, in a worker thread; an answer or an error for each."""
-        adapter = self._core.adapter
-        answers: list[object] = [None] * len(items)
-        missing: list[int] = []
-        for index, item in enumerate(items):
-            try:
-                answers[index] = adapter.find(item.business_id)
-                if answers[index] is None:
-                    missing.append(index)
-            except BrokerError as error:
-                answers[index] = error
-        batch = [(items[index].business_id, items[index].case) for index in missing]
-        if not batch:
-            return answers
-        try:
-            for index, outcome in zip(missing, adapter.file_many(batch), strict=True):
-                answers[index] = outcome
-        except BrokerError:
-            # One by one, so that what one case provokes costs no other.
-            for index in missing:
-                item = items[index]
-                try:
-                    answers[index] = adapter.find(item.business_id) or adapter.file(
-                        item.business_id, item.case
-                    )
-                except BrokerError as error:
-                    answers[index] = error
-        return answers
+    async def _begin(self, items: Sequence[ToFile]) -> set[UUID]:
+        """Write down what is begun in a system that cannot say afterwards whether it acted.
+
+        Returns those that were begun before.
+        """
+        core = self._core
+        if core.adapter.memory is not Memory.NONE:
+            return set()
+        ids = [item.id for item in items]
+        async with core.database.begin() as connection:
+            rows = await connection.execute(
+                select(inbox.c.id).where(inbox.c.id.in_(padded(ids)), inbox.c.code == BEGUN)
+            )
+            begun = set(rows.scalars())
+            await connection.execute(
+                update(inbox).where(inbox.c.id.in_(padded(ids))).values(code=BEGUN)
+            )
+        return begun
 
     async def _record(self, items: Sequence[ToFile], answers: Sequence[object]) -> int:
         core, now = self._core, self._core.now()
@@ -249,6 +247,7 @@ class Filing:
         owed: list[Owed] = []
         decisions: list[Decision] = []
         alarms: list[tuple[str, UUID]] = []
+        reports: list[tuple[UUID, str, Sequence[str]]] = []
         for item, answer in zip(items, answers, strict=True):
             if isinstance(answer, Filed):
                 filed.append(
@@ -261,9 +260,14 @@ class Filing:
                     }
                 )
                 owed.append(Owed(item.sender, item.id, item.digest, Fact.FILED, now))
+                if answer.not_held:
+                    reports.append((item.id, "filed_with_gaps", answer.not_held))
+                    alarms.append((GAPS, item.id))
                 decisions.append(Decision(Event.MESSAGE_FILED, unb64u(item.digest), item.id))
             elif isinstance(answer, Declined | CannotMap | Refused):
                 code = "unknown-code" if isinstance(answer, CannotMap) else _short(answer.code)
+                if isinstance(answer, CannotMap):
+                    reports.append((item.id, "cannot_map", answer.where))
                 failed.append({"id": item.id, "state": "failed", "code": code})
                 owed.append(Owed(item.sender, item.id, item.digest, Fact.FAILED, now, code))
                 alarms.append(("filing-failed", item.id))
@@ -293,6 +297,7 @@ class Filing:
                 connection,
                 (receipt_packet, signed.stored),
                 (receipt, signed.receipts),
+                (case_report, report_rows(reports, now=now)),
                 *core.log.rows(decisions, now=now),
                 changes=(
                     Changes(inbox, filed, key="id", only=("state", DUE)),

@@ -9,11 +9,9 @@ from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Tab
 
 from broker.database import UtcDateTime
 
-STATES = ("sent", "noted", "held", "dismissed")
 
-
-def case_tables(metadata: MetaData) -> tuple[Table, Table, Table]:
-    """`case_news`, `case_told` and `case_cursor`."""
+def case_tables(metadata: MetaData) -> tuple[Table, Table, Table, Table]:
+    """`case_news`, `case_told`, `case_cursor` and `case_report`."""
     news = Table(
         "case_news",
         metadata,
@@ -56,4 +54,20 @@ def case_tables(metadata: MetaData) -> tuple[Table, Table, Table]:
         Column("system", String(40), primary_key=True),
         Column("cursor", Text),
     )
-    return news, told, cursor
+    report = Table(
+        "case_report",
+        metadata,
+        Column("message", ForeignKey("inbox.id"), primary_key=True),
+        Column("outcome", String(20), nullable=False),
+        Column("fields", Text, nullable=False),
+        Column("state", String(12), nullable=False),
+        Column("answer", Uuid),
+        Column("next_attempt_at", UtcDateTime, nullable=False),
+    )
+    Index(
+        "ix_case_report_due",
+        report.c.next_attempt_at,
+        postgresql_where=report.c.state == "due",
+        sqlite_where=report.c.state == "due",
+    )
+    return news, told, cursor, report

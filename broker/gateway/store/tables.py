@@ -485,5 +485,5 @@ exclusion = Table(
 )
 """Whom a person wants nothing to reach: by case number, or by the business id of a referral."""
 
-case_news, case_told, case_cursor = case_tables(metadata)
+case_news, case_told, case_cursor, case_report = case_tables(metadata)
 """What passes between the case system and the exchange after the filing."""
