@@ -32,6 +32,14 @@ class TransferBasis(WireModel):
     reference: ShortText | None = None
 
 
+class AnswerDeadline(WireModel):
+    """By when the two promise each other to answer."""
+
+    type: Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z_]+)*(\.\*)?$", max_length=60)]
+    """A message type of the catalogue, or a family as `referral.*`."""
+    hours: Annotated[int, Field(ge=1, le=24 * 90)]
+
+
 class Agreement(WireModel):
     """Who may send what to whom, for which purposes, from when until when."""
 
@@ -47,6 +55,8 @@ class Agreement(WireModel):
     sections: tuple[str, ...]
     purposes: tuple[Purpose, ...]
     transfer: tuple[TransferBasis, ...]
+    deadlines: Annotated[tuple[AnswerDeadline, ...], Field(max_length=64)] = ()
+    """Sooner than the catalogue asks for; later than that, the catalogue's stands."""
     signed_on: Instant
 
 

@@ -45,6 +45,14 @@ class KnownAgreement:
         family = name.split(".")[0] + ".*"
         return bool({name, family, "*"} & set(self.content.types))
 
+    def answer_by(self, name: str, usual: datetime | None, now: datetime) -> datetime | None:
+        """The sooner of the usual deadline and what the two agreed; what needs no answer has none."""
+        if usual is None:
+            return None
+        family = name.split(".")[0] + ".*"
+        agreed = [one for one in self.content.deadlines if one.type in (name, family)]
+        return min([usual, *(now + timedelta(hours=one.hours) for one in agreed)])
+
 
 class Agreements:
     """The participant's agreements, in memory, refreshed from the hub."""

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from broker.rules.content import RULES
 from broker.rules.content.exceptions import MINIMUM, MINIMUM_VIEW
 from keys.lifecycle import MOVES
-from schemas import agreement, audit, consent, directory, envelope, evidence, message
+from schemas import agreement, audit, consent, directory, envelope, evidence, message, revocation
 from schemas.directory import KeyStatus
 from schemas.evidence import PRECEDENCE
 from schemas.machine import By, Machine
@@ -233,7 +233,9 @@ _OBJECTS: Mapping[str, tuple[type[BaseModel], ...]] = MappingProxyType(
         "agreement fields": (
             agreement.Agreement,
             agreement.TransferBasis,
+            agreement.AnswerDeadline,
             agreement.Suspension,
+            revocation.Revocation,
         ),
         "directory fields": (directory.Participant, directory.PublishedKey),
         "log fields": (audit.Leaf, audit.Opening),

@@ -189,6 +189,7 @@ async def compose(
         if row.opens and in_reply_to is None:
             # Nothing would tell the other side that it does not begin a thread.
             raise NotPermitted("the other side was not heard here yet: begin a thread of its own")
+    usual = row.answer_by(now, urgency, body)
     return Composed(
         id=uuid7(now),
         row=row,
@@ -202,7 +203,7 @@ async def compose(
         in_reply_to=in_reply_to,
         issued_at=now,
         expires_at=now + core.settings.send.life,
-        answer_by=row.answer_by(now, urgency, body),
+        answer_by=usual if agreement is None else agreement.answer_by(row.name, usual, now),
         agreement=found[0] if found else None,
         consent=_tag(grant, scopes),
         grant=None if grant is None else grant.id,

@@ -431,6 +431,23 @@ async def test_what_ended_since_acceptance_stops_it_at_hand_over(
     assert "envelope" not in kinds
 
 
+async def test_an_agreement_that_runs_out_stops_what_waits_under_it(
+    served: Served, clock: TurnedClock
+) -> None:
+    today = served.world.clock.now().date()
+    it, al, agreement = await served.pair(valid_until=today)
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+    clock.turn(timedelta(days=1))
+    await served.hub.sequencer.run_once()
+
+    handed_over = [*await al.mailbox(), *await al.mailbox()]
+
+    assert sealed.raw.decode() not in [item["jws"] for item in handed_over]
+    to_sender = [fact for item in await it.mailbox() for fact in it.facts(item["jws"])]
+    assert (Fact.STOPPED, "no-agreement") in {(fact.fact, fact.code) for fact in to_sender}
+
+
 async def test_both_lanes_are_separate(served: Served) -> None:
     it, al, agreement = await served.pair()
     grant = await it.grant("al.nrm")
