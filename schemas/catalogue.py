@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 
 from pydantic import ValidationError
 
 from schemas.base import paths_of
-from schemas.bodies.common import Body
+from schemas.bodies.common import Body, urgency_of
 from schemas.errors import SchemaRefused, UnknownType
 from schemas.families import (
     consent,
@@ -37,6 +38,7 @@ __all__ = [
     "CarriedElsewhere",
     "Direction",
     "MessageType",
+    "answer_by",
     "answered_by",
     "catalogue",
     "check_message",
@@ -88,6 +90,26 @@ def answered_by(name: str) -> frozenset[str]:
     return frozenset(row.name for row in catalogue.values() if name in row.replies)
 
 
+def answer_by(message: Message, sent_at: datetime) -> datetime | None:
+    """When the answer to a message sent then is due; sender and recipient reckon it alike.
+
+    A body that is no body of its type says nothing about it: `check_message` refuses it.
+
+    Raises:
+        UnknownType: The catalogue has no such type.
+    """
+    row = message_type(message.type)
+    try:
+        body = _read(row, message)
+    except ValueError:
+        body = None
+    return row.answer_by(sent_at, urgency_of(message.body), body)
+
+
+def _read(row: MessageType, message: Message) -> Body:
+    return row.body.model_validate_json(json.dumps(message.body, allow_nan=False))
+
+
 def check_message(message: Message) -> Body:
     """The typed body of a message whose sections are those that its type requires and permits.
 
@@ -107,7 +129,7 @@ def check_message(message: Message) -> Body:
     where += _foreign(carried, row)
     body: Body | None = None
     try:
-        body = row.body.model_validate_json(json.dumps(message.body, allow_nan=False))
+        body = _read(row, message)
     except ValidationError as error:
         where += [f"body.{path}" for path in paths_of(error)]
     except (TypeError, ValueError):

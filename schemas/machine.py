@@ -71,6 +71,9 @@ class Machine:
     """Event to what must be attested with it, whoever says it."""
     uncounted: frozenset[str] = frozenset()
     """States that no statistic and no deadline may hold against anyone."""
+    backwards: frozenset[str] = frozenset()
+    """Events that set a state back on purpose. One that was overtaken by a later message of the same
+    party is old, and is recorded only."""
     last_word: str | None = None
     """The one state that an ended exchange may still go to."""
     states: frozenset[str] = field(init=False)

@@ -312,6 +312,7 @@ RETURN = Machine(
         }
     ),
     uncounted=frozenset({"option_open", "stay_chosen", "withdrawn"}),
+    backwards=frozenset({"undecided"}),
 )
 
 # --- What is asked, talked over, told -----------------------------------------------------------

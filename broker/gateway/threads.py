@@ -40,6 +40,8 @@ class ThreadState:
     case_ref: str
     business_id: UUID
     signed: frozenset[By]
+    heard: UUID | None = None
+    """The other side's newest message; its ids are in the order of its clock (UUIDv7)."""
 
     def by(self, *, ours: bool) -> By:
         """Which party of the exchange speaks."""
@@ -66,8 +68,13 @@ def has_states(row: MessageType) -> bool:
     return row.machine in THREADED
 
 
-def take_step(before: ThreadState, row: MessageType, body: Body, *, ours: bool) -> Step:
+def take_step(
+    before: ThreadState, row: MessageType, body: Body, *, ours: bool, message: UUID | None = None
+) -> Step:
     """Apply one message to a thread.
+
+    Args:
+        message: The id of what the other side said.
 
     Raises:
         NotPermitted: The table does not allow it; for our own message, not even late.
@@ -80,13 +87,17 @@ def take_step(before: ThreadState, row: MessageType, body: Body, *, ours: bool) 
     if missing := machine.guards.get(event, frozenset()) - given:
         raise NotPermitted(f"{machine.name}: {event} needs {', '.join(sorted(missing))}")
     outcome: Outcome
-    if machine.name == "transfer" and event == "complete":
+    overtaken = message is not None and before.heard is not None and message < before.heard
+    if event in machine.backwards and overtaken and not ours:
+        outcome = Outcome(before.state, Effect.RECORDED)
+    elif machine.name == "transfer" and event == "complete":
         outcome, signed = add_signature(before.state, before.signed, by, given=given)
     else:
         outcome = step(machine, before.state, event, by, given=given, heard=not ours)
     if outcome.effect is Effect.REFUSED or (ours and outcome.effect is not Effect.MOVED):
         raise NotPermitted(f"{machine.name}: {event} is not possible in {before.state}")
-    return Step(replace(before, state=outcome.state, signed=signed), outcome.effect)
+    heard = before.heard if ours or overtaken else message
+    return Step(replace(before, state=outcome.state, signed=signed, heard=heard), outcome.effect)
 
 
 def not_permitted() -> NotPermitted:
@@ -169,7 +180,7 @@ class Entry:
     """The thread is new, and nobody else can know its id: nothing of it is stored."""
 
 
-_CHANGING = ("state", "owner", "signed_by_sender", "signed_by_recipient", "updated_at")
+_CHANGING = ("state", "owner", "signed_by_sender", "signed_by_recipient", "heard", "updated_at")
 
 
 async def record(
@@ -247,6 +258,7 @@ def _row(state: ThreadState, ourselves: ParticipantId, now: datetime) -> dict[st
         "owner": state.owner(ourselves),
         "signed_by_sender": By.SENDER in state.signed,
         "signed_by_recipient": By.RECIPIENT in state.signed,
+        "heard": state.heard,
         "updated_at": now,
     }
 
@@ -356,4 +368,5 @@ def _from_row(row: AnyRow) -> ThreadState:
         row.case_ref,
         row.business_id,
         frozenset(signed),
+        row.heard,
     )

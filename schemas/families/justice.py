@@ -32,7 +32,7 @@ _money = partial(
 TYPES: tuple[MessageType, ...] = (
     _row(
         "justice.status.request",
-        Kind.REQUEST,
+        Kind.NOTICE,
         bodies.StatusRequest,
         Direction.FORWARD,
         "ask",

@@ -289,7 +289,9 @@ class Intake:
             elif before.partner != content.from_:
                 # Threads are never shared with a third; say no more than that it is not permitted.
                 return threads.not_permitted()
-            step = threads.take_step(before, opened.row, opened.body, ours=False)
+            step = threads.take_step(
+                before, opened.row, opened.body, ours=False, message=content.id
+            )
         except Refused as error:
             return error
         if is_new:

@@ -17,7 +17,7 @@ from keys.unsealing import Keyring, unseal_envelope
 from schemas.base import KeyId, ParticipantId
 from schemas.bodies.common import Body, urgency_of
 from schemas.bodies.consent import Record
-from schemas.catalogue import check_message, message_type
+from schemas.catalogue import answer_by, check_message, message_type
 from schemas.directory import Compartment, Participant, TrustedDirectory
 from schemas.envelope import BUCKETS, Kind, VerifiedEnvelope
 from schemas.errors import (
@@ -88,7 +88,7 @@ def unpack(envelope: VerifiedEnvelope, keyring: Keyring, ourselves: Participant)
     urgency = urgency_of(message.body)
     if row.lane_for(urgency) is not envelope.content.lane:
         raise ScopeMismatch("the lane is not the type's")
-    if row.answer_by(envelope.content.issued_at, urgency) != envelope.content.answer_by:
+    if answer_by(message, envelope.content.issued_at) != envelope.content.answer_by:
         raise ScopeMismatch("the answer is due at another time than the type says")
     if row.kind is not Kind.WITHDRAWAL:
         _check_scopes(envelope, message)  # 4

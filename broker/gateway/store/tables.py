@@ -296,6 +296,7 @@ thread = Table(
     Column("owner", Participant),
     Column("signed_by_sender", Boolean, nullable=False),
     Column("signed_by_recipient", Boolean, nullable=False),
+    Column("heard", Uuid),
     Column("updated_at", UtcDateTime, nullable=False),
 )
 """One exchange and its state. `role` is ours: `sender` if we opened it."""

@@ -290,7 +290,9 @@ class Side:
         if event == "complete":
             outcome, self.signed = add_signature(self.state, self.signed, by)
         else:
-            outcome = step(TRANSFER, self.state, event, by)
+            outcome = step(
+                TRANSFER, self.state, event, by, given=EVERYTHING, heard=by is not self.by
+            )
         self.state = outcome.state
         return outcome.effect
 
