@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, String, cast, delete, exists, func, or_, s
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
+from broker.gateway.overdue import ALARMS_OF_THEIR_OWN, tell_threads
 from broker.gateway.receive.receipts import Owed, owe
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
 from broker.gateway.store.tables import (
@@ -147,8 +148,11 @@ class Deadlines:
                 await clear_alarms_of(connection, found, "filing-overdue", now=now)
 
     async def _answers(self, connection: AsyncConnection, now: datetime) -> int:
+        for code, message in await tell_threads(connection, now):
+            await raise_alarm(connection, code, message, now=now)
         answered = exists().where(
-            inbox.c.thread == outbox.c.thread, inbox.c.kind.in_(("answer", "safety"))
+            inbox.c.thread == outbox.c.thread,
+            or_(inbox.c.kind.in_(("answer", "safety")), inbox.c.in_reply_to == outbox.c.id),
         )
         # A question from the other side stops the clock; our reply starts it again.
         asked = exists().where(
@@ -162,6 +166,7 @@ class Deadlines:
             .where(
                 outbox.c.answer_by < now,
                 outbox.c.state.in_(WAITING_FOR_ANSWER),
+                outbox.c.type.not_in(ALARMS_OF_THEIR_OWN),
                 ~answered,
                 ~asked,
             )

@@ -26,6 +26,8 @@ from broker.gateway.store.tables import outbox, withdrawal
 from keys.binding import blind_scope
 from schemas.base import b64u
 from schemas.bodies.consent import Record, Update, Withdraw, WithdrawAck
+from schemas.bodies.referral import Recall
+from schemas.bodies.returning import Arrival
 from schemas.envelope import Kind
 
 
@@ -101,6 +103,10 @@ class Consequences:
             if opened.message.exception is not None:
                 await raise_alarm(connection, "exception-received", content.id, now=now)
             tag = content.consent
+            if isinstance(opened.body, Recall):
+                await raise_alarm(connection, "recalled", content.id, now=now)
+            if isinstance(opened.body, Arrival) and content.in_reply_to is not None:
+                await clear_alarms_of(connection, [content.in_reply_to], "arrival-missing", now=now)
             if isinstance(opened.body, (Withdraw, Update)) and tag is not None:
                 await self._withdrawals.accept(
                     connection,
