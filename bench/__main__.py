@@ -16,6 +16,7 @@ PARTS = {
     "mapping": [],
     "scale": [],
     "memory": ["--count", "100000"],
+    "retention": [],
 }
 
 

@@ -49,6 +49,7 @@ from schemas.errors import StorageUnavailable
 
 SCRUB_ATTEMPTS = 50
 SCRUB_PAUSE_SECONDS = 0.1
+GIVE_BACK_PAGES = 1000
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -240,6 +241,32 @@ class Database:
                 await asyncio.sleep(SCRUB_PAUSE_SECONDS)
         raise StorageUnavailable("erased pages are still being read")
 
+    async def give_back(self, *tables: str) -> None:
+        """After much was deleted: make its room free, for others where the database can.
+
+        PostgreSQL vacuums these tables, unless somebody does already. SQLite shortens its file in
+        small steps, so that no writer waits long; a file from before 0.1 needs one `VACUUM` first.
+        """
+        async with self.engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection
+            if self.dialect != "sqlite":
+                for table in tables:
+                    await driver.execute(f"VACUUM (SKIP_LOCKED) {table}")
+                return
+            free = -1
+            while True:
+                async with driver.execute("PRAGMA freelist_count") as cursor:
+                    (left,) = await cursor.fetchone()
+                if left in (0, free):
+                    return
+                free = left
+                async with (
+                    self._writer,
+                    driver.execute(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})") as cursor,
+                ):
+                    await cursor.fetchall()
+
     async def close(self) -> None:
         await self.engine.dispose()
         if self._file_lock is not None:
@@ -282,6 +309,7 @@ def _prepare_sqlite(engine: Engine, *, foreign_keys: bool = True) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in (
+            "auto_vacuum=INCREMENTAL",  # for a new file; before the first page is written
             "journal_mode=WAL",
             "synchronous=FULL",
             "busy_timeout=10000",

@@ -101,6 +101,7 @@ class Gateway:
                 parts.filing.run,
                 parts.erasing.run,
                 parts.epochs.run,
+                parts.retention.run,
                 parts.deadlines.run,
                 parts.witness.run,
                 parts.polling.run,

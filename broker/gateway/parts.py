@@ -20,6 +20,7 @@ from broker.gateway.receive.intake import Intake
 from broker.gateway.receive.receipts import Receipts
 from broker.gateway.receive.receiver import Receiver
 from broker.gateway.reconciling import Reconciling
+from broker.gateway.retention import Retention
 from broker.gateway.send.attachments import Attachments
 from broker.gateway.send.composer import Composer
 from broker.gateway.send.exceptions import Exceptions
@@ -52,6 +53,7 @@ class Parts:
     polling: Polling
     telling: Telling
     reporting: Reporting
+    retention: Retention
 
 
 def join(core: Core) -> Parts:
@@ -87,4 +89,5 @@ def join(core: Core) -> Parts:
         telling=Telling(core),
         reporting=Reporting(core, composer, sender),
         reconciling=Reconciling(core, agreements),
+        retention=Retention(core),
     )

@@ -138,6 +138,20 @@ class ReceiveSettings(_Settings):
     """How long a message waits for the one that opens its thread and that it has overtaken."""
 
 
+class RetentionSettings(_Settings):
+    """What the gateway forgets when, by class of data. Only what is final is ever touched."""
+
+    payload: timedelta = timedelta(days=7)
+    """The sealed bytes of what we sent, after they expired: until then they may be sent again."""
+    addressing: timedelta = timedelta(days=3650)
+    """Who was written to, and who wrote, when: of messages whose content is gone."""
+    evidence: timedelta = timedelta(days=3650)
+    """What others stated about our messages, and we about theirs."""
+    technical: timedelta = timedelta(days=90)
+    """Quarantine, and alarms that went out."""
+    every: timedelta = timedelta(hours=1)
+
+
 class VaultSettings(_Settings):
     """How long a backup of this gateway opens."""
 
@@ -191,6 +205,7 @@ class Settings(_Settings):
     deadlines: DeadlineSettings = DeadlineSettings()
     witness: WitnessSettings = WitnessSettings()
     vault: VaultSettings = VaultSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     def path(self, path: Path) -> Path:
         """A path of the settings, absolute."""

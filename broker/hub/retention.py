@@ -2,9 +2,12 @@
 
 * Sealed bytes go with `stopped` and `expired` at once, after delivery when `check_at` says
   (`broker.hub.deadlines`).
-* Ids go once the envelope has expired and no clock could still hold it valid; until then the same
-  id with other bytes is refused.
+* Addressing, which is the envelope's row with its id and facts, goes once it has expired and no
+  clock could still hold it valid; until then the same id with other bytes is refused.
 * Evidence stays for years; the log keeps its leaves for ever.
+* What is technical, the quarantine, goes after months.
+
+Room that was freed in bulk is given back to the file system where the database can.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from broker.telemetry import logger
 from schemas.errors import BrokerError
 
 BATCH = 1000
-QUARANTINE_DAYS = 90
+TABLES = ("envelope", "fact", "evidence", "obligation", "delivery")
+MUCH = 5000
+"""Forgotten in one run: then the room is given back."""
 
 
 async def run(hub: Hub) -> None:
@@ -43,8 +48,9 @@ async def run_once(hub: Hub) -> int:
     while True:
         # Small transactions: nobody who is accepting or handing over waits long for us.
         async with hub.database.begin() as connection:
-            count = await envelopes.forget_ids(connection, now - 2 * SKEW, BATCH)
-            await obligations.forget(connection, now - 2 * SKEW, BATCH)
+            expired = now - 2 * SKEW - timedelta(days=settings.addressing_days)
+            count = await envelopes.forget_ids(connection, expired, BATCH)
+            count = max(count, await obligations.forget(connection, expired, BATCH))
             old = now - timedelta(days=settings.evidence_days)
             count = max(count, await evidence.forget(connection, old, BATCH))
         forgotten += count
@@ -53,7 +59,11 @@ async def run_once(hub: Hub) -> int:
     async with hub.database.begin() as connection:
         before = now - timedelta(hours=settings.orphan_hours)
         await attachments.destroy_orphans(connection, before)
-        await participants.forget_quarantine(connection, now - timedelta(days=QUARANTINE_DAYS))
+        await participants.forget_quarantine(
+            connection, now - timedelta(days=settings.technical_days)
+        )
+    if forgotten >= MUCH:
+        await hub.database.give_back(*TABLES)
     if forgotten:
         logger().info("retention:forgotten", count=forgotten)
     return forgotten

@@ -9,10 +9,10 @@ from __future__ import annotations
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from broker.audit.note import SignatureType, Verifier
@@ -96,15 +96,29 @@ class DeadlineSettings(_Table):
 
 
 class RetentionSettings(_Table):
-    """What is forgotten when. Only what is final is ever touched."""
+    """What is forgotten when, by class of data. Only what is final is ever touched.
+
+    Sealed payload, addressing (who wrote to whom, when, under which consent), evidence, technical.
+    """
 
     ciphertext_days: Annotated[float, Field(ge=0)] = 7.0
     """Sealed bytes of a delivered envelope, after its delivery."""
-    evidence_days: Annotated[float, Field(ge=1)] = 3650.0
-    """Evidence is what a delivery is proven with, so it outlives what it speaks of."""
+    addressing_days: Annotated[float, Field(ge=0)] = 0.0
+    """Header, id and facts of an envelope, after it expired: until then the id is needed."""
+    evidence_days: Annotated[float, Field(ge=91)] = 3650.0
+    """Evidence is what a delivery is proven with, so it outlives what it speaks of: the longest
+    life of an envelope, and as long as its header is kept."""
+    technical_days: Annotated[float, Field(ge=1)] = 90.0
+    """What was put into quarantine."""
     orphan_hours: Annotated[float, Field(gt=0)] = 24.0
     """Attachments that no accepted envelope names."""
     every_seconds: Annotated[float, Field(gt=0)] = 300.0
+
+    @model_validator(mode="after")
+    def _evidence_outlives_addressing(self) -> Self:
+        if self.evidence_days < self.addressing_days + 91:
+            raise ValueError("evidence_days must be at least addressing_days + 91")
+        return self
 
 
 class IndependentWitness(_Table):

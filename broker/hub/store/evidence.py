@@ -51,7 +51,10 @@ async def speaks_to(connection: AsyncConnection, evidence: UUID) -> list[UUID]:
 
 
 async def forget(connection: AsyncConnection, before: datetime, limit: int) -> int:
-    """Delete evidence recorded before a moment; the log keeps its leaves, which nobody can open."""
+    """Delete evidence recorded before a moment; the log keeps its leaves, which nobody can open.
+
+    Facts are found by envelope and go with it: it never outlives what is stated about it.
+    """
     old = (
         select(EVIDENCE.c.id)
         .where(EVIDENCE.c.recorded_at < before)
@@ -61,6 +64,5 @@ async def forget(connection: AsyncConnection, before: datetime, limit: int) -> i
     )
     ids = list((await connection.execute(old)).scalars())
     if ids:
-        await connection.execute(delete(FACT).where(one_of(connection, FACT.c.evidence_id, ids)))
         await connection.execute(delete(EVIDENCE).where(one_of(connection, EVIDENCE.c.id, ids)))
     return len(ids)
