@@ -15,7 +15,16 @@ from broker.cli.output import current
 from broker.cli.root import ReferralCommand
 from schemas.codes.labels import LANGUAGES
 
-ONE_ONLY = ("case_ref", "grant", "thread", "in_reply_to", "derived_from", "dry_run", "words")
+ONE_ONLY = (
+    "case_ref",
+    "grant",
+    "thread",
+    "in_reply_to",
+    "derived_from",
+    "replaces",
+    "dry_run",
+    "words",
+)
 """Options that make no sense for many cases at once."""
 TERMS = ("until", "language", "notice")
 """What every recorded consent must say."""
@@ -39,6 +48,7 @@ TERMS = ("until", "language", "notice")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A body field.")
 @click.option("--thread", type=ID, help="Continue this thread.")
 @click.option("--in-reply-to", type=ID, help="The message that this one answers.")
+@click.option("--replaces", type=ID, help="A message of yours that never arrived, said anew.")
 @click.option("--derived-from", type=ID, help="The referral that this one passes on.")
 @click.option(
     "--urgency",

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
@@ -23,6 +24,7 @@ from broker.gateway.send.attachments import StagedFile, stage
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.known import Knowledge, Known, KnownGrant
 from broker.gateway.store.grants import GrantState
+from broker.gateway.store.tables import outbox
 from broker.rules.content import bases_for
 from keys.binding import blind_scope, uuid7
 from schemas.base import instant_text
@@ -54,6 +56,9 @@ from schemas.sections import section_content, validate_section
 from schemas.sections.index import SECTION_INDEX, compartment_of
 from schemas.sections.whole import check_together
 
+NEVER_ARRIVED = ("refused", "stopped", "expired")
+"""States of what will certainly not be there: only that may be sent anew under its business id."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Composed:
@@ -81,6 +86,8 @@ class Composed:
     exception: ExceptionUse | None = None
     named: bool = False
     """The worker chose the business id: asking again with it is the same request."""
+    replaces: UUID | None = None
+    """The message of ours that this one stands in for."""
     opens: bool = False
     """The thread's id was made here, for this message."""
     registered: bool = False
@@ -128,7 +135,8 @@ async def compose(
         for name, content in draft.sections.items()
     }
     check_together(sections)
-    business_id = draft.business_id or uuid4()
+    replaced = await _replaced(connection, draft)
+    business_id = replaced or draft.business_id or uuid4()
     before, opens, recipient_case_ref = await _thread(
         core, connection, draft, row, business_id=business_id
     )
@@ -211,10 +219,36 @@ async def compose(
         attachments=tuple(item.ref for item in staged),
         files=tuple(staged),
         exception=exception,
-        named=draft.business_id is not None,
+        named=draft.business_id is not None and replaced is None,
+        replaces=draft.replaces,
         opens=draft.thread is None,
         registered=grant is None or grant.registered,
     )
+
+
+async def _replaced(connection: AsyncConnection, draft: MessageDraft) -> UUID | None:
+    """The business id of the message that this one stands in for.
+
+    Raises:
+        NotFound: No such message of ours, of this type and to this recipient.
+        NotPermitted: It arrived, or may still: it would be there twice.
+    """
+    if draft.replaces is None:
+        return None
+    row = (
+        await connection.execute(
+            select(outbox.c.business_id, outbox.c.state).where(
+                outbox.c.id == draft.replaces,
+                outbox.c.recipient == draft.to,
+                outbox.c.type == draft.type,
+            )
+        )
+    ).first()
+    if row is None:
+        raise NotFound(where=("replaces",))
+    if row.state not in NEVER_ARRIVED:
+        raise NotPermitted("it may have arrived", where=("replaces",))
+    return UUID(str(row.business_id))
 
 
 def compose_statement(
@@ -469,7 +503,7 @@ def preview(core: Core, composed: Composed) -> dict[str, Any]:
             "suite": suite,
             "version": WIRE_VERSION,
             "id": str(composed.id),
-            "replaces": None,
+            "replaces": None if composed.replaces is None else str(composed.replaces),
             "from": core.participant,
             "to": composed.recipient.id,
             "lane": composed.lane.value,

@@ -39,6 +39,9 @@ class MessageDraft(ProtectedModel):
     attachments: tuple[AttachmentDraft, ...] = ()
     derived_from: UUID | None = None
     """Business id of the referral that this one passes on."""
+    replaces: UUID | None = None
+    """A message of ours that never arrived, as one sealed to a key that was lost: this one says the
+    same, sealed anew, under its business id."""
     recipient_case_ref: CaseRef | None = None
     business_id: UUID | None = None
     language: Annotated[str, Field(pattern=r"^[a-z]{3}$")] = "eng"

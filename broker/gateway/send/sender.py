@@ -252,6 +252,7 @@ class Sender:
         draft = EnvelopeDraft(
             suite=core.settings.suite,
             id=composed.id,
+            replaces=composed.replaces,
             from_=core.participant,
             to=composed.recipient.id,
             lane=composed.lane,
