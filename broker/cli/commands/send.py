@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +11,13 @@ from broker.cli.drafting import in_language, preview, read_object, with_fields
 from broker.cli.failures import PartlyDone
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
+from broker.cli.output import current, table
 from broker.cli.root import ReferralCommand
 from schemas.codes.labels import LANGUAGES
+
+if TYPE_CHECKING:
+    from broker.cli.bulk import Order, Tally
+    from broker.cli.dropped import Rows
 
 ONE_ONLY = (
     "case_ref",
@@ -41,6 +45,11 @@ TERMS = ("until", "language", "notice")
     help="Take the case from an HTCDS file, through the gateway's adapter.",
 )
 @click.option("--all", "everything", is_flag=True, help="Every case of the file, one message each.")
+@click.option(
+    "--dropped",
+    is_flag=True,
+    help="With --all: every file in the adapter's folder `out`, each put aside once it is dealt with.",
+)
 @click.option("--purpose", help="Why the data travels, for example protection.")
 @click.option("--grant", type=ID, help="The consent under which it travels.")
 @click.option("--section", "chosen", multiple=True, help="Only this section; may be repeated.")
@@ -88,6 +97,7 @@ def send(
     type_name: str,
     from_file: Path | None,
     everything: bool,
+    dropped: bool,
     purpose: str | None,
     chosen: tuple[str, ...],
     body: str | None,
@@ -109,8 +119,10 @@ def send(
     terms = {name: more.pop(name) for name in TERMS}
     content = with_fields(read_object(body), assignments)
     if everything:
-        if from_file is None or purpose is None:
-            raise click.UsageError("--all needs --from-file and --purpose")
+        if (from_file is None and not dropped) or purpose is None:
+            raise click.UsageError("--all needs --purpose, and --from-file or --dropped")
+        if dropped and (from_file or refused_file):
+            raise click.UsageError("--dropped reads the adapter's own folder, and lists beside it")
         for name in ONE_ONLY:
             if more[name]:
                 option = "case" if name == "case_ref" else name.replace("_", "-")
@@ -129,6 +141,8 @@ def send(
             terms={**terms, "how": how} if record_consent else None,
         )
         return
+    if dropped:
+        raise click.UsageError("--dropped is for --all")
     if record_consent or refused_file or any(terms.values()):
         raise click.UsageError("consents are recorded here only with --all; see consent record")
     _send_one(
@@ -191,59 +205,74 @@ def _require_terms(wanted: bool, terms: dict[str, Any]) -> None:
 
 def _send_all(
     api: LocalApi,
-    from_file: Path,
+    from_file: Path | None,
     refused_file: Path | None,
     *,
     terms: dict[str, Any] | None,
-    **order: Any,
+    **about: Any,
 ) -> None:
-    from broker.cli.bulk import (
-        ConsentTerms,
-        Order,
-        RefusedFile,
-        Tally,
-        about_how_many,
-        send_all,
-        verdict,
-    )
+    from broker.cli.bulk import ConsentTerms, Order, verdict
     from broker.cli.cases import participant_of, read_cases, rejected_folder
+    from broker.cli.dropped import deal_with, drop_folder
 
-    voice = current()
     folder = rejected_folder(api.home)
-    refused = refused_file or folder / f"{from_file.stem}.refused.csv"
-    if refused.exists() and refused.samefile(from_file):
-        raise click.UsageError("--refused would replace the file that is read")
     consent = None
     if terms is not None:
         consent = ConsentTerms(valid_until=terms.pop("until"), **terms)
-    total = about_how_many(from_file)
-    with RefusedFile(refused) as kept, voice.progress(from_file.name) as at:
+    order = Order(participant=participant_of(api.home), consent=consent, **about)
+
+    if from_file is None:
+
+        def send_one(path: Path, rows: Rows) -> Tally:
+            tally, _ = _send_file(api, order, path, rows, folder / f"{path.stem}.refused.csv")
+            return tally
+
+        dealt = list(deal_with(drop_folder(api.home).take(), send_one))
+        files = [each.as_json() for each in dealt]
+        columns = ("file", "sent", "refused", "rows_rejected", "undecided", "put_aside")
+        plain = table(files, columns) if files else "nothing has been dropped"
+        current().result({"files": files}, plain=plain)
+        tallies = [each.tally for each in dealt]
+        whole = all(each.put_aside for each in dealt)
+    else:
+        refused = refused_file or folder / f"{from_file.stem}.refused.csv"
+        if refused.exists() and refused.samefile(from_file):
+            raise click.UsageError("--refused would replace the file that is read")
+        tally, used = _send_file(api, order, from_file, read_cases(api.home, from_file), refused)
+        name = from_file.name if from_file.suffix == ".csv" else f"{from_file.name}.csv"
+        result = {
+            **tally.as_json(),
+            "refused_file": str(refused) if used else None,
+            "rejected_file": str(folder / name) if tally.rows_rejected else None,
+        }
+        current().result(result, plain=_table(result))
+        error = verdict(tally)
+        if error is not None:
+            raise error
+        tallies, whole = [tally], True
+    if not whole or any(each.refused or each.rows_rejected or each.undecided for each in tallies):
+        raise PartlyDone(
+            "some cases were not sent"
+            if all(each.complete for each in tallies)
+            else "the gateway stopped answering; run the same command again"
+        )
+
+
+def _send_file(
+    api: LocalApi, order: Order, path: Path, rows: Rows, refused: Path
+) -> tuple[Tally, bool]:
+    """Send what is in one file; also True if some of its cases are listed in `refused`."""
+    from broker.cli.bulk import RefusedFile, about_how_many, send_all
+
+    voice = current()
+    total = about_how_many(path)
+    with RefusedFile(refused) as kept, voice.progress(path.name) as at:
 
         def show(tally: Tally) -> None:
             at(f"{voice.bar(tally.done, total)}, {tally.sent} sent")
 
-        tally = send_all(
-            api,
-            Order(participant=participant_of(api.home), consent=consent, **order),
-            read_cases(api.home, from_file),
-            keep=kept.add,
-            at=show,
-        )
-    result = {
-        **tally.as_json(),
-        "refused_file": str(refused) if kept.used else None,
-        "rejected_file": str(folder / f"{from_file.stem}.csv") if tally.rows_rejected else None,
-    }
-    voice.result(result, plain=_table(result))
-    error = verdict(tally)
-    if error is not None:
-        raise error
-    if tally.refused or tally.rows_rejected or tally.undecided:
-        raise PartlyDone(
-            "some cases were not sent"
-            if tally.complete
-            else "the gateway stopped answering; run the same command again"
-        )
+        tally = send_all(api, order, rows, keep=kept.add, at=show)
+    return tally, kept.used
 
 
 def _table(result: dict[str, Any]) -> str:
