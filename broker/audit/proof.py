@@ -80,11 +80,18 @@ async def inclusion(
     ).first()
     if row is None:
         raise NotFound("the log has no such leaf yet")
-    size, note = await _best_checkpoint(connection, tables, row.seq, policy)
-    plan = inclusion_plan(row.seq, size)
-    tiles = await load_tiles(connection, tables, tiles_of(plan), size)
-    path = evaluate(plan, lookup_in(tiles))
+    size, note = await best_checkpoint(connection, tables, row.seq, policy)
+    path = await path_to(connection, tables, row.seq, size)
     return LogProof(row.seq, size, row.body, format_proof(row.seq, path, note))
+
+
+async def path_to(
+    connection: AsyncConnection, tables: LogTables, index: int, size: int
+) -> list[bytes]:
+    """The inclusion proof of one entry in the log at a size (RFC 6962, 2.1.1)."""
+    plan = inclusion_plan(index, size)
+    tiles = await load_tiles(connection, tables, tiles_of(plan), size)
+    return evaluate(plan, lookup_in(tiles))
 
 
 async def consistency(
@@ -273,9 +280,10 @@ def proof_file(
     return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-async def _best_checkpoint(
+async def best_checkpoint(
     connection: AsyncConnection, tables: LogTables, index: int, policy: Policy | None
 ) -> tuple[int, str]:
+    """The head to prove an entry to, with its co-signatures: (size, note). See `inclusion`."""
     table = tables.checkpoint
     query = select(table.c.size, table.c.note).order_by(table.c.id.desc()).limit(1)
     found = None

@@ -27,6 +27,7 @@ from broker.gateway.send.sender import Stored
 from broker.gateway.settings import load_settings
 from broker.hub.app import create_app
 from broker.hub.settings import load_settings as load_hub_settings
+from broker.hub.state import Hub
 from schemas.consent import Purpose, ScopeGrant
 from schemas.errors import HubUnreachable
 
@@ -170,6 +171,12 @@ class World:
             await asyncio.sleep(0)
             for side in self.sides.values():
                 await side.pull()
+
+
+def always_the_newest_head(hub: Hub) -> None:
+    """Let witnesses sign the newest head: tests do not wait for a minute to be over."""
+    log = hub.settings.log.model_copy(update={"witness_seconds": 0.001})
+    hub.settings = hub.settings.model_copy(update={"log": log})
 
 
 async def close(side: Side) -> None:

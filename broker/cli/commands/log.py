@@ -7,8 +7,8 @@ import nothing but the standard library, `cryptography` and the verifier.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,30 +89,38 @@ def verify(
 ) -> None:
     """Verify one proof FILE offline: that a signed fact is in the log, and since when.
 
-    A folder is verified as a whole exported log.
+    A folder is verified as an auditor's bundle or as a whole exported log; so is a bundle's .zip.
     """
     from broker.audit.verify import Asked, verify_log, verify_proof_file
 
-    if file.is_dir():
-        _conclude(verify_log(file, _policy(vkeys, policy)))
+    keys = None if key_file is None else _trusted_keys(key_file)
+    if file.is_dir() or file.suffix == ".zip":
+        from broker.audit.bundle import CONTENTS, unpacked, verify_bundle
+
+        with unpacked(file) as folder:
+            if (folder / CONTENTS).exists():
+                _conclude(verify_bundle(folder, _policy(vkeys, policy), trusted_keys=keys))
+            else:
+                _conclude(verify_log(folder, _policy(vkeys, policy)))
         return
     verdict = verify_proof_file(
         file,
         _policy(vkeys, policy),
-        trusted_keys=None if key_file is None else _trusted_keys(key_file),
+        trusted_keys=keys,
         asked=Asked(envelope=envelope, digest=digest, fact=fact),
     )
     _conclude(verdict)
 
 
 def _trusted_keys(path: Path) -> Mapping[str, Any]:
-    from broker.audit.verify import TrustedKey
+    from broker.audit.bundle import read_keys
+    from broker.audit.offline import Failed
+    from schemas.errors import SchemaRefused
 
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        str(kid): TrustedKey(str(item["participant"]), str(item["alg"]), dict(item["jwk"]))
-        for kid, item in found.items()
-    }
+    try:
+        return read_keys(path)
+    except Failed as error:
+        raise SchemaRefused(f"{path.name}: {error}") from None
 
 
 @log.command("verify-all")
@@ -275,6 +283,31 @@ def export(home: Path, passphrase_file: str | None, folder: Path | None, out: Pa
     with current().progress("downloading entry") as at:
         size = asyncio.run(export_log(identity, target, at))
     current().result({"folder": str(target), "log_size": size})
+
+
+@log.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--from", "first", required=True, type=click.DateTime(["%Y-%m-%d"]), help="A day.")
+@click.option("--to", "last", required=True, type=click.DateTime(["%Y-%m-%d"]), help="Inclusive.")
+@click.option("--corridor", metavar="CC:CC", help="Only between these two countries, as it:al.")
+@click.option(
+    "--settings",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default="hub.toml",
+    show_default=True,
+    help="The hub's settings file; its database and keys are used.",
+)
+def bundle(
+    target: Path, first: datetime, last: datetime, corridor: str | None, settings: Path
+) -> None:
+    """Make an auditor's bundle of a period: a folder, or one file if TARGET ends in .zip.
+
+    All evidence with its proofs, the directory's history, a signed table of contents, and a report
+    (HTML and PDF). `log verify TARGET` checks it offline.
+    """
+    from broker.cli.log_bundle import make_bundle
+
+    current().result(make_bundle(settings, target, first, last, corridor))
 
 
 log.add_command(monitor)

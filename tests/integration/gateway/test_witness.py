@@ -21,12 +21,13 @@ from broker.gateway.witness import CONTRADICTION, NOT_WITNESSED, HubWitness
 from broker.hub.state import Hub
 from schemas.base import b64u
 from schemas.errors import BadSignature, Forbidden, HubUnreachable
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World, always_the_newest_head, world
 
 
 @pytest.fixture
 async def three(tmp_path: Path) -> AsyncIterator[World]:
     async with world(tmp_path / "network", "it.nrm", "al.nrm", "al.shelter") as made:
+        always_the_newest_head(hub_of(made))
         yield made
         for name in ("it.nrm", "al.nrm", "al.shelter"):
             witness_of(made[name]).close()

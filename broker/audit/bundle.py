@@ -1,0 +1,210 @@
+"""An auditor's bundle: a folder with everything about a period, and how to check it offline.
+
+contents.jws        the table of contents, signed by the hub: each file and its SHA-256
+checkpoint          the log's head, co-signed, that every proof leads to
+evidence.jsonl      each evidence with its leaf, what opens it, and its path to that head
+envelopes.json      the clear part of each envelope: who, to whom, which kind
+keys.json           the participants' public keys, as the hub's directory has them
+policy              who must have signed the head (C2SP tlog-policy), as the hub states it
+directory/          every version of the trust directory that the hub still serves (TUF)
+report.html, .pdf   what it adds up to, for people
+
+Verifying needs the standard library and `cryptography` alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zipfile import BadZipFile, ZipFile
+
+from broker.audit.figures import Figures, Sent, count
+from broker.audit.merkle import HASH_SIZE
+from broker.audit.note import MAX_NOTE
+from broker.audit.offline import (
+    Failed,
+    TrustedKey,
+    list_of,
+    object_of,
+    strict_json,
+    text_of,
+    thumbprint,
+    unb64u,
+    verify_signature,
+)
+from broker.audit.policy import Policy
+from broker.audit.tlog_proof import format_proof
+from broker.audit.verdict import Check, Verdict
+from broker.audit.verify import verify_proof
+from schemas.errors import SchemaRefused
+
+CONTENTS = "contents.jws"
+TYP = "referral-bundle+jws"
+MAX_LINE = 1024 * 1024
+
+
+def verify_bundle(
+    folder: Path, policy: Policy, *, trusted_keys: Mapping[str, TrustedKey] | None = None
+) -> Verdict:
+    """Verify a bundle.
+
+    1. The table of contents is signed by a key of the hub that it names.
+    2. The folder holds exactly the files that it lists, with these digests.
+    3. Each evidence is proven by itself (`verify_proof`), all by the one checkpoint.
+
+    Without `trusted_keys` those of the bundle are believed, and the verdict says so.
+
+    Raises:
+        OSError: The folder has no table of contents.
+    """
+    verdict = Verdict()
+    keys = trusted_keys
+    try:
+        if keys is None:
+            keys = read_keys(folder / "keys.json")
+        contents = _signed((folder / CONTENTS).read_bytes(), keys, verdict)
+        verdict.checks.append(Check("the contents are signed", True, f"by {verdict.stated_by}"))
+        _compare(folder, contents)
+        verdict.checks.append(Check("the files are those of the contents", True, ""))
+    except Failed as failed:
+        name = "the files are those of the contents" if verdict.checks else "the contents"
+        verdict.checks.append(Check(name, False, str(failed)))
+        return verdict
+    checkpoint = (folder / "checkpoint").read_bytes()[:MAX_NOTE].decode(errors="replace")
+    proven = 0
+    for number, line in enumerate(lines_of(folder / "evidence.jsonl"), start=1):
+        one = _one(line, checkpoint, policy, keys)
+        if not one.proven:
+            failed_checks = [check for check in one.checks if not check.passed]
+            for check in failed_checks:
+                verdict.checks.append(Check(check.name, False, f"line {number}: {check.detail}"))
+            return verdict
+        proven += 1
+        verdict.seen, verdict.origin, verdict.log_size = one.seen, one.origin, one.log_size
+        verdict.events[one.event] = verdict.events.get(one.event, 0) + 1
+        verdict.first_at = min(verdict.first_at or one.recorded_at, one.recorded_at)
+        verdict.last_at = max(verdict.last_at, one.recorded_at)
+    verdict.key_from = "directory" if trusted_keys is not None else "proof file"
+    verdict.checks.append(Check("every evidence is proven", True, f"{proven} of {proven}"))
+    return verdict
+
+
+@contextmanager
+def unpacked(target: Path) -> Iterator[Path]:
+    """The bundle's folder; a .zip is unpacked beside nothing else, and forgotten afterwards.
+
+    Raises:
+        SchemaRefused: Not a zip file.
+    """
+    if target.is_dir():
+        yield target
+        return
+    with TemporaryDirectory() as folder:
+        try:
+            with ZipFile(target) as packed:
+                packed.extractall(folder)  # drops what would lead out of the folder
+        except BadZipFile:
+            raise SchemaRefused("not a zip file") from None
+        yield Path(folder)
+
+
+def figures_of(folder: Path) -> Figures:
+    """Count a bundle again, from its evidence.
+
+    Raises:
+        Failed: A file is not what it should be.
+    """
+    listed = object_of(strict_json((folder / "envelopes.json").read_bytes()), "envelopes")
+    envelopes = {}
+    for envelope, item in listed.items():
+        entry = object_of(item, "envelope")
+        envelopes[envelope] = Sent(
+            sender=text_of(entry.get("sender"), "sender"),
+            recipient=text_of(entry.get("recipient"), "recipient"),
+            kind=text_of(entry.get("kind"), "kind"),
+            has_grant=entry.get("grant") is True,
+        )
+    return count((payload_of(line) for line in lines_of(folder / "evidence.jsonl")), envelopes)
+
+
+def payload_of(line: Mapping[str, object]) -> dict[str, object]:
+    """What one line's evidence states; its signature is checked elsewhere."""
+    jws = object_of(strict_json(text_of(line.get("evidence"), "evidence").encode()), "evidence")
+    return object_of(strict_json(unb64u(text_of(jws.get("payload"), "payload"))), "payload")
+
+
+def lines_of(path: Path) -> Iterator[dict[str, object]]:
+    """The lines of `evidence.jsonl`, one at a time."""
+    with path.open("rb") as file:
+        while line := file.readline(MAX_LINE):
+            yield object_of(strict_json(line), "line")
+
+
+def read_keys(path: Path) -> dict[str, TrustedKey]:
+    """Keys by their thumbprints, as `referral directory keys` writes them."""
+    found = {}
+    for kid, item in object_of(strict_json(path.read_bytes()), "keys").items():
+        entry = object_of(item, "key")
+        jwk = object_of(entry.get("jwk"), "jwk")
+        found[kid] = TrustedKey(
+            text_of(entry.get("participant"), "participant"),
+            text_of(entry.get("alg"), "alg"),
+            {name: text_of(value, "jwk") for name, value in jwk.items()},
+        )
+    return found
+
+
+def _signed(raw: bytes, keys: Mapping[str, TrustedKey], verdict: Verdict) -> dict[str, object]:
+    jws = object_of(strict_json(raw), "contents")
+    if jws.keys() != {"payload", "protected", "signature"}:
+        raise Failed("not a flattened JWS")
+    parts = {name: text_of(value, name) for name, value in jws.items()}
+    header = object_of(strict_json(unb64u(parts["protected"])), "protected header")
+    if header.keys() != {"alg", "kid", "typ"} or header["typ"] != TYP:
+        raise Failed("the header is not that of a table of contents")
+    kid = text_of(header["kid"], "kid")
+    key = keys.get(kid)
+    if key is None or thumbprint(key.jwk) != kid or header["alg"] != key.alg:
+        raise Failed("signed by no key that we know")
+    signed = f"{parts['protected']}.{parts['payload']}".encode()
+    verify_signature(key, unb64u(parts["signature"]), signed)
+    contents = object_of(strict_json(unb64u(parts["payload"])), "contents")
+    if contents.get("version") != 1 or contents.get("hub") != key.participant:
+        raise Failed("the hub that it names did not sign it")
+    verdict.stated_by, verdict.signed_by = key.participant, kid
+    return contents
+
+
+def _compare(folder: Path, contents: Mapping[str, object]) -> None:
+    listed = object_of(contents.get("files"), "files")
+    there = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()
+    } - {CONTENTS}
+    for name in sorted(there ^ listed.keys()):
+        raise Failed(f"{name} is {'not listed' if name in there else 'missing'}")
+    for name, digest in listed.items():
+        with (folder / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                raise Failed(f"{name} was changed")
+
+
+def _one(
+    line: dict[str, object], checkpoint: str, policy: Policy, keys: Mapping[str, TrustedKey]
+) -> Verdict:
+    try:
+        index = line["index"]
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise Failed("index is not a number")
+        path = [unb64u(text_of(step, "path")) for step in list_of(line["path"], "path")]
+        if any(len(step) != HASH_SIZE for step in path):
+            raise Failed("a step of the path is not a hash")
+    except (Failed, KeyError) as error:
+        return Verdict(checks=[Check("the line is a proof", False, str(error))])
+    members = {name: line.get(name) for name in ("evidence", "leaf", "opening")}
+    members["directory_version"] = line.get("directory_version")
+    members["proof"] = format_proof(index, path, checkpoint)
+    return verify_proof(json.dumps(members).encode(), policy, trusted_keys=keys)

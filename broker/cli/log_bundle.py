@@ -1,0 +1,125 @@
+"""`referral log bundle`: opens what a hub stands on, reads, and writes a folder or a zip file."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from broker.audit.bundle import figures_of
+from broker.audit.checkpoint import open_checkpoint
+from broker.audit.countries import policy_of
+from broker.audit.note import NoteSigner, Verifier
+from broker.audit.policy import Policy
+from broker.audit.report import About, html
+from broker.audit.report_pdf import write_pdf
+from broker.clock import SystemClock
+from broker.database import Database
+from broker.hub.bundling import Wanted, sign_contents, write_bundle
+from broker.hub.settings import HubSettings, SettingsError, load_settings
+from keys.custody import open_custody
+from keys.trust import DirectoryClient
+from schemas.errors import Conflict, Refused, SchemaRefused
+
+
+def make_bundle(
+    settings_file: Path, target: Path, first: datetime, last: datetime, corridor: str | None
+) -> dict[str, object]:
+    """Make a bundle; say what is in it.
+
+    Args:
+        first, last: Days in UTC, both included.
+        corridor: Two country codes, as `it:al`.
+
+    Raises:
+        Conflict: The target exists.
+        NotFound: There is no evidence of that period or corridor.
+        CustodyLocked, DirectoryRefused, StorageUnavailable: As when a hub starts.
+    """
+    try:
+        settings = load_settings(settings_file)
+    except SettingsError as error:
+        raise Refused(str(error)) from None
+    if target.exists():
+        raise Conflict("there is something at that place already")
+    wanted = Wanted(
+        first.replace(tzinfo=UTC), last.replace(tzinfo=UTC) + timedelta(days=1), _pair(corridor)
+    )
+    with TemporaryDirectory(dir=target.resolve().parent) as beside:
+        folder = Path(beside) / "bundle"
+        folder.mkdir()
+        count = _fill(settings, folder, wanted)
+        if target.suffix == ".zip":
+            made = shutil.make_archive(str(Path(beside) / "packed"), "zip", folder)
+            Path(made).rename(target)
+        else:
+            folder.rename(target)
+    return {"target": str(target), "evidence": count}
+
+
+def _fill(settings: HubSettings, folder: Path, wanted: Wanted) -> int:
+    now = SystemClock().now()
+    custody = open_custody(settings.custody, settings.passphrase_file.read_bytes())
+    directory = DirectoryClient(
+        str(settings.directory),
+        settings.state / "bundle-directory",
+        settings.directory_root.read_bytes(),
+    ).refresh(now)
+    log_key = NoteSigner.from_text(custody.secret(settings.log.key).decode()).verifier
+    policy = policy_of(
+        directory.participants.values(),
+        logs=[log_key],
+        needed=settings.log.witnesses_needed,
+        independent=[Verifier.from_text(item.vkey) for item in settings.log.witnesses],
+    )
+
+    async def write() -> int:
+        database = Database(settings.database_url())
+        try:
+            return await write_bundle(
+                folder,
+                database=database,
+                directory=directory,
+                repository=settings.directory,
+                policy=policy,
+                wanted=wanted,
+            )
+        finally:
+            await database.close()
+
+    count = asyncio.run(write())
+    about, figures = _about(settings.hub, folder, wanted, policy, now), figures_of(folder)
+    (folder / "report.html").write_text(html(about, figures), encoding="utf-8")
+    write_pdf(folder / "report.pdf", about, figures)
+    signer = custody.signer_for(settings.suite, now, directory.participant(settings.hub))
+    sign_contents(folder, hub=settings.hub, signer=signer, wanted=wanted, now=now)
+    return count
+
+
+def _about(hub: str, folder: Path, wanted: Wanted, policy: Policy, now: datetime) -> About:
+    head = open_checkpoint((folder / "checkpoint").read_bytes(), policy.logs, policy.witness_keys)
+    names = {key: name for name, key in policy.witnesses.items()}
+    met = "" if policy.is_met(head.by_witnesses) else " (fewer than the policy asks for)"
+    return About(
+        hub=hub,
+        period=f"{wanted.start:%Y-%m-%d} to {wanted.end - timedelta(days=1):%Y-%m-%d} (UTC)",
+        corridor="all" if wanted.corridor is None else " and ".join(wanted.corridor).upper(),
+        made_at=f"{now:%Y-%m-%d %H:%M} UTC",
+        head=f"the head of {head.checkpoint.origin} at {head.checkpoint.size} entries",
+        witnesses=tuple(
+            f"{names[item.by]}{met if item is head.by_witnesses[-1] else ''}"
+            for item in head.by_witnesses
+        ),
+    )
+
+
+def _pair(corridor: str | None) -> tuple[str, str] | None:
+    if corridor is None:
+        return None
+    match = re.fullmatch(r"([a-z]{2}):([a-z]{2})", corridor.lower())
+    if match is None:
+        raise SchemaRefused("a corridor is two country codes, as it:al")
+    return match[1], match[2]

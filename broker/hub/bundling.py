@@ -1,0 +1,203 @@
+"""Making an auditor's bundle from the hub's database: all evidence of a period or a corridor.
+
+Reads only. Nothing in it is sealed, and nothing is about a person: who, to whom, when, which kind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import AsyncIterator, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.audit.bundle import CONTENTS, TYP
+from broker.audit.merkle import leaf_hash
+from broker.audit.policy import Policy
+from broker.audit.proof import best_checkpoint, path_to
+from broker.database import Database
+from broker.hub.store.sql import AnyRow, one_of
+from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, LOG
+from keys.binding import subject_of
+from keys.signing import Signer, sign_jws
+from schemas.audit import Opening
+from schemas.base import b64u
+from schemas.directory import KeyUse, TrustedDirectory
+from schemas.errors import NotFound
+
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which evidence: recorded from `start` until before `end`, all or between two countries."""
+
+    start: datetime
+    end: datetime
+    corridor: tuple[str, str] | None = None
+    """Two country codes in lower case; both directions."""
+
+    def covers(self, parties: Collection[str]) -> bool:
+        """True if both countries of the corridor are among these participants' countries."""
+        if self.corridor is None:
+            return True
+        return set(self.corridor) <= {party.partition(".")[0] for party in parties}
+
+
+async def write_bundle(
+    folder: Path,
+    *,
+    database: Database,
+    directory: TrustedDirectory,
+    repository: Path,
+    policy: Policy,
+    wanted: Wanted,
+) -> int:
+    """Write everything but the report and the contents into a folder; how many pieces of evidence.
+
+    Evidence whose leaf is not in the log yet (at most a minute old) is left for the next bundle.
+
+    Raises:
+        NotFound: There is no evidence of that period or corridor.
+        StorageUnavailable: The database.
+    """
+    envelopes: dict[str, dict[str, object]] = {}
+    places: dict[UUID, int] = {}
+    async with database.read() as connection:
+        async for rows in _pages(connection, wanted, envelopes):
+            places |= await _places(connection, rows)
+        if not places:
+            raise NotFound("no evidence of that period or corridor")
+        size, checkpoint = await best_checkpoint(connection, LOG, max(places.values()), policy)
+        with (folder / "evidence.jsonl").open("w", encoding="utf-8") as file:
+            async for rows in _pages(connection, wanted, envelopes):
+                for row in rows:
+                    if row.id in places:
+                        path = await path_to(connection, LOG, places[row.id], size)
+                        file.write(json.dumps(_line(row, places[row.id], path)) + "\n")
+    _write_json(folder / "envelopes.json", envelopes)
+    _write_json(folder / "keys.json", _keys(directory))
+    (folder / "checkpoint").write_text(checkpoint, encoding="utf-8")
+    (folder / "policy").write_text(policy.to_text(), encoding="utf-8")
+    for name in ("metadata", "targets"):
+        shutil.copytree(repository / name, folder / "directory" / name, dirs_exist_ok=True)
+    return len(places)
+
+
+def sign_contents(folder: Path, *, hub: str, signer: Signer, wanted: Wanted, now: datetime) -> None:
+    """Write and sign the table of contents; the last thing that is done to a bundle."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != CONTENTS:
+            with path.open("rb") as file:
+                files[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    contents = {
+        "version": 1,
+        "hub": hub,
+        "from": wanted.start.isoformat(),
+        "until": wanted.end.isoformat(),
+        "corridor": None if wanted.corridor is None else list(wanted.corridor),
+        "made_at": now.isoformat(),
+        "files": files,
+    }
+    raw = sign_jws(json.dumps(contents).encode(), typ=TYP, signer=signer)
+    (folder / CONTENTS).write_bytes(raw)
+
+
+async def _pages(
+    connection: AsyncConnection, wanted: Wanted, envelopes: dict[str, dict[str, object]]
+) -> AsyncIterator[list[AnyRow]]:
+    """Evidence in the order of its recording; what it says of envelopes is added to `envelopes`."""
+    column = EVIDENCE.c
+    after: tuple[datetime, UUID] | None = None
+    while True:
+        query = select(EVIDENCE).where(
+            column.recorded_at >= wanted.start, column.recorded_at < wanted.end
+        )
+        if after is not None:
+            later = and_(column.recorded_at == after[0], column.id > after[1])
+            query = query.where(or_(column.recorded_at > after[0], later))
+        query = query.order_by(column.recorded_at, column.id).limit(PAGE)
+        rows = list(await connection.execute(query))
+        if not rows:
+            return
+        after = rows[-1].recorded_at, rows[-1].id
+        about = await _envelopes(connection, [row.id for row in rows])
+        chosen = []
+        for row in rows:
+            found = about.get(row.id, [])
+            parties = {row.by, row.to} | {p for e in found for p in (e.sender, e.recipient)}
+            if wanted.covers({party for party in parties if party}):
+                chosen.append(row)
+                for one in found:
+                    envelopes[str(one.id)] = {
+                        "sender": one.sender,
+                        "recipient": one.recipient,
+                        "kind": one.kind,
+                        "grant": one.grant_id is not None,
+                    }
+        yield chosen
+
+
+async def _envelopes(
+    connection: AsyncConnection, evidence: Iterable[UUID]
+) -> dict[UUID, list[Any]]:
+    rows = await connection.execute(
+        select(
+            FACT.c.evidence_id,
+            ENVELOPE.c.id,
+            ENVELOPE.c.sender,
+            ENVELOPE.c.recipient,
+            ENVELOPE.c.kind,
+            ENVELOPE.c.grant_id,
+        )
+        .join(ENVELOPE, ENVELOPE.c.id == FACT.c.envelope_id)
+        .where(one_of(connection, FACT.c.evidence_id, evidence))
+    )
+    found: dict[UUID, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.evidence_id, []).append(row)
+    return found
+
+
+async def _places(connection: AsyncConnection, rows: Iterable[AnyRow]) -> dict[UUID, int]:
+    """Where each evidence's leaf stands in the log; those that are pending are left out."""
+    hashes = {leaf_hash(row.leaf): row.id for row in rows}
+    if not hashes:
+        return {}
+    entry = LOG.entry.c
+    found = await connection.execute(
+        select(entry.seq, entry.leaf_hash).where(entry.leaf_hash.in_(list(hashes)))
+    )
+    return {hashes[row.leaf_hash]: int(row.seq) for row in found}
+
+
+def _line(row: AnyRow, index: int, path: list[bytes]) -> dict[str, object]:
+    return {
+        "evidence": row.raw.decode(),
+        "leaf": b64u(row.leaf),
+        "opening": Opening(salt=row.salt, subject=subject_of(row.raw)).to_dict(),
+        "index": index,
+        "path": [b64u(step) for step in path],
+        "directory_version": row.directory_version,
+    }
+
+
+def _keys(directory: TrustedDirectory) -> dict[str, object]:
+    return {
+        kid: {"participant": owner.id, "alg": key.alg, "jwk": key.jwk}
+        for kid, (owner, key) in directory.by_kid.items()
+        if key.use is KeyUse.SIGN
+    }
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

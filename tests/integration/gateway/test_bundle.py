@@ -1,0 +1,123 @@
+"""An auditor's bundle proves everything in it offline, and says no more than the hub can see."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from broker.audit.bundle import CONTENTS, figures_of, read_keys, unpacked, verify_bundle
+from broker.audit.countries import policy_of
+from broker.audit.note import Verifier
+from broker.audit.policy import Policy
+from broker.cli.log_bundle import make_bundle
+from broker.hub.state import Hub
+from schemas.errors import Conflict, NotFound
+from tests.support.gateways import World, always_the_newest_head, world
+
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+
+
+@pytest.fixture
+async def after_a_referral(tmp_path: Path) -> AsyncIterator[World]:
+    """A referral that arrived, and a withdrawal after it; witnessed by both countries."""
+    async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
+        italy = made["it.nrm"]
+        grant = await italy.consent("al.nrm")
+        await italy.refer("al.nrm", grant)
+        await made.settle()
+        await italy.parts.withdrawals.order(grant)
+        await made.settle()
+        hub: Hub = made.hub.state.hub
+        always_the_newest_head(hub)
+        await hub.sequencer.run_once()
+        for side in made.sides.values():
+            await side.parts.witness.run_once()
+            side.parts.witness.close()
+        yield made
+
+
+def policy_from_directory(made: World) -> Policy:
+    core = made["it.nrm"].gateway.core
+    key = Verifier.from_text(core.partner("hub.main").log_vkey or "")
+    return policy_of(core.trusted().participants.values(), logs=[key])
+
+
+async def make(made: World, target: Path, corridor: str | None = None) -> Path:
+    settings = made.network.hub.settings_file
+    await asyncio.to_thread(make_bundle, settings, target, TODAY, TODAY, corridor)
+    return target
+
+
+async def test_a_bundle_is_proven_offline_and_adds_up(
+    after_a_referral: World, tmp_path: Path
+) -> None:
+    folder = await make(after_a_referral, tmp_path / "bundle")
+    policy = policy_from_directory(after_a_referral)
+
+    verdict = verify_bundle(folder, policy, trusted_keys=read_keys(folder / "keys.json"))
+    figures = figures_of(folder)
+
+    assert verdict.proven, verdict.lines()
+    assert verdict.stated_by == "hub.main"
+    assert {seen.name for seen in verdict.seen if seen.is_witness} == {
+        "it.nrm/gateway-log",
+        "al.nrm/gateway-log",
+    }
+    route = figures.routes["it.nrm", "al.nrm"]
+    envelopes = json.loads((folder / "envelopes.json").read_text()).values()
+    sent = sum(envelope["sender"] == "it.nrm" for envelope in envelopes)
+    assert sent >= 2
+    assert (route.sent, route.delivered, len(route.to_delivery.times)) == (sent, sent, sent)
+    assert figures.withdrawals["al.nrm"].delivered == 1
+    page = (folder / "report.html").read_text()
+    assert "al.nrm" in page
+    assert "<script" not in page
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
+    assert list((folder / "directory" / "metadata").glob("*.root.json"))
+
+
+async def test_a_bundle_is_one_file_or_a_folder_in_which_nothing_can_be_changed(
+    after_a_referral: World, tmp_path: Path
+) -> None:
+    packed = await make(after_a_referral, tmp_path / "bundle.zip", "AL:IT")
+    with pytest.raises(NotFound):
+        await make(after_a_referral, tmp_path / "none", "fr:de")
+    with pytest.raises(Conflict):
+        await make(after_a_referral, packed)
+    whole = tmp_path / "bundle"
+    with unpacked(packed) as folder:
+        shutil.copytree(folder, whole)
+    policy = policy_from_directory(after_a_referral)
+    keys = read_keys(whole / "keys.json")
+
+    def broken(change: str) -> bool:
+        folder = tmp_path / "changed"
+        shutil.copytree(whole, folder)
+        victim = folder / change.partition(" ")[2]
+        match change.partition(" ")[0]:
+            case "remove":
+                victim.unlink()
+            case "add":
+                victim.write_text("more")
+            case "change":
+                data = victim.read_bytes()
+                victim.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+        proven = verify_bundle(folder, policy, trusted_keys=keys).proven
+        shutil.rmtree(folder)
+        return not proven
+
+    names = [path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()]
+    for name in names:
+        assert broken(f"change {name}"), name
+    for name in ("evidence.jsonl", "report.html"):
+        assert broken(f"remove {name}"), name
+    assert broken("add directory/metadata/another.json")
+    assert not broken("nothing at-all")
+    assert not verify_bundle(whole, policy, trusted_keys={}).proven
+    assert CONTENTS in names
