@@ -3,7 +3,8 @@
 `tests/interop/peer.mjs` follows `docs/protocol.md` with jose, hpke and hpke-noble. The packages are
 installed into a temporary folder by `npm`, from the registry that it is configured for.
 
-    ./run interop
+    ./run interop            compares
+    ./run interop --keep     and keeps what Node wrote as vectors, tests/vectors/interop.json
 """
 
 from __future__ import annotations
@@ -110,6 +111,20 @@ def check(result: dict[str, Any], italy: Party, albania: Party) -> int:
     return agreed
 
 
+def vectors(result: dict[str, Any], italy: Party, albania: Party) -> dict[str, Any]:
+    """What Node wrote, with the keys that open it. They protect nothing."""
+    return {
+        "about": "Envelopes written by Node's jose and hpke; kept by `./run interop --keep`.",
+        "now": NOW.isoformat(),
+        "plaintext": PLAINTEXT,
+        "participants": [party.entry.to_dict() for party in (italy, albania)],
+        "insecure_recipient_keys": {
+            key.kid: private_jwk(italy, key.kid) for key in italy.keys.keys if key.compartment
+        },
+        "envelopes": result["written"],
+    }
+
+
 def main() -> int:
     """Run it once. 0 if everything agreed."""
     if shutil.which("node") is None or shutil.which("npm") is None:
@@ -119,6 +134,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         result = ask_peer(tasks(italy, albania), Path(folder))
     agreed = check(result, italy, albania)
+    if "--keep" in sys.argv:
+        kept = vectors(result, italy, albania)
+        text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
+        (HERE.parent / "vectors" / "interop.json").write_text(text, encoding="utf-8")
     print(f"interop: {agreed} agreements with Node's jose and hpke, suites 1 and 2")  # noqa: T201
     return 0
 
