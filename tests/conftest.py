@@ -10,12 +10,24 @@ session and servers of its own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.services import PostgreSQL, RabbitMQ, ServiceMissing
+
+# A law does not depend on how busy the machine is, so no example is timed. Under continuous
+# integration the same examples are tried each time; elsewhere others are looked for.
+settings.register_profile(
+    "here",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("here")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
