@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from types import MappingProxyType
 
 from pydantic import ValidationError
@@ -42,6 +43,7 @@ __all__ = [
     "answered_by",
     "catalogue",
     "check_message",
+    "conversation",
     "elsewhere",
     "message_type",
 ]
@@ -88,6 +90,35 @@ def message_type(name: str) -> MessageType:
 def answered_by(name: str) -> frozenset[str]:
     """The types that a message of this type answers: what its `in_reply_to` should point at."""
     return frozenset(row.name for row in catalogue.values() if name in row.replies)
+
+
+_SHARED = frozenset({"inquiry", "dialogue", "notice"})
+
+
+@cache
+def conversation(opener: str, machine: str) -> tuple[str, ...]:
+    """What may be said in a thread that this type opened: its answers, theirs, and its family.
+
+    The machines of referral, transfer, return and safety say themselves what follows what; the
+    others are shared, and an answer to one question is no answer to another.
+
+    Raises:
+        UnknownType: The catalogue has no such type.
+    """
+    row = message_type(opener)
+    fitting = [name for name, other in catalogue.items() if machine in other.events()]
+    if machine not in _SHARED:
+        return tuple(fitting)
+    found, queue = {opener}, [*row.replies]
+    own = [catalogue[name] for name in fitting if catalogue[name].family == row.family]
+    queue += [other.name for other in own if not other.opens]
+    queue += [name for name in fitting if catalogue[name].events()[machine] == "end"]
+    while queue:
+        name = queue.pop()
+        if name not in found:
+            found.add(name)
+            queue.extend(catalogue[name].replies)
+    return tuple(name for name in fitting if name in found)
 
 
 def answer_by(message: Message, sent_at: datetime) -> datetime | None:

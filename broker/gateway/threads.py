@@ -19,6 +19,7 @@ from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import thread, thread_event
 from schemas.base import ParticipantId
 from schemas.bodies.common import Body
+from schemas.catalogue import conversation
 from schemas.errors import NotFound, NotPermitted
 from schemas.families.base import MessageType
 from schemas.machine import By, Effect, Machine, Outcome
@@ -42,6 +43,8 @@ class ThreadState:
     signed: frozenset[By]
     heard: UUID | None = None
     """The other side's newest message; its ids are in the order of its clock (UUIDv7)."""
+    opener: str | None = None
+    """The type that opened it."""
 
     def by(self, *, ours: bool) -> By:
         """Which party of the exchange speaks."""
@@ -81,7 +84,10 @@ def take_step(
     """
     by = before.by(ours=ours)
     event = row.event_in(before.machine, body)
-    if event is None or not row.direction.allows(by):
+    foreign = before.opener is not None and row.name not in conversation(
+        before.opener, before.machine
+    )
+    if event is None or foreign or not row.direction.allows(by):
         raise NotPermitted("not a message of this exchange, or not of this party")
     machine, given, signed = MACHINES[before.machine], body.attests(), before.signed
     if missing := machine.guards.get(event, frozenset()) - given:
@@ -133,6 +139,7 @@ def new_thread(
         case_ref,
         business_id,
         frozenset(),
+        opener=row.name,
     )
 
 
@@ -259,6 +266,7 @@ def _row(state: ThreadState, ourselves: ParticipantId, now: datetime) -> dict[st
         "signed_by_sender": By.SENDER in state.signed,
         "signed_by_recipient": By.RECIPIENT in state.signed,
         "heard": state.heard,
+        "opener": state.opener,
         "updated_at": now,
     }
 
@@ -369,4 +377,5 @@ def _from_row(row: AnyRow) -> ThreadState:
         row.business_id,
         frozenset(signed),
         row.heard,
+        row.opener,
     )

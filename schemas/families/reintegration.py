@@ -94,7 +94,7 @@ TYPES: tuple[MessageType, ...] = (
         corridor=Corridor.TO_ORIGIN,
         preconditions=CONSENTED,
         permitted_sections=sections("ADM MON"),
-        replies=("monitoring.report", "contact.lost"),
+        replies=("monitoring.report", "contact.lost", "contact.restored"),
         deadline=days(30),
     ),
     _watch(

@@ -112,6 +112,7 @@ TYPES: tuple[MessageType, ...] = (
         "say",
         machine="dialogue",
         corridor=Corridor.WITH_TRANSIT,
+        replies=("travel.notice", *_LEAVING),
     ),
     _row(
         "departure.confirm",

@@ -1,4 +1,4 @@
-"""`referral answer`: what the recipient of a referral says, and what its sender replies."""
+"""`referral answer`: what is said in reply; `send` takes every type, the others are shorter ways."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from broker.cli.drafting import body_options, reply, words
+from broker.cli.drafting import body_options, read_object, reply, words
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
@@ -16,7 +16,9 @@ from broker.cli.root import ReferralGroup
 
 @click.group(cls=ReferralGroup)
 def answer() -> None:
-    """Answer a referral. MESSAGE is the id of what is answered; see `referral inbox`.
+    """Answer a message. MESSAGE is the id of what is answered; see `referral inbox`.
+
+    `send` answers with any type of the catalogue; the others are short ways for a referral.
 
     Notes, questions and answers are free text, so they come from a file or standard input.
     """
@@ -39,6 +41,46 @@ def _note(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--note", metavar="FILE", help="A remark, in a file, or - for stdin.")(
         command
     )
+
+
+@answer.command()
+@with_gateway
+@click.argument("message", type=ID)
+@click.argument("type_name", metavar="TYPE")
+@click.option("--grant", type=ID, help="The consent under which sections travel.")
+@click.option("--purpose", help="Why they travel, for example protection.")
+@click.option("--sections", metavar="FILE", help="Sections as a JSON file.")
+@body_options
+def send(
+    api: LocalApi,
+    message: str,
+    type_name: str,
+    grant: str | None,
+    purpose: str | None,
+    sections: str | None,
+    body: dict[str, Any],
+) -> None:
+    """Answer any message with any type of the catalogue that may follow it in its thread."""
+    asked = api.get(f"/v1/messages/{message}")["type"]
+    permitted = followers(asked)
+    if type_name not in permitted:
+        raise click.UsageError(
+            f"{type_name!r} does not follow {asked}; what may: {', '.join(permitted) or 'nothing'}"
+        )
+    more = {"grant": grant, "purpose": purpose, "sections": read_object(sections) or None}
+    current().result(reply(api, message, type_name, body, **more))
+
+
+def followers(asked: str) -> list[str]:
+    """The types that may be said in the thread of a message of this type, its own answers first."""
+    from schemas.catalogue import conversation, message_type
+
+    row = message_type(asked)
+    found = dict.fromkeys(row.replies, True)
+    for machine in row.events():
+        found |= dict.fromkeys(conversation(asked, machine), True)
+    found.pop(asked, None)
+    return list(found)
 
 
 @answer.command()
@@ -123,7 +165,7 @@ def reply_to(
 @answer.command()
 @with_gateway
 @click.argument("message", type=ID)
-@click.option("--progress", required=True, help="A code, for example started or scheduled.")
+@click.option("--progress", required=True, help="A code: started, ongoing or on_hold.")
 @_note
 @body_options
 def interim(

@@ -2,35 +2,85 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
 from schemas.catalogue import catalogue as types
+from schemas.catalogue import elsewhere
 from schemas.errors import UnknownType
+from schemas.families.base import CarriedElsewhere, MessageType
+
+COLUMNS = ("type", "direction", "consent_needed", "deadline", "replies")
 
 
 @click.command(cls=ReferralCommand)
 @click.argument("type_name", metavar="[TYPE]", required=False)
-def catalogue(type_name: str | None) -> None:
-    """List the message types, or say everything about one."""
-    if type_name is not None and type_name not in types:
-        raise UnknownType(type_name)
-    rows = [
-        {
-            "type": entry.name,
-            "kind": entry.kind.value,
-            "needs_consent": entry.needs_consent,
-            "lane": entry.lane.value,
-            "required_sections": sorted(entry.required_sections),
-            "permitted_sections": sorted(entry.permitted_sections),
-            "replies": list(entry.replies),
-            "needs_exception": entry.needs_exception,
-            "body": sorted(entry.body.model_fields),
-        }
-        for entry in types.values()
-    ]
-    if type_name is None:
-        current().rows(rows, ("type", "kind", "needs_consent", "lane", "replies"))
-    else:
-        current().result(next(row for row in rows if row["type"] == type_name))
+@click.option("--family", help="Only these, for example referral or transfer.")
+def catalogue(type_name: str | None, family: str | None) -> None:
+    """List the message types, or say everything about one: who may send it, when, with what.
+
+    Words that no message carries (receipts, keys, agreements, the log) are listed with what does.
+    """
+    if type_name is not None:
+        if type_name in types:
+            current().result(described(types[type_name]))
+        elif type_name in elsewhere:
+            current().result(carried(elsewhere[type_name]))
+        else:
+            raise UnknownType(type_name)
+        return
+    rows = [described(entry) for entry in types.values()]
+    rows += [carried(entry) for entry in elsewhere.values()]
+    if family is not None:
+        rows = [row for row in rows if row["type"].split(".")[0] == family]
+    current().rows(rows, COLUMNS)
+
+
+def described(entry: MessageType) -> dict[str, Any]:
+    """A row of the catalogue in plain words."""
+    deadline = entry.deadline
+    return {
+        "type": entry.name,
+        "family": entry.family,
+        "chapter": entry.chapter.value,
+        "direction": entry.corridor.value,
+        "said_by": entry.direction.value,
+        "opens_thread": entry.opens,
+        "kind": entry.kind.value,
+        "lane": entry.lane.value,
+        "senders": sorted(kind.value for kind in entry.who_may_send),
+        "preconditions": sorted(item.value for item in entry.preconditions),
+        "consent_needed": entry.needs_consent,
+        "exceptions": sorted(entry.exceptions),
+        "required_sections": sorted(entry.required_sections),
+        "sections_for_a_child": sorted(entry.child_sections),
+        "permitted_sections": sorted(entry.permitted_sections),
+        "purposes": None if entry.purposes is None else sorted(p.value for p in entry.purposes),
+        "replies": list(entry.replies),
+        "deadline": None if deadline is None else deadline.text(),
+        "deadline_from": None if deadline is None else deadline.origin,
+        "threads": dict(entry.events()),
+        "filed": entry.filed,
+        "body": {
+            name: "required" if field.is_required() else "optional"
+            for name, field in entry.body.model_fields.items()
+        },
+    }
+
+
+def carried(entry: CarriedElsewhere) -> dict[str, Any]:
+    """A word that is no message."""
+    return {
+        "type": entry.name,
+        "family": entry.name.split(".", 1)[0],
+        "chapter": entry.chapter.value,
+        "direction": f"by {entry.carrier}",
+        "consent_needed": False,
+        "deadline": None,
+        "replies": [],
+        "says": entry.says,
+        "done_by": entry.done_by,
+    }

@@ -297,6 +297,7 @@ thread = Table(
     Column("signed_by_sender", Boolean, nullable=False),
     Column("signed_by_recipient", Boolean, nullable=False),
     Column("heard", Uuid),
+    Column("opener", String(60)),
     Column("updated_at", UtcDateTime, nullable=False),
 )
 """One exchange and its state. `role` is ours: `sender` if we opened it."""

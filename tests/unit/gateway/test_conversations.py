@@ -218,8 +218,7 @@ def test_whatever_is_lost_doubled_or_reordered_two_honest_sides_go_on(
 @pytest.mark.parametrize("name", sorted(THREADED))
 def test_the_words_of_the_catalogue_and_the_clock_reach_every_state(name: str) -> None:
     machine = MACHINES[name]
-    opener = next(row for row, _ in OPENERS if row.machine == name)
-    reached = {Side(By.SENDER).new(opener)}
+    reached = {Side(By.SENDER).new(row) for row, _ in OPENERS if row.machine == name}
     queue = list(reached)
     while queue:
         at = queue.pop()
@@ -248,3 +247,17 @@ def test_what_is_not_of_this_thread_or_of_this_party_is_refused() -> None:
     decline = message_type("referral.decline")
     with pytest.raises(NotPermitted, match="not of this party"):
         threads.take_step(thread, decline, bodies(decline)[0], ours=True)
+
+
+def test_an_answer_to_one_question_is_no_answer_to_another() -> None:
+    asked = message_type("info.request")
+    thread = threads.take_step(
+        Side(By.SENDER).new(asked), asked, bodies(asked)[0], ours=True
+    ).thread
+    for name, fits in (("info.refuse", True), ("info.conditions", True), ("capacity.reply", False)):
+        row = message_type(name)
+        if fits:
+            threads.take_step(thread, row, bodies(row)[0], ours=False)
+        else:
+            with pytest.raises(NotPermitted, match="not a message of this exchange"):
+                threads.take_step(thread, row, bodies(row)[0], ours=False)
