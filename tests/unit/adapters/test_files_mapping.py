@@ -18,6 +18,7 @@ from adapters.conformance import full_case
 from adapters.systems.files.cells import CellRefused, read_cell, shield, unshield
 from adapters.systems.files.mapping import (
     RowRefused,
+    beyond_columns,
     placed_columns,
     read_header,
     read_row,
@@ -359,3 +360,23 @@ def test_the_written_header_names_every_column_once() -> None:
     columns = written_columns()
     assert len(set(columns)) == len(columns)
     assert {each.column.name for s in SECTIONS.values() for each in s.placements()} < set(columns)
+
+
+def test_what_the_standards_columns_cannot_hold_is_told_field_by_field() -> None:
+    case = CaseRecord(
+        "XA-0",
+        {
+            "identity_core": {"first_name": "A", "aliases": ["B"], "original_script": "Arab"},
+            "trafficking_route": {
+                "events": [{"country": "LY", "position": 1}, {"country": "TN"}],
+                "transit_countries": ["NE"],
+            },
+        },
+    )
+    assert beyond_columns(case) == (
+        "identity_core.aliases",
+        "identity_core.original_script",
+        "trafficking_route.events.0.position",
+        "trafficking_route.events.1",
+        "trafficking_route.transit_countries",
+    )
