@@ -31,6 +31,9 @@ from schemas.base import (
     WireModel,
 )
 
+USUAL_WITHDRAWAL = "tell any worker of either organisation"
+"""How a consent is taken back unless a record says otherwise. Receipts say it in their language."""
+
 GRANT_TYP = "referral-grant+jws"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -86,10 +88,35 @@ def list_(api: LocalApi) -> None:
 @with_gateway
 @click.argument("grant", type=ID)
 @click.option("--erasures", is_flag=True, help="Who has erased what, and who has not said so.")
-def show(api: LocalApi, grant: str, erasures: bool) -> None:
+@click.option("--json-ld", "linked", is_flag=True, help="The person's record, ISO/IEC TS 27560.")
+def show(api: LocalApi, grant: str, erasures: bool, linked: bool) -> None:
     """One grant: its state and scopes."""
+    if linked:
+        found = api.get(f"/v1/consents/{grant}/record")
+        current().text(json.dumps(found, ensure_ascii=False, indent=2))
+        return
     path = f"/v1/erasures/{grant}" if erasures else f"/v1/consents/{grant}"
     current().result(api.get(path))
+
+
+@consent.command()
+@with_gateway
+@click.argument("grant", type=ID)
+@click.option("--language", type=click.Choice(["en", "fr", "ar"]), required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write a page to print here; without it, text to read out.",
+)
+def receipt(api: LocalApi, grant: str, language: str, out: Path | None) -> None:
+    """Give the person her copy: what she agreed to, and how she takes it back."""
+    found = api.get(f"/v1/consents/{grant}/receipt?language={language}")
+    if out is None:
+        current().text(found["text"])
+        return
+    out.touch(mode=0o600, exist_ok=True)
+    out.write_text(found["html"], encoding="utf-8")
+    current().result({"grant": grant, "language": language, "out": str(out)})
 
 
 @click.command(cls=ReferralCommand)

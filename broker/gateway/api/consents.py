@@ -12,7 +12,9 @@ from sqlalchemy import select
 from broker.gateway.api import views
 from broker.gateway.api.guard import Worker
 from broker.gateway.api.messages import parse, stored_view
-from broker.gateway.consent import exclusions
+from broker.gateway.consent import exclusions, reading
+from broker.gateway.consent.receipt import as_html, as_text, receipt
+from broker.gateway.consent.record import as_json_ld
 from broker.gateway.parts import Parts
 from broker.gateway.send.drafts import ConsentDraft, ExceptionDraft, WithdrawalDraft
 from broker.gateway.store import grants as store
@@ -67,6 +69,33 @@ def router(parts: Parts) -> APIRouter:
     async def one(grant: UUID) -> dict[str, Any]:
         async with core.database.read() as connection:
             return views.consent(await store.require_grant(connection, grant))
+
+    @routes.get("/consents/{grant}/record")
+    async def record(grant: UUID) -> dict[str, Any]:
+        """The person's record as JSON-LD (ISO/IEC TS 27560), with what became of it."""
+        told = await reading.read(core, grant)
+        return as_json_ld(
+            told.record,
+            controller=told.controller,
+            recipient=told.recipient,
+            status=told.status,
+            removed=told.removed,
+        )
+
+    @routes.get("/consents/{grant}/receipt")
+    async def paper(grant: UUID, language: str) -> dict[str, str]:
+        """The person's copy, in English, French or Arabic: to print, and to read out."""
+        told = await reading.read(core, grant)
+        found = receipt(
+            told.record,
+            language=language,
+            controller=told.controller,
+            recipient=told.recipient,
+            status=told.status,
+            removed=told.removed,
+            number=str(grant),
+        )
+        return {"html": as_html(found), "text": as_text(found)}
 
     @routes.post("/consents/{grant}/withdraw")
     async def withdraw(request: Request, grant: UUID) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from schemas.base import Instant, ParticipantId, ProtectedModel, ShortText
 from schemas.bodies.common import Urgency
-from schemas.consent import GuardianDecision, Purpose, ScopeGrant
+from schemas.consent import USUAL_WITHDRAWAL, GuardianDecision, Purpose, ScopeGrant
 from schemas.message import CaseRef, SectionId, TypeName
 
 
@@ -72,7 +72,7 @@ class ConsentDraft(ProtectedModel):
     derived_from: UUID | None = None
     """The grant under which the data was received."""
     retention_until: date | None = None
-    withdrawal_method: ShortText = "tell any worker of either organisation"
+    withdrawal_method: ShortText = USUAL_WITHDRAWAL
 
 
 class WithdrawalDraft(ProtectedModel):

@@ -268,3 +268,17 @@ async def test_an_exclusion_is_set_and_lifted_in_a_body_and_each_is_in_the_log(t
         recorded = list((await connection.execute(events)).scalars())
     assert [answer.status_code for answer in answers] == [200, 200, 404]
     assert sorted(recorded) == ["exclusion:lifted", "exclusion:set"]
+
+
+async def test_a_person_gets_her_copy_and_others_her_record(two: World) -> None:
+    italy = Desk(two, "it.nrm")
+    grant = (await italy.post("/v1/consents", consent())).json()["grant"]
+
+    record = (await italy.get(f"/v1/consents/{grant}/record")).json()
+    paper = (await italy.get(f"/v1/consents/{grant}/receipt?language=ar")).json()
+
+    assert record["dpv:hasDataController"]["dct:identifier"] == "it.nrm"
+    assert record["dpv:hasConsentStatus"][0]["dpv:hasStatus"] == {"@id": "dpv:ConsentGiven"}
+    assert 'dir="rtl"' in paper["html"]
+    assert grant in paper["text"]
+    assert (await italy.get(f"/v1/consents/{grant}/receipt?language=xx")).status_code == 404
