@@ -48,7 +48,7 @@ __all__ = [
     "message_type",
 ]
 
-_FAMILIES = (
+FAMILIES = (
     network,
     identification,
     information,
@@ -65,7 +65,7 @@ _FAMILIES = (
 )
 
 catalogue: Mapping[str, MessageType] = MappingProxyType(
-    {row.name: row for family in _FAMILIES for row in family.TYPES}
+    {row.name: row for family in FAMILIES for row in family.TYPES}
 )
 """All message types by name, in the order of the mechanism."""
 

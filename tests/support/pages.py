@@ -23,11 +23,23 @@ from broker.rules.content import RULES
 from broker.rules.content.exceptions import MINIMUM, MINIMUM_VIEW
 from keys.lifecycle import MOVES
 from schemas import agreement, audit, consent, directory, envelope, evidence, message, revocation
+from schemas.catalogue import FAMILIES, catalogue, elsewhere
 from schemas.directory import KeyStatus
 from schemas.evidence import PRECEDENCE
+from schemas.families.base import PARTICIPANTS, Chapter, MessageType, Precondition
 from schemas.machine import By, Machine
 from schemas.obligations import OBLIGATION
-from schemas.states import CONSENT, REFERRAL, SAFETY, TRANSFER
+from schemas.sections.index import SECTION_INDEX
+from schemas.states import (
+    CONSENT,
+    DIALOGUE,
+    INQUIRY,
+    NOTICE,
+    REFERRAL,
+    RETURN,
+    SAFETY,
+    TRANSFER,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BLOCK = re.compile(
@@ -306,8 +318,76 @@ def consent_kinds() -> str:
     return "\n".join(lines)
 
 
+# --- The catalogue ----------------------------------------------------------------------------
+
+_TRIED = {
+    "consent": "tests/integration/gateway/test_withdrawal.py",
+    "erasure": "tests/integration/gateway/test_withdrawal.py",
+}
+_ALL_THREADS = "tests/unit/gateway/test_conversations.py"
+
+
+def word_table() -> str:
+    """Every word of the mechanism: who says it, when, with what, and where it is declared and tried."""
+    lines = []
+    for chapter in Chapter:
+        lines += [
+            f"### {chapter.value}",
+            "",
+            "| word | goes | needs | sections | answered by | within | declared, tried |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for row in catalogue.values():
+            if row.chapter is chapter:
+                lines.append(_word(row))
+        for other in elsewhere.values():
+            if other.chapter is chapter:
+                lines.append(
+                    f"| `{other.name}` | by {other.carrier} | – | – | – | – | "
+                    f"[{Path(other.done_by).name}](../{other.done_by}) |"
+                )
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _word(row: MessageType) -> str:
+    required = row.required_sections
+    more = row.permitted_sections - required - row.child_sections
+    asked = " ".join(f"**{_CODE[name]}**" for name in SECTION_INDEX if name in required)
+    may = "any" if "*" in more else " ".join(_CODE[name] for name in SECTION_INDEX if name in more)
+    needs = ", ".join(item.value for item in Precondition if item in row.preconditions)
+    within = "–"
+    if row.deadline is not None:
+        within = f"{row.deadline.text()} ({row.deadline.origin})"
+    who = "" if row.who_may_send == PARTICIPANTS else f", {' or '.join(sorted(row.who_may_send))}"
+    module = f"schemas/families/{_MODULES[row.name]}.py"
+    tried = _TRIED.get(row.machine, _ALL_THREADS)
+    return " | ".join(
+        (
+            f"| `{row.name}`",
+            f"{row.corridor.value}, {row.direction.value}{who}",
+            needs or "nothing",
+            f"{asked} {may}".strip() or "none",
+            ", ".join(f"`{name}`" for name in row.replies) or "–",
+            within,
+            f"[{Path(module).stem}](../{module}), [{Path(tried).stem}](../{tried}) |",
+        )
+    )
+
+
+_CODE = {entry.id: entry.code for entry in SECTION_INDEX.values()}
+_MODULES = {
+    row.name: module.__name__.rsplit(".", 1)[1] for module in FAMILIES for row in module.TYPES
+}
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
+        "catalogue": word_table,
+        "return": partial(diagram, RETURN),
+        "inquiry": partial(diagram, INQUIRY),
+        "dialogue": partial(diagram, DIALOGUE),
+        "notice": partial(diagram, NOTICE),
         "referral": partial(diagram, REFERRAL),
         "transfer": partial(diagram, TRANSFER),
         "consent": partial(diagram, CONSENT),
