@@ -47,7 +47,7 @@ from keys.signing import Signer
 from keys.trust import DirectoryClient
 from schemas.base import b64u
 from schemas.directory import TrustedDirectory
-from schemas.errors import BrokerError, KeyRevoked, Refused, SecondIncarnation
+from schemas.errors import BrokerError, CustodyLocked, KeyRevoked, Refused, SecondIncarnation
 
 EPOCH_SECRET = "vault-epochs"  # noqa: S105 (the name under which custody keeps them)
 LOOK_FOR_KEYS = timedelta(seconds=10)
@@ -77,6 +77,8 @@ class Gateway:
                 key.kid == kid and key.is_current(now) for key in self.core.self_entry().keys
             ):
                 codes.append(KeyRevoked.code)  # whatever we sign, nobody believes it
+        except CustodyLocked:
+            codes.append(KeyRevoked.code)  # opened at the start: no key in it is in force now
         except BrokerError as error:
             codes.append(error.code)
         if not self.core.log.sequencer.healthy(self.core.now()):

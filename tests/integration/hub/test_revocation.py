@@ -74,7 +74,7 @@ async def test_what_waits_is_stopped_at_hand_over_and_nothing_says_why_but_the_e
     facts = [fact for item in handed for fact in al.facts(item["jws"])]
     assert [fact.fact for fact in facts] == [Fact.TOMBSTONE]
     state = await al.get(f"/envelopes/{sent.content.id}")
-    assert state.json()["state"] == "stopped"
+    assert state.json()["state"] == "tombstone"
 
 
 async def test_what_is_sealed_to_it_is_neither_accepted_nor_handed_over(served: Served) -> None:
