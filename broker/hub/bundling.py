@@ -12,19 +12,19 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.bundle import CONTENTS, TYP
+from broker.audit.bundle import CONTENTS, TYP, payload_of
 from broker.audit.merkle import leaf_hash
+from broker.audit.offline import list_of, object_of, text_of
 from broker.audit.policy import Policy
 from broker.audit.proof import best_checkpoint, path_to
 from broker.database import Database
 from broker.hub.store.sql import AnyRow, one_of
-from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, LOG
+from broker.hub.store.tables import ENVELOPE, EVIDENCE, LOG
 from keys.binding import subject_of
 from keys.signing import Signer, sign_jws
 from schemas.audit import Opening
@@ -130,7 +130,7 @@ async def _pages(
         if not rows:
             return
         after = rows[-1].recorded_at, rows[-1].id
-        about = await _envelopes(connection, [row.id for row in rows])
+        about = await _envelopes(connection, rows)
         chosen = []
         for row in rows:
             found = about.get(row.id, [])
@@ -148,24 +148,28 @@ async def _pages(
 
 
 async def _envelopes(
-    connection: AsyncConnection, evidence: Iterable[UUID]
-) -> dict[UUID, list[Any]]:
-    rows = await connection.execute(
-        select(
-            FACT.c.evidence_id,
-            ENVELOPE.c.id,
-            ENVELOPE.c.sender,
-            ENVELOPE.c.recipient,
-            ENVELOPE.c.kind,
-            ENVELOPE.c.grant_id,
+    connection: AsyncConnection, rows: Iterable[AnyRow]
+) -> dict[UUID, list[AnyRow]]:
+    """The envelopes that each evidence speaks of, as far as they are still known."""
+    spoken = {row.id: envelopes_of(row.raw) for row in rows}
+    wanted = {envelope for found in spoken.values() for envelope in found}
+    column = ENVELOPE.c
+    found = await connection.execute(
+        select(column.id, column.sender, column.recipient, column.kind, column.grant_id).where(
+            one_of(connection, column.id, wanted)
         )
-        .join(ENVELOPE, ENVELOPE.c.id == FACT.c.envelope_id)
-        .where(one_of(connection, FACT.c.evidence_id, evidence))
     )
-    found: dict[UUID, list[Any]] = {}
-    for row in rows:
-        found.setdefault(row.evidence_id, []).append(row)
-    return found
+    known = {row.id: row for row in found}
+    return {
+        evidence: [known[envelope] for envelope in envelopes if envelope in known]
+        for evidence, envelopes in spoken.items()
+    }
+
+
+def envelopes_of(raw: bytes) -> set[UUID]:
+    """What a stored evidence JWS speaks of."""
+    facts = list_of(payload_of({"evidence": raw.decode()}).get("facts"), "facts")
+    return {UUID(text_of(object_of(fact, "fact").get("envelope"), "envelope")) for fact in facts}
 
 
 async def _places(connection: AsyncConnection, rows: Iterable[AnyRow]) -> dict[UUID, int]:

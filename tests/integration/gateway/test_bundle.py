@@ -93,6 +93,7 @@ async def test_a_bundle_is_one_file_or_a_folder_in_which_nothing_can_be_changed(
     whole = tmp_path / "bundle"
     with unpacked(packed) as folder:
         shutil.copytree(folder, whole)
+    assert figures_of(whole).total.sent == figures_of(whole).total.delivered > 0
     policy = policy_from_directory(after_a_referral)
     keys = read_keys(whole / "keys.json")
 

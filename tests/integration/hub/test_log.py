@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select, text
 
 from broker.audit.policy import Policy
@@ -107,6 +108,49 @@ async def test_readiness_is_red_while_the_log_is_old_and_green_again_by_itself(
 
     assert (red.status_code, red.json()["codes"]) == (503, ["log-unavailable"])
     assert green.status_code == 200
+
+
+async def test_a_log_that_cannot_be_written_stops_intake_at_once_and_lets_go_by_itself(
+    served: Served,
+) -> None:
+    it, _, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    await served.hub.sequencer.run_once()
+    database = served.hub.database
+    if database.dialect == "sqlite":
+        broken = [
+            "CREATE TRIGGER full_disk BEFORE INSERT ON log_entry "
+            "BEGIN SELECT RAISE(ABORT, 'no space'); END"
+        ]
+        mended = "DROP TRIGGER full_disk"
+    else:
+        broken = [
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'no space'; END $$",
+            "CREATE TRIGGER full_disk BEFORE INSERT ON log_entry "
+            "FOR EACH ROW EXECUTE FUNCTION full_disk()",
+        ]
+        mended = "DROP TRIGGER full_disk ON log_entry"
+    async with database.begin() as connection:
+        for statement in broken:
+            await connection.execute(text(statement))
+
+    # Accepted before the sequencer ran into it: recorded, and not lost.
+    before = await it.send("al.nrm", agreement=agreement, grant=grant)
+    with pytest.raises(Exception, match=r"space|unavailable|INSERT"):
+        await served.hub.sequencer.run_once()
+    red = await served.http.get("/readyz")
+    refused = await it.submit(it.seal(it.draft("al.nrm", agreement=agreement, grant=grant)))
+    async with database.begin() as connection:
+        await connection.execute(text(mended))
+    await served.hub.sequencer.run_once()
+    green = await served.http.get("/readyz")
+    proven = await it.get("/log/proof", envelope=before.content.id)
+
+    assert (red.status_code, red.json()["codes"]) == (503, ["log-unavailable"])
+    assert (refused.status_code, refused.json()["code"]) == (503, "log-unavailable")
+    assert green.status_code == 200
+    assert proven.status_code == 200
 
 
 async def test_readiness_is_red_when_the_hub_cannot_sign(
