@@ -87,6 +87,7 @@ TYPES: tuple[MessageType, ...] = (
         preconditions=under(_P.CONSENT, _P.RISK_CURRENT, _P.GUARDIAN),
         required_sections=sections("RET"),
         permitted_sections=sections("RSK CON"),
+        tells_shelter=True,
         replies=("referral.received", *_LEAVING),
         filed=True,
     ),

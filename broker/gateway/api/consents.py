@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from sqlalchemy import select
 
 from broker.gateway.api import views
@@ -19,6 +20,7 @@ from broker.gateway.parts import Parts
 from broker.gateway.send.drafts import ConsentDraft, ExceptionDraft, WithdrawalDraft
 from broker.gateway.store import grants as store
 from broker.gateway.store.tables import erasure, exception_request, withdrawal
+from broker.rules.content import is_exclusion
 from schemas.base import ParticipantId, ProtectedModel
 from schemas.errors import NotFound
 from schemas.message import CaseRef
@@ -32,12 +34,23 @@ class ConsentSearch(ProtectedModel):
     case_refs: Annotated[tuple[CaseRef, ...], Field(min_length=1, max_length=1000)]
 
 
+_PARTICIPANT = re.compile(r"[a-z]{2,3}\.[a-z0-9-]{1,63}")
+
+
+def _whom(text: str) -> str:
+    if _PARTICIPANT.fullmatch(text) is None and not is_exclusion(text):
+        raise ValueError("neither a participant nor words for several")
+    return text
+
+
 class ExclusionRequest(ProtectedModel):
     """Whom nothing about a case may reach."""
 
     about: Annotated[str, Field(min_length=1, max_length=64)]
     """A case number of ours, or the business id of a referral that we received."""
-    participant: ParticipantId
+    participant: Annotated[str, AfterValidator(_whom)]
+    """A participant, or `authorities:AL`, `police:AL`, `relative:father`; see
+    `broker.rules.content.exclusions`. An open protection claim is kept as `authorities:…`."""
 
 
 def router(parts: Parts) -> APIRouter:

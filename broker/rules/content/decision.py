@@ -40,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     what.narratives_are_read_first,
     what.shelter_stays_in_its_country,
     travel.recovery_comes_first,
+    travel.risk_was_assessed,
     exceptions.exception_is_allowed,
     exceptions.law_that_is_named_binds,
     exceptions.exception_has_two_workers,

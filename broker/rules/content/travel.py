@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
-from broker.rules.content.question import Found, Question, path, rule
+from broker.rules.content.question import Found, Moment, Question, path, rule
 from schemas.consent import Purpose
 from schemas.errors import PolicyRefused
+from schemas.families.base import Precondition
 
 TRAVEL = frozenset({Purpose.RETURN_PLANNING, Purpose.TRAVEL_RECEPTION})
 
@@ -32,6 +33,27 @@ def recovery_comes_first(question: Question) -> Found:
         return
     today = question.now.date()
     if any(today <= end for end in _recovery_ends(question)):
+        if Precondition.RECOVERY_OVER in question.type.preconditions:
+            yield PolicyRefused, "type"
         for entry in question.message.scopes:
             if entry.purpose in TRAVEL:
                 yield PolicyRefused, path(entry)
+
+
+@rule("travel.risk", "CETS 197, Art 16(2) and (7)")
+def risk_was_assessed(question: Question) -> Found:
+    """Nobody travels, and no case changes hands, on an assessment of risk that has run out.
+
+    Asked of the sender: what was sent in time may be read later.
+    """
+    if question.moment is not Moment.SEND:
+        return
+    if Precondition.RISK_CURRENT not in question.type.preconditions:
+        return
+    said = (
+        question.content("risk_security").get("valid_until"),
+        question.message.body.get("risk_valid_until"),
+    )
+    days = [date.fromisoformat(str(day)) for day in said if day is not None]
+    if days and max(days) < question.now.date():
+        yield PolicyRefused, "sections.risk_security"

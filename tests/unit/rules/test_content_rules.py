@@ -12,8 +12,18 @@ from typing import Any
 
 import pytest
 
-from broker.rules.content import RULES, Exclusions, Moment, Person, Question, Rule, decide
+from broker.rules.content import (
+    RULES,
+    Exclusions,
+    Moment,
+    Person,
+    Question,
+    Rule,
+    decide,
+    is_exclusion,
+)
 from schemas.agreement import TransferBasis
+from schemas.catalogue import catalogue
 from schemas.consent import ConsentStatus, Purpose, kinds_of
 from schemas.directory import Compartment, Function, OrganisationKind, Participant
 from schemas.errors import codes
@@ -121,6 +131,13 @@ def under(asked: Question, **changes: Any) -> Question:
     assert asked.agreement is not None
     content = asked.agreement.content.model_copy(update=changes)
     return replace(asked, agreement=replace(asked.agreement, content=content))
+
+
+def offer(sections: Mapping[str, Mapping[str, Any]]) -> Question:
+    """The case is offered to Albania."""
+    asked = says({"case_admin": {}, **sections}, purpose=P.CASE_TRANSFER)
+    message = asked.message.model_copy(update={"type": "transfer.offer"})
+    return replace(asked, message=message, type=catalogue["transfer.offer"])
 
 
 @dataclass(frozen=True)
@@ -504,6 +521,14 @@ CASES = (
             purpose=P.TRAVEL_RECEPTION,
         ),
     ),
+    Case(
+        "travel.risk",
+        "the assessment ran out yesterday",
+        offer({"risk_security": {"valid_until": (TODAY - DAY).isoformat()}}),
+        "policy",
+        "sections.risk_security",
+        offer({"risk_security": {"valid_until": TODAY.isoformat()}}),
+    ),
     # --- exceptions --------------------------------------------------------------------------
     Case(
         "exception.allowed",
@@ -754,3 +779,38 @@ def test_four_consents_are_four_kinds() -> None:
 def test_a_grown_child_loses_nothing_else_than_the_guardians_word() -> None:
     ended = granted(CHILDS_REFERRAL, guardian_until=TODAY - timedelta(days=400))
     assert decide(ended).rules == ("child.of-age",)
+
+
+def test_a_shelters_address_travels_with_the_notice_of_arrival() -> None:
+    asked = says({"return_travel": {}, **SHELTERED}, purpose=P.TRAVEL_RECEPTION)
+    assert decide(asked).rules == ("what.shelter",)
+    assert decide(replace(asked, type=catalogue["travel.notice"])).allowed
+
+
+def test_no_departure_is_confirmed_while_she_recovers() -> None:
+    bare = a_message("departure.confirm", sections={}, scopes=())
+    asked = question(
+        "departure.confirm",
+        message=bare,
+        recovery_until=TODAY,
+        agreement=an_agreement(types=("*",)),
+    )
+    assert "travel.recovery" in decide(asked).rules
+
+
+@pytest.mark.parametrize(
+    ("words", "understood"),
+    [
+        ("authorities:AL", True),
+        ("police:AL", True),
+        ("guardian-authority:MD", True),
+        ("relative:aunt_or_uncle", True),
+        ("authorities:al", False),
+        ("authorities:", False),
+        ("neighbours:AL", False),
+        ("al.police", False),
+        ("", False),
+    ],
+)
+def test_an_exclusion_is_a_participant_or_one_of_these_words(words: str, understood: bool) -> None:
+    assert is_exclusion(words) is understood
