@@ -54,6 +54,7 @@ class Member:
     function: Function
     compartments: tuple[Compartment, ...] = ALL_COMPARTMENTS
     runs_gateway: bool = True
+    hosted_by: str | None = None
 
     @property
     def country(self) -> str:
@@ -233,6 +234,7 @@ def create_network(
                 country=member.country.upper(),
                 kind=member.kind,
                 function=member.function,
+                hosted_by=member.hosted_by,
                 suites=(1,),
                 compartments=member.compartments,
                 log_vkey=made.log_vkey if member.runs_gateway else None,

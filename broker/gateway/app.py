@@ -45,7 +45,7 @@ from keys.binding import new_incarnation
 from keys.custody import Custody, open_custody
 from keys.signing import Signer
 from keys.trust import DirectoryClient
-from schemas.base import b64u
+from schemas.base import ParticipantId, b64u
 from schemas.directory import TrustedDirectory
 from schemas.errors import BrokerError, CustodyLocked, KeyRevoked, Refused, SecondIncarnation
 
@@ -278,26 +278,60 @@ async def _assemble(
     return Gateway(join(core))
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, *hosted: Settings) -> None:
     """Run a gateway until it is told to end (SIGTERM, SIGINT).
+
+    Args:
+        hosted: Further participants that stand in this process, each with its own home, keys,
+            database and API. The directory must say that the first one hosts them.
 
     Raises:
         SecondIncarnation: Another live gateway speaks for this participant.
         BrokerError: It cannot start; the error says why in one sentence.
     """
-    require_safe_address(settings.api)
+    for one in (settings, *hosted):
+        require_safe_address(one.api)
     configure_logging(f"gateway {settings.participant}")
     try:
         import uvloop
 
-        uvloop.run(serve(settings))
+        uvloop.run(serve_all(settings, *hosted))
     except ImportError:
-        asyncio.run(serve(settings))
+        asyncio.run(serve_all(settings, *hosted))
 
 
-async def serve(settings: Settings) -> None:
+async def serve_all(settings: Settings, *hosted: Settings) -> None:
+    """Serve several participants side by side; one that must end leaves the others running.
+
+    Raises:
+        Refused: The directory does not say that the first hosts the others: whoever seals
+            something to them would not know who can read it.
+        BrokerError: The first that could not start, or the first that ended with an error, once
+            all have ended.
+    """
+    gateways: list[Gateway] = []
+    try:
+        for one in (
+            settings,
+            *hosted,
+        ):  # one after the other: a migration has the process to itself
+            gateways.append(await build(one))
+            host = None if one is settings else settings.participant
+            if gateways[-1].core.self_entry().hosted_by != host:
+                raise Refused(f"the directory does not say that {one.participant} is hosted so")
+        ended = await asyncio.gather(*map(_serve, gateways), return_exceptions=True)
+    finally:
+        for gateway in gateways:
+            await gateway.core.hub.close()
+            await gateway.core.database.close()
+    for error in ended:
+        if isinstance(error, BaseException):
+            raise error
+
+
+async def _serve(gateway: Gateway) -> None:
     """Serve the API and run the loops; ends when either ends."""
-    gateway = await build(settings)
+    settings = gateway.core.settings
     app = create_api(gateway.parts, not_ready=gateway.not_ready)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -329,8 +363,6 @@ async def serve(settings: Settings) -> None:
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
             await working
-        await gateway.core.hub.close()
-        await gateway.core.database.close()
 
 
 def _raise_reason(working: asyncio.Task[None]) -> None:

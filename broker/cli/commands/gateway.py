@@ -95,12 +95,23 @@ def init(
 
 @gateway.command()
 @home_option
-def run(home: Path) -> None:
-    """Run the gateway until it is told to end."""
+@click.option(
+    "--host",
+    "hosted",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The home of a participant that stands in this gateway; may be repeated.",
+)
+def run(home: Path, hosted: tuple[Path, ...]) -> None:
+    """Run the gateway until it is told to end.
+
+    A participant without a machine of its own may stand in another's gateway: it keeps its own
+    home, keys, database and workers, and the directory says who hosts it.
+    """
     from broker.gateway.app import run as run_gateway
     from broker.gateway.settings import load_settings
 
-    run_gateway(load_settings(home))
+    run_gateway(load_settings(home), *map(load_settings, hosted))
 
 
 @gateway.command()
