@@ -45,7 +45,7 @@ from keys.binding import new_incarnation
 from keys.custody import Custody, open_custody
 from keys.signing import Signer
 from keys.trust import DirectoryClient
-from schemas.base import ParticipantId, b64u
+from schemas.base import b64u
 from schemas.directory import TrustedDirectory
 from schemas.errors import BrokerError, CustodyLocked, KeyRevoked, Refused, SecondIncarnation
 
