@@ -35,6 +35,16 @@ def new_leaf(event: Event, now: datetime, subject: bytes) -> tuple[bytes, Openin
     return rfc8785.dumps(leaf.to_dict()), opening
 
 
+PUBLIC_SALT = bytes(32)
+"""Of what is published anyway: whoever has the thing can find its leaf, and nobody is given away."""
+
+
+def public_leaf(event: Event, now: datetime, subject: bytes) -> bytes:
+    """Make the leaf of something that everybody may see, as a version of the directory."""
+    leaf = Leaf(event=event, time=now, commitment=commitment(PUBLIC_SALT, subject))
+    return rfc8785.dumps(leaf.to_dict())
+
+
 def opens(leaf: Leaf, opening: Opening) -> bool:
     """True if the leaf is about the opening's subject."""
     return hmac.compare_digest(leaf.commitment, commitment(opening.salt, opening.subject))

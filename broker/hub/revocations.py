@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 
-from broker.audit.leaves import new_leaf
+from broker.audit.leaves import public_leaf
 from broker.audit.store import add_leaves
 from broker.hub.state import Hub
 from broker.hub.store import revocations
@@ -68,7 +68,7 @@ async def revoke(hub: Hub, raw: bytes) -> bool:
                 "recorded_at": now,
             },
         )
-        leaf, _ = new_leaf(Event.KEY_REVOKED, now, subject_of(raw))
+        leaf = public_leaf(Event.KEY_REVOKED, now, subject_of(raw))
         await add_leaves(connection, LOG, [leaf])
     await hub.load_revocations()
     logger().warning("key:revoked", participant=content.participant, count=len(content.keys))

@@ -11,7 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from broker.audit.countries import policy_of
-from broker.audit.leaves import new_leaf
+from broker.audit.leaves import public_leaf
 from broker.audit.note import NoteSigner, Verifier
 from broker.audit.policy import Policy
 from broker.audit.sequencer import Sequencer
@@ -274,7 +274,7 @@ class Hub:
         async with self.database.begin() as connection:
             newer = await participants.saw_directory(connection, found.order, found.digest, now)
             if newer:
-                leaf, _ = new_leaf(Event.DIRECTORY_PUBLISHED, now, found.digest)
+                leaf = public_leaf(Event.DIRECTORY_PUBLISHED, now, found.digest)
                 await add_leaves(connection, LOG, [leaf])
         if newer:
             logger().info("directory:published", directory_version=found.version)
