@@ -49,6 +49,9 @@ def scopes_of(texts: tuple[str, ...]) -> list[dict[str, str]]:
 )
 @click.option("--child", is_flag=True, help="A child, or presumed to be one.")
 @click.option("--guardian", metavar="FILE", help="The guardian's decision and the child's view.")
+@click.option(
+    "--guardian-until", metavar="YYYY-MM-DD", help="Last day before the person comes of age."
+)
 @click.option("--derived-from", metavar="GRANT", help="The grant under which the data came.")
 def record(
     api: LocalApi,

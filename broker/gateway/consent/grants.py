@@ -250,6 +250,7 @@ class Consents:
             valid_until=draft.valid_until,
             presumed_child=draft.presumed_child,
             guardian=draft.guardian,
+            guardian_until=draft.guardian_until,
             derived_from=draft.derived_from,
         )
 

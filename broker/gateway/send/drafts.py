@@ -69,6 +69,8 @@ class ConsentDraft(ProtectedModel):
     interpreter: bool = False
     presumed_child: bool = False
     guardian: GuardianDecision | None = None
+    guardian_until: date | None = None
+    """The last day before the person comes of age, by the law of her case's country."""
     derived_from: UUID | None = None
     """The grant under which the data was received."""
     retention_until: date | None = None
