@@ -46,6 +46,12 @@ class WithdrawalReason(StrEnum):
     BY_AUTHORITY = "by_authority"
 
 
+BY_OTHERS = frozenset(
+    {WithdrawalReason.BY_GUARDIAN, WithdrawalReason.BY_COURT, WithdrawalReason.BY_CONTROLLER}
+)
+"""Who revokes in her place: another fact than her own withdrawal."""
+
+
 class Update(Body):
     """Narrows a grant: these scopes are taken back. Wider is a new grant, never an update."""
 

@@ -35,8 +35,10 @@ from broker.gateway.store.tables import (
 from keys.binding import subject_of
 from schemas.audit import Event
 from schemas.base import ParticipantId
+from schemas.bodies.common import Body
 from schemas.bodies.consent import (
-    Cause,
+    BY_OTHERS,
+    RevokedByOther,
     Update,
     Withdraw,
     WithdrawalReason,
@@ -121,16 +123,18 @@ class Withdrawals:
         await self._stop_unsent(connection, after)
         code = WithdrawalReason(reason) if reason else WithdrawalReason.NO_REASON_GIVEN
         whole = after.withdrawn
-        body = (
-            Withdraw(cause=Cause.CONSENT_WITHDRAWN, reason_code=code)
-            if whole
-            else Update(removed=removed, reason_code=code)
-        )
+        if whole and code in BY_OTHERS:
+            body: Body = RevokedByOther(reason_code=code)
+            type_name = "consent.revoke_by_other"
+        elif whole:
+            body, type_name = Withdraw(reason_code=code), "consent.withdraw"
+        else:
+            body, type_name = Update(removed=removed, reason_code=code), "consent.update"
         agreement = self._agreements.for_partner(partner, "consent.withdraw", Lane.URGENT)
         key = None if grant.secret is None else await core.vault.read(connection, grant.secret)
         composed = compose_statement(
             core,
-            type_name="consent.withdraw" if whole else "consent.update",
+            type_name=type_name,
             to=partner,
             case_ref=grant.case_ref or str(grant.id),
             body=body,

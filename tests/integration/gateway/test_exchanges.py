@@ -231,6 +231,8 @@ async def test_each_refusal_before_sending_has_its_own_code(two: World) -> None:
         await italy.send(
             type="referral.request", to="al.nrm", purpose=Purpose.PROTECTION, **request
         )
+    with pytest.raises(NotPermitted, match="the gateway says this itself"):
+        await italy.send(type="consent.withdraw", to="al.nrm", case_ref="CASE-1", grant=grant)
     with pytest.raises(UnknownType):
         await italy.send(type="referral.nonsense", to="al.nrm", case_ref="CASE-1")
     with pytest.raises(RecipientUnknown):

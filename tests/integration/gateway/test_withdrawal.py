@@ -73,9 +73,10 @@ async def test_after_filing_vault_and_case_system_are_erased_and_attested(three:
     await three.settle()
     assert len(files(three, "al.nrm")) == 1
 
-    await italy.parts.withdrawals.order(grant)
+    await italy.parts.withdrawals.order(grant, reason="by_court")
     await three.settle()
 
+    assert "consent.revoke_by_other" in await column(albania, inbox.c.type)
     assert files(three, "al.nrm") == []
     under = vault_tables.item.c.grant_id == str(grant)
     assert await column(albania, vault_tables.item.c.ref, under) == []
