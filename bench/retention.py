@@ -37,6 +37,9 @@ CLASSES = {
     "evidence": ("evidence",),
     "log": ("log_entry", "log_tile", "log_checkpoint", "leaf_pending"),
 }
+REAL = 3000
+"""Messages that really go through, by which the growth of one is told: under load many receipts
+share one evidence, and in the copies none do."""
 SEALED = """
 UPDATE envelope SET check_at = now() - interval '1 second',
     raw = (SELECT string_agg(sha256((id::text || k)::bytea), ''::bytea) FROM generate_series(1, $1) k)
@@ -111,28 +114,39 @@ async def forget(world: World, url: str) -> dict[str, Any]:
     return found
 
 
-async def bench(folder: Path, server: PostgreSQL, messages: int, size: int) -> dict[str, Any]:
-    """Fill, forget, compare."""
-    url = server.create_database("hub")
-    world = make_world(folder, url)
-    async with hub_alone(world, url) as hub:
+async def growth(folder: Path, server: PostgreSQL) -> dict[str, int]:
+    """Bytes of each class that one message leaves, of messages that really went through."""
+    url = server.create_database("real")
+    async with hub_alone(make_world(folder, url), url) as hub:
         await hub.run(200)
         await asyncio.sleep(2)  # the last leaves enter the log
+        before = await sizes(url)
+        await hub.run(REAL)
+        await asyncio.sleep(2)
+        after = await sizes(url)
+    return {name: round((after[name] - before[name]) / REAL) for name in CLASSES}
+
+
+async def bench(folder: Path, server: PostgreSQL, messages: int, size: int) -> dict[str, Any]:
+    """Fill, forget, compare."""
+    grown = await growth(folder / "real", server)
+    url = server.create_database("hub")
+    world = make_world(folder / "hub", url)
+    async with hub_alone(world, url) as hub:
+        await hub.run(200)
+        await asyncio.sleep(2)
     before = await sizes(url)
     await fill(url, world, 0, messages)
     await seal(url, size)
     full = await sizes(url)
     sys.stderr.write(f"bench: {messages} {full}\n")
-    after = await forget(world, url)
     return {
         "messages": messages,
         "payload_bytes": size,
+        "bytes_per_message": grown,
         "empty": before,
         "full": full,
-        **after,
-        "bytes_per_message": {
-            name: round((full[name] - before[name]) / messages) for name in CLASSES
-        },
+        **await forget(world, url),
     }
 
 
@@ -143,6 +157,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=6400, help="sealed bytes of one 4 KiB section")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, PostgreSQL.temporary() as server:
+        for name in ("real", "hub"):
+            (Path(folder) / name).mkdir()
         result = asyncio.run(bench(Path(folder), server, given.messages, given.size))
     json.dump(result, sys.stdout, indent=2)
     sys.stdout.write("\n")

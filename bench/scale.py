@@ -124,8 +124,12 @@ async def _fill_log(url: str, connection: asyncpg.Connection, world: World, coun
             entries.append((edge.size, body, hashed))
             for full in edge.append(hashed):
                 tiles.append((full.tile.level, full.tile.number, full.hashes, full.root))
-        await connection.copy_records_to_table("log_entry", records=entries)
-        await connection.copy_records_to_table("log_tile", records=tiles)
+        await connection.copy_records_to_table(
+            "log_entry", records=entries, columns=["seq", "body", "leaf_hash"]
+        )
+        await connection.copy_records_to_table(
+            "log_tile", records=tiles, columns=["level", "idx", "hashes", "root"]
+        )
         count -= len(entries)
     settings = world.settings
     custody = open_custody(settings.custody, settings.passphrase_file.read_bytes())
