@@ -6,9 +6,10 @@ Loads each size straight into the tables (the sequencer's own speed is measured 
 leaves), then: the first proof of a fresh process over an open connection, later proofs,
 verification without a database, each proof with five co-signatures (Ed25519, and ML-DSA-44).
 Prints one JSON object; times in milliseconds, medians. `ratios` compares each size with the
-smallest; `promises` says which of the published limits held at every size. Memory is the
-process's peak; `grown_kib` what later proofs added to it. With `--url`, the database must be empty
-and is filled with the largest size in steps.
+smallest; `promises` says which of the published limits held at every size. Memory is what is
+resident: before, after a warm-up in which the prover fills what it remembers, and after 20 000
+more proofs, none of which is kept. With `--url`, the database must be empty and is filled with the
+largest size in steps.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ import time
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.checkpoint import Checkpoint, make_log_key, open_checkpoint, sign_checkpoint
 from broker.audit.leaves import new_leaf
 from broker.audit.merkle import verify_inclusion
 from broker.audit.note import NoteSigner, SignatureType, Verifier
 from broker.audit.policy import Policy
-from broker.audit.proof import consistency, inclusion
+from broker.audit.proof import consistency
+from broker.audit.prover import Prover
 from broker.audit.sequencer import BATCH, Sequencer
 from broker.audit.store import (
     LogTables,
@@ -53,6 +56,7 @@ ORIGIN = "bench.example/log"
 WITNESSES = 5
 LIMITS = {"first_proof_ms": 50, "proof_ms": 5, "inclusion_ms": 1, "verify_witnessed_ms": 10}
 PROOFS = 200
+MEMORY_PROOFS = 20_000
 CHUNK = 20_000
 
 
@@ -134,14 +138,9 @@ async def measure(url: str, vkey: str) -> dict[str, float]:
     database = Database(url)
     async with database.read() as connection:
         size = await log_size(connection, tables)
-        wanted = [chance.randrange(size) for _ in range(PROOFS)]
-        entry = tables.entry
-        hashes = [
-            (
-                await connection.execute(select(entry.c.leaf_hash).where(entry.c.seq == at))
-            ).scalar_one()
-            for at in wanted
-        ]
+        hashes = await some_hashes(
+            connection, tables, [chance.randrange(size) for _ in range(PROOFS)]
+        )
     await database.close()
 
     database = Database(url)
@@ -149,14 +148,12 @@ async def measure(url: str, vkey: str) -> dict[str, float]:
         await newest_checkpoint(connection, tables)  # the connection itself is not what we measure
     dated = policy_of(vkey, SignatureType.DATED_ED25519)
     times, proofs = [], []
-    for number, hashed in enumerate(hashes):
-        if number == PROOFS // 10:
-            early = peak_kib()
+    prover = Prover(tables)
+    for hashed in hashes:
         start = time.perf_counter()
         async with database.read() as connection:
-            proofs.append(await inclusion(connection, tables, hashed, policy=dated))
+            proofs.append(await prover.inclusion(connection, hashed, policy=dated))
         times.append(time.perf_counter() - start)
-    grown = peak_kib() - early
     consistent = []
     for _ in range(50):
         old = chance.randrange(1, size)
@@ -164,6 +161,17 @@ async def measure(url: str, vkey: str) -> dict[str, float]:
         async with database.read() as connection:
             await consistency(connection, tables, old, size)
         consistent.append(time.perf_counter() - start)
+    memory = [resident_kib()]
+    for count in (MEMORY_PROOFS // 4, MEMORY_PROOFS):  # the first ones fill what is remembered
+        while count:
+            places = [chance.randrange(size) for _ in range(min(500, count))]
+            async with database.read() as connection:
+                chosen = await some_hashes(connection, tables, places)
+            for hashed in chosen:
+                async with database.read() as connection:
+                    await prover.inclusion(connection, hashed, policy=dated)
+            count -= len(chosen)
+        memory.append(resident_kib())
     await database.close()
 
     included: list[float] = []
@@ -194,20 +202,33 @@ async def measure(url: str, vkey: str) -> dict[str, float]:
     return {
         "first_proof_ms": milliseconds(times[:1]),
         "proof_ms": milliseconds(times[1:]),
-        "proof_p99_ms": round(sorted(times[1:])[int(PROOFS * 0.99) - 1] * 1000, 3),
+        "proof_p99_ms": round(sorted(times[1:])[int(len(times) * 0.99) - 2] * 1000, 3),
         "consistency_ms": milliseconds(consistent),
         "inclusion_ms": milliseconds(included),
         "verify_witnessed_ms": milliseconds(checked[SignatureType.DATED_ED25519]),
         "verify_witnessed_mldsa_ms": milliseconds(checked[SignatureType.DATED_MLDSA44]),
-        "peak_kib": peak_kib(),
-        "grown_kib": grown,
+        "resident_kib": memory[0],
+        "resident_warm_kib": memory[1],
+        "resident_after_kib": memory[2],
         "proof_bytes": statistics.median(len(proof.text) for proof in proofs),
     }
 
 
-def peak_kib() -> float:
-    """The most memory that this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def resident_kib() -> int:
+    """The memory that this process has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1024
+
+
+async def some_hashes(
+    connection: AsyncConnection, tables: LogTables, places: list[int]
+) -> list[bytes]:
+    """The leaf hashes of these entries; one that was drawn twice comes once."""
+    entry = tables.entry.c
+    found = await connection.execute(select(entry.leaf_hash).where(entry.seq.in_(places)))
+    hashes = list(found.scalars())
+    random.Random(len(hashes)).shuffle(hashes)
+    return hashes
 
 
 def milliseconds(times: list[float]) -> float:
@@ -217,6 +238,7 @@ def milliseconds(times: list[float]) -> float:
 async def bench(url: str, sizes: list[int]) -> dict[str, object]:
     skey, vkey = make_log_key(ORIGIN)
     signer = NoteSigner.from_text(skey)
+    sys.stderr.write(f"bench: {vkey}\n")
     database, tables = Database(url), log_tables(new_metadata())
     async with database.begin() as connection:
         await connection.run_sync(create_log_tables)
@@ -240,7 +262,7 @@ async def bench(url: str, sizes: list[int]) -> dict[str, object]:
         "ratios": {
             size: {
                 name: round(values[name] / smallest[name], 2)
-                for name in ("first_proof_ms", "proof_ms", "consistency_ms", "peak_kib")
+                for name in ("first_proof_ms", "proof_ms", "consistency_ms", "resident_after_kib")
             }
             for size, values in found.items()
         },

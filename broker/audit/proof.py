@@ -1,20 +1,16 @@
-"""What the log hands out from its tables: a proof for one leaf, tiles, and cosigned checkpoints."""
+"""What the log hands out from its tables: growth, tiles and cosigned checkpoints; what it takes."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.merkle import consistency_plan, evaluate, inclusion_plan
-from broker.audit.note import SignatureType, Signed, Verifier, parse_signature
-from broker.audit.policy import Policy
+from broker.audit.merkle import consistency_plan, evaluate
+from broker.audit.note import SignatureType, Verifier, parse_signature
 from broker.audit.store import LogTables, entries, load_tiles, log_size, newest_checkpoint
 from broker.audit.tiles import (
     WIDTH,
@@ -25,10 +21,7 @@ from broker.audit.tiles import (
     width,
     write_bundle,
 )
-from broker.audit.tlog_proof import format_proof
 from broker.audit.witness import format_request
-from schemas.audit import Opening
-from schemas.base import b64u
 from schemas.errors import Forbidden, FromTheFuture, NotFound, SchemaRefused
 
 SKEW = timedelta(minutes=10)
@@ -39,59 +32,6 @@ AGAIN = timedelta(minutes=30)
 
 MAX_LINES = 4
 """Signatures in one request: a key of each kind, and room for a rotation."""
-
-RECENT = 256
-"""Cosignatures among which a witnessed head is looked for; some minutes of all countries."""
-
-
-@dataclass(frozen=True)
-class LogProof:
-    """A leaf, where it stands, and the text that proves it (C2SP tlog-proof)."""
-
-    index: int
-    size: int
-    leaf: bytes
-    text: str
-
-
-async def inclusion(
-    connection: AsyncConnection,
-    tables: LogTables,
-    leaf_hash: bytes,
-    *,
-    policy: Policy | None = None,
-) -> LogProof:
-    """Prove that a leaf is in the log.
-
-    Proves to the newest checkpoint that has the leaf and the policy's quorum of witnesses; if
-    there is none yet, to the one with the most witnesses.
-
-    Raises:
-        NotFound: No entry has this hash; it may still be pending, for at most a minute.
-    """
-    entry = tables.entry
-    row = (
-        await connection.execute(
-            select(entry.c.seq, entry.c.body)
-            .where(entry.c.leaf_hash == leaf_hash)
-            .order_by(entry.c.seq)
-            .limit(1)
-        )
-    ).first()
-    if row is None:
-        raise NotFound("the log has no such leaf yet")
-    size, note = await best_checkpoint(connection, tables, row.seq, policy)
-    path = await path_to(connection, tables, row.seq, size)
-    return LogProof(row.seq, size, row.body, format_proof(row.seq, path, note))
-
-
-async def path_to(
-    connection: AsyncConnection, tables: LogTables, index: int, size: int
-) -> list[bytes]:
-    """The inclusion proof of one entry in the log at a size (RFC 6962, 2.1.1)."""
-    plan = inclusion_plan(index, size)
-    tiles = await load_tiles(connection, tables, tiles_of(plan), size)
-    return evaluate(plan, lookup_in(tiles))
 
 
 async def consistency(
@@ -143,7 +83,7 @@ async def cosigned_checkpoint(connection: AsyncConnection, tables: LogTables) ->
     newest = await newest_checkpoint(connection, tables)
     if newest is None:
         raise NotFound("the log has no checkpoint yet")
-    return newest.note + await _cosignatures(connection, tables, newest.size)
+    return newest.note + await cosignatures(connection, tables, newest.size)
 
 
 async def read_tile(connection: AsyncConnection, tables: LogTables, path: str) -> bytes:
@@ -254,82 +194,16 @@ async def accept_cosignature(
     )
 
 
-def proof_file(
-    *,
-    evidence: bytes,
-    opening: Opening,
-    proof: LogProof,
-    directory_version: int,
-    keys: Sequence[Mapping[str, object]] = (),
-) -> bytes:
-    """One delivery's proof as a file that verifies for ever, offline (`broker.audit.verify`).
-
-    Args:
-        evidence: The evidence JWS, exactly as it was signed.
-        keys: Public keys `{"kid", "participant", "alg", "jwk"}` that signed the evidence, for a
-            reader who has no directory at hand; the verdict says when it had to believe them.
-    """
-    content = {
-        "evidence": evidence.decode(),
-        "leaf": b64u(proof.leaf),
-        "opening": opening.to_dict(),
-        "proof": proof.text,
-        "directory_version": directory_version,
-        "keys": list(keys),
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
-
-
-async def best_checkpoint(
-    connection: AsyncConnection, tables: LogTables, index: int, policy: Policy | None
-) -> tuple[int, str]:
-    """The head to prove an entry to, with its co-signatures: (size, note). See `inclusion`."""
-    table = tables.checkpoint
-    query = select(table.c.size, table.c.note).order_by(table.c.id.desc()).limit(1)
-    found = None
-    if policy is not None and policy.witnesses:
-        found = await _best_witnessed(connection, tables, index, policy)
-    if found is not None:
-        row = (await connection.execute(query.where(table.c.size == found[0]))).one()
-        return row.size, row.note + _newest(found[1])
-    row = (await connection.execute(query.where(table.c.size > index))).one()
-    return row.size, row.note + await _cosignatures(connection, tables, row.size)
-
-
-async def _best_witnessed(
-    connection: AsyncConnection, tables: LogTables, index: int, policy: Policy
-) -> tuple[int, list[str]] | None:
-    table = tables.cosignature
-    # Years of cosignatures follow an old leaf; the newest are as good as any.
-    rows = await connection.execute(
-        select(table.c.size, table.c.line)
-        .where(table.c.size > index)
-        .order_by(table.c.size.desc(), table.c.id.desc())
-        .limit(RECENT)
-    )
-    known = {(key.name, key.key_id): key for key in policy.witness_keys}
-    best, most = None, 0
-    for size, group in groupby(rows, key=lambda row: int(row.size)):
-        lines = [row.line for row in group]
-        places = ((line.name, line.key_id) for line in map(parse_signature, lines))
-        # Each was verified before it was stored.
-        signed = {Signed(known[place], None) for place in places if place in known}
-        if policy.is_met(list(signed)):
-            return size, lines[::-1]
-        if len(signed) > most:
-            best, most = (size, lines[::-1]), len(signed)
-    return best
-
-
-async def _cosignatures(connection: AsyncConnection, tables: LogTables, size: int) -> str:
+async def cosignatures(connection: AsyncConnection, tables: LogTables, size: int) -> str:
+    """Who signed a head, a line each, in the order of their coming."""
     table = tables.cosignature
     rows = await connection.execute(
         select(table.c.line).where(table.c.size == size).order_by(table.c.id)
     )
-    return _newest(rows.scalars())
+    return newest_lines(rows.scalars())
 
 
-def _newest(lines: Iterable[str]) -> str:
+def newest_lines(lines: Iterable[str]) -> str:
     """A key's later date replaces its earlier one."""
     found = {}
     for line in lines:

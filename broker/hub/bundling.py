@@ -21,7 +21,7 @@ from broker.audit.bundle import CONTENTS, TYP, payload_of
 from broker.audit.merkle import leaf_hash
 from broker.audit.offline import list_of, object_of, text_of
 from broker.audit.policy import Policy
-from broker.audit.proof import best_checkpoint, path_to
+from broker.audit.prover import Prover
 from broker.database import Database
 from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import ENVELOPE, EVIDENCE, LOG
@@ -75,12 +75,13 @@ async def write_bundle(
             places |= await _places(connection, rows)
         if not places:
             raise NotFound("no evidence of that period or corridor")
-        size, checkpoint = await best_checkpoint(connection, LOG, max(places.values()), policy)
+        prover = Prover(LOG)
+        size, checkpoint = await prover.best_checkpoint(connection, max(places.values()), policy)
         with (folder / "evidence.jsonl").open("w", encoding="utf-8") as file:
             async for rows in _pages(connection, wanted, envelopes):
                 for row in rows:
                     if row.id in places:
-                        path = await path_to(connection, LOG, places[row.id], size)
+                        path = await prover.path_to(connection, places[row.id], size)
                         file.write(json.dumps(_line(row, places[row.id], path)) + "\n")
     _write_json(folder / "envelopes.json", envelopes)
     _write_json(folder / "keys.json", _keys(directory))

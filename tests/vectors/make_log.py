@@ -21,7 +21,7 @@ from broker.audit.checkpoint import Checkpoint, sign_checkpoint
 from broker.audit.merkle import evaluate, fold, inclusion_plan, leaf_hash, tree_root
 from broker.audit.note import NoteSigner, SignatureType
 from broker.audit.offline import thumbprint
-from broker.audit.proof import LogProof, proof_file
+from broker.audit.prover import LogProof, proof_file
 from broker.audit.tlog_proof import format_proof
 from keys.binding import commitment, subject_of
 from schemas.audit import Event, Leaf, Opening

@@ -17,11 +17,11 @@ from broker.audit.proof import (
     accept_cosignature,
     cosigned_checkpoint,
     growth,
-    inclusion,
     read_cosignatures,
     read_entries,
     read_tile,
 )
+from broker.audit.prover import Prover
 from broker.audit.store import entries, log_size
 from broker.hub.api.requests import Callers
 from broker.hub.state import Hub
@@ -43,6 +43,7 @@ NOW = {"cache-control": "no-store"}
 
 def router(hub: Hub, callers: Callers) -> APIRouter:
     routes = APIRouter(prefix="/log")
+    prover = Prover(LOG)
 
     @routes.get("/checkpoint")
     async def checkpoint() -> Response:
@@ -141,8 +142,8 @@ def router(hub: Hub, callers: Callers) -> APIRouter:
             found = await evidence.find(connection, wanted) if wanted else None
             if found is None or not (party or caller.id in (found.by, found.to)):
                 raise NotFound
-            proven = await inclusion(
-                connection, LOG, leaf_hash(found.leaf), policy=hub.witness_policy()
+            proven = await prover.inclusion(
+                connection, leaf_hash(found.leaf), policy=hub.witness_policy()
             )
         opening = Opening(salt=found.salt, subject=subject_of(found.raw))
         return {

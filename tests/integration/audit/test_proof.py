@@ -20,11 +20,10 @@ from broker.audit.proof import (
     consistency,
     cosigned_checkpoint,
     growth,
-    inclusion,
-    proof_file,
     read_entries,
     read_tile,
 )
+from broker.audit.prover import Prover, proof_file
 from broker.audit.store import add_leaves
 from broker.audit.tiles import tile_list, tile_path
 from broker.audit.tlog_proof import parse_proof
@@ -83,12 +82,31 @@ async def test_every_leaf_is_proven_at_every_size(log: StoredLog, size: int) -> 
     async with log.database.read() as connection:
         for index in {0, 1, 254, 255, 256, size // 2, size - 1} & set(range(size)):
             body = log.added[index]
-            found = await inclusion(connection, log.tables, leaf_hash(body))
+            found = await Prover(log.tables).inclusion(connection, leaf_hash(body))
             assert (found.index, found.size, found.leaf) == (index, size, body)
             proof = parse_proof(found.text)
             assert verify_inclusion(index, size, leaf_hash(body), proof.path, root)
             opened = open_checkpoint(proof.checkpoint, log.keys.verifiers)
             assert opened.checkpoint.root == root
+
+
+async def test_what_a_prover_remembers_never_changes_what_it_proves(log: StoredLog) -> None:
+    """As the log grows and witnesses sign, one old prover says what a new one says."""
+    vkey = witness("al.example/w").verifier.to_text()
+    policies = (None, parse_policy(f"witness al {vkey}\nquorum al\n"))
+    old = [Prover(log.tables, tiles=2), Prover(log.tables)]
+    for step, count in enumerate((3, 252, 1, 300, 0, 500, 1)):
+        await log.grow(count)
+        if step % 2:
+            await cosign(log, "al.example/w")
+        for policy in policies:
+            for index in {0, 200, 255, 256, len(log.added) - 1} & set(range(len(log.added))):
+                hashed = leaf_hash(log.added[index])
+                async with log.database.read() as connection:
+                    fresh = await Prover(log.tables).inclusion(connection, hashed, policy=policy)
+                    for prover in old:
+                        assert await prover.inclusion(connection, hashed, policy=policy) == fresh
+    assert [len(prover.remembered) for prover in old] == [2, 5]
 
 
 async def test_any_two_sizes_are_proven_consistent(log: StoredLog) -> None:
@@ -109,10 +127,10 @@ async def test_a_leaf_that_is_pending_or_unknown_has_no_proof_yet(log: StoredLog
     async with log.database.read() as connection:
         for hashed in (leaf_hash(body), bytes(32)):
             with pytest.raises(NotFound):
-                await inclusion(connection, log.tables, hashed)
+                await Prover(log.tables).inclusion(connection, hashed)
     await log.sequencer.run_once()
     async with log.database.read() as connection:
-        assert (await inclusion(connection, log.tables, leaf_hash(body))).index == 3
+        assert (await Prover(log.tables).inclusion(connection, leaf_hash(body))).index == 3
 
 
 async def test_a_proof_is_made_to_the_head_that_enough_witnesses_signed(log: StoredLog) -> None:
@@ -132,11 +150,13 @@ async def test_a_proof_is_made_to_the_head_that_enough_witnesses_signed(log: Sto
     strangers = parse_policy(f"witness x {witness('x').verifier.to_text()}\nquorum x\n")
     async with log.database.read() as connection:
         sizes = [
-            (await inclusion(connection, log.tables, leaf_hash(first), policy=one)).size
+            (await Prover(log.tables).inclusion(connection, leaf_hash(first), policy=one)).size
             for one in (None, any_one, policy, all_three, strangers)
         ]
-        found = await inclusion(connection, log.tables, leaf_hash(first), policy=policy)
-        later = await inclusion(connection, log.tables, leaf_hash(log.added[-1]), policy=policy)
+        found = await Prover(log.tables).inclusion(connection, leaf_hash(first), policy=policy)
+        later = await Prover(log.tables).inclusion(
+            connection, leaf_hash(log.added[-1]), policy=policy
+        )
     assert sizes == [301, 300, 1, 1, 301]
     assert later.size == 301
     opened = open_checkpoint(
@@ -248,7 +268,7 @@ async def test_a_delivery_is_proven_by_a_file_from_the_database(log: StoredLog) 
     await log.sequencer.run_once()
     await log.grow(300)
     async with log.database.read() as connection:
-        proof = await inclusion(connection, log.tables, leaf_hash(leaf))
+        proof = await Prover(log.tables).inclusion(connection, leaf_hash(leaf))
     file = proof_file(evidence=evidence, opening=opening, proof=proof, directory_version=3)
     asked = Asked(envelope=str(envelope), digest=digest, fact="delivered")
     verdict = verify_proof(file, policy_of(log), trusted_keys=author.trusted, asked=asked)
@@ -275,7 +295,7 @@ async def test_a_tree_with_a_row_missing_proves_nothing(log: StoredLog) -> None:
     async with log.database.read() as connection:
         for index in (3, 590):
             with pytest.raises(LogInconsistent):
-                await inclusion(connection, log.tables, leaf_hash(log.added[index]))
+                await Prover(log.tables).inclusion(connection, leaf_hash(log.added[index]))
 
 
 async def test_the_commitments_in_the_log_say_nothing_without_the_openings(

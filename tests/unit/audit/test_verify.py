@@ -19,7 +19,7 @@ from broker.audit.leaves import new_leaf, opens
 from broker.audit.note import b64
 from broker.audit.offline import LEAF_LABEL, TrustedKey, read_leaf, thumbprint
 from broker.audit.policy import Policy, parse_policy
-from broker.audit.proof import LogProof, proof_file
+from broker.audit.prover import LogProof, proof_file
 from broker.audit.tlog_proof import parse_proof
 from broker.audit.verify import Asked, Verdict, verify_proof, verify_proof_file
 from keys.binding import commitment
