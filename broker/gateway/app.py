@@ -29,6 +29,7 @@ from broker.database import Database, upgrade
 from broker.gateway.api.app import create_api
 from broker.gateway.core import Core
 from broker.gateway.home import LOG_SECRET, MIGRATIONS, read_passphrase
+from broker.gateway.lending import lend
 from broker.gateway.metrics import GatewayMetrics
 from broker.gateway.own_log import OwnLog
 from broker.gateway.parts import Parts, join
@@ -254,7 +255,8 @@ async def _assemble(
         raise Refused(f"{settings.participant} is not in the directory")
     sign_with = CurrentSigner(custody, directory, settings, clock)
     sign_with()
-    adapter = open_adapter(settings.adapter.name, settings.adapter_table)
+    tools = lend(settings, custody, sign_with, clock)
+    adapter = open_adapter(settings.adapter.name, settings.adapter_table, tools)
     await asyncio.to_thread(adapter.check)
     core = Core(
         settings=settings,

@@ -98,6 +98,15 @@ class ChannelSettings(_Settings):
     """How long a mailbox request is held; at most 25 s."""
 
 
+class InboundSettings(_Settings):
+    """Decisions that the case system brings by itself (`POST /v1/case-system/news`)."""
+
+    keys: tuple[Path, ...] = Field(min_length=1)
+    """Public JWK files of the system: Ed25519 or P-256."""
+    url: str = Field(pattern=r"^https?://[^/?#]+$")
+    """Scheme, name and port by which the system calls this gateway: its signature covers them."""
+
+
 class AdapterSettings(_Settings):
     """Which case system."""
 
@@ -113,6 +122,8 @@ class AdapterSettings(_Settings):
     waits until a worker of the gateway confirms it."""
     poll_every: timedelta = timedelta(seconds=30)
     """How often the case system is asked for decisions, and told of partners'."""
+    inbound: InboundSettings | None = None
+    """None: the system is asked, and cannot bring anything."""
 
 
 class SendSettings(_Settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +25,10 @@ from broker.cli.root import ReferralGroup
 from broker.clock import SystemClock
 from broker.database import Database
 from broker.gateway.exposure import Exposed, exposed
+from broker.gateway.lending import FILE_KEY
 from broker.gateway.settings import load_settings
 from keys.custody import Custody, create_custody, open_custody
+from keys.file_sealing import file_key_jwk, new_file_key
 from keys.lifecycle import STANDARD_VALIDITY, PrivateKey, Validity, new_keys
 from keys.revocation import sign_revocation
 from keys.rotation import STANDARD, Slot, due, rotated, slot_of, state_of, warnings
@@ -74,6 +77,24 @@ def new(
     create_custody(f"file:{file}", private, passphrase)
     current().say(f"keys in {file}, encrypted; keep the passphrase somewhere else")
     current().rows([key.to_dict() for key in published], ("kid", "use", "suite", "compartment"))
+
+
+@keys.command("file-key")
+@click.argument("out", type=click.Path(path_type=Path))
+@home_option
+@passphrase_option
+def file_key(out: Path, home: Path, passphrase_file: str | None) -> None:
+    """Write the key of the country's own sealed files to OUT, as a JWK; the first time, make it.
+
+    For the country's system, which opens and seals files with it. Start the gateway anew after
+    the first time.
+    """
+    custody = open_identity(home, passphrase_file).custody
+    if not custody.has_secret(FILE_KEY):
+        custody.put_secret(FILE_KEY, new_file_key())
+    jwk = file_key_jwk(custody.secret(FILE_KEY))
+    write_secret(out, json.dumps(jwk).encode() + b"\n")
+    current().say(f"written: {out}; whoever has it reads every file of the folder")
 
 
 @keys.command()

@@ -59,7 +59,7 @@ class Polling:
             return False
         page = await asyncio.to_thread(core.adapter.poll, await self._cursor())
         for item in page.items:
-            await self._take(item)
+            await self.take(item)
         await self._keep_cursor(page)
         return page.more
 
@@ -75,7 +75,14 @@ class Polling:
             values = {"system": self._core.adapter.name, "cursor": page.cursor}
             await upsert(connection, case_cursor, values, key=("system",))
 
-    async def _take(self, item: News | Ambiguous) -> None:
+    async def take(self, item: News | Ambiguous) -> None:
+        """Store one piece of news, and answer the partner, durably before this returns.
+
+        Idempotent on its id, however it came: asked for, or brought by the system.
+
+        Raises:
+            Unavailable: Not now; the same item may be given again.
+        """
         async with self._core.database.read() as connection:
             known = select(case_news.c.id).where(case_news.c.id == item.id)
             if await connection.scalar(known) is not None:
