@@ -169,6 +169,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "send": (f"{_COMMANDS}.send:send", "Send a message, or show what would travel."),
     "inbox": (f"{_COMMANDS}.inbox:inbox", "List what has come, or with --sent what has gone."),
     "show": (f"{_COMMANDS}.inbox:show", "One message, its facts; --open reads the content."),
+    "deadlines": (
+        f"{_COMMANDS}.deadlines:deadlines",
+        "Which answers are owed, by whom, until when.",
+    ),
     "answer": (f"{_COMMANDS}.answer:answer", "Accept, decline, ask, reply, report."),
     "transfer": (f"{_COMMANDS}.transfer:transfer", "Hand a case over, both sides signing."),
     "withdraw": (f"{_COMMANDS}.consent:withdraw", "Withdraw or narrow a consent, at once."),

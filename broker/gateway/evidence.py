@@ -210,7 +210,7 @@ class EvidenceBook:
             for row in await connection.execute(
                 select(
                     fact.c.envelope, fact.c.fact, fact.c.by, fact.c.code, fact.c.at, fact.c.evidence
-                ).where(fact.c.envelope.in_(padded(batch)))
+                ).where(fact.c.envelope.in_(padded(batch)), fact.c.by != self._core.participant)
             ):
                 known.setdefault(row.envelope, []).append(row)
         changes = []

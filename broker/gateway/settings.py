@@ -174,7 +174,8 @@ class VaultSettings(_Settings):
 
 
 class DeadlineSettings(_Settings):
-    """When a missing receipt becomes an alarm, by urgency. Longer than the retries above."""
+    """When a missing receipt becomes an alarm, by urgency; longer than the retries above. By when an
+    answer is due stands in the catalogue, and in the agreement with each partner."""
 
     emergency: timedelta = timedelta(minutes=15)
     urgent: timedelta = timedelta(hours=4)
@@ -182,6 +183,8 @@ class DeadlineSettings(_Settings):
     withdrawal: timedelta = timedelta(hours=24)
     filing: timedelta = timedelta(hours=24)
     """From *delivered* to *filed*, for what belongs into the partner's case system."""
+    deputy: str = Field(default="deputy", pattern=r"^[a-z0-9][a-z0-9 -]{0,63}$")
+    """The role to which an answer that is overdue goes, whoever had it before. Not a name."""
     every: timedelta = timedelta(seconds=30)
 
 

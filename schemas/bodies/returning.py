@@ -76,6 +76,9 @@ class TravelNotice(Body):
     received_by_role: ShortText
     via: Annotated[tuple[Country, ...], Field(max_length=6)] = ()
 
+    def answer_by(self, sent_at: datetime) -> datetime | None:
+        return max(sent_at, self.planned_arrival) + ARRIVAL_WITHIN
+
 
 class TransitRequest(Body):
     """Help on the way."""

@@ -70,12 +70,12 @@ ELSEWHERE: tuple[CarriedElsewhere, ...] = (
         name="deadline.warning",
         carrier="alarm",
         says="an answer is soon due",
-        done_by="broker/gateway/deadlines.py",
+        done_by="broker/gateway/deadlines/answers.py",
     ),
     _elsewhere(
         name="deadline.breached",
         carrier="signed evidence and alarm",
         says="an answer is overdue",
-        done_by="broker/hub/closing.py",
+        done_by="broker/gateway/deadlines/testimony.py",
     ),
 )

@@ -88,7 +88,9 @@ TYPES: tuple[MessageType, ...] = (
         required_sections=sections("RET"),
         permitted_sections=sections("RSK CON"),
         tells_shelter=True,
-        replies=("referral.received", *_LEAVING),
+        replies=("referral.received", *_LEAVING, *_MET),
+        deadline=hours(24),
+        alarm="arrival-missing",
         filed=True,
     ),
     _row(

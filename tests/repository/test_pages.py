@@ -68,7 +68,8 @@ def test_the_diagrams_of_outbox_and_inbox_have_the_states_of_the_tables(
 def test_every_alarm_that_can_be_raised_is_explained_to_operators() -> None:
     explained = set(re.findall(r"`([a-z-]+)`", _part_of_operations("## Alarms")))
     source = "".join(path.read_text("utf-8") for path in (ROOT / "broker/gateway").rglob("*.py"))
-    deadlines = (ROOT / "broker/gateway/deadlines.py").read_text("utf-8")
+    late = (ROOT / "broker/gateway/deadlines").glob("*.py")
+    deadlines = "".join(path.read_text("utf-8") for path in late)
     raised = set(
         re.findall(r'raise_alarm\(\s*connection,\s*"([a-z-]+)",', source)
         + re.findall(r'alarms\.append\(\("([a-z-]+)"', source)

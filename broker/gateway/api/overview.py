@@ -83,6 +83,7 @@ def router(parts: Parts) -> APIRouter:
                 "code": row.code,
                 "at": views.moment(row.raised_at),
                 "cleared_at": views.moment(row.cleared_at),
+                "role": row.role,
             }
             for row in rows
         ]

@@ -97,7 +97,9 @@ class Consequences:
             if opened.envelope.content.in_reply_to is not None
         ]
         if answered:
-            await clear_alarms_of(connection, padded(answered), "answer-overdue", now=now)
+            await clear_alarms_of(
+                connection, padded(answered), "answer-due", "answer-overdue", now=now
+            )
         for opened in accepted:
             content = opened.envelope.content
             if opened.message.exception is not None:

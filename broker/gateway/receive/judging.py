@@ -80,7 +80,7 @@ class Judge:
         )
         if found:
             raise refusal(found)
-        opened = unpack(verified, core.keyring, ourselves)
+        opened = unpack(verified, core.keyring, ourselves, agreement)
         if isinstance(opened.body, Record):
             check_record(opened, opened.body, directory, now=now)
         if content.kind is not Kind.WITHDRAWAL and sender is not None:

@@ -14,6 +14,7 @@ from broker.gateway.core import ToFile
 from broker.gateway.receive.unpack import Unpacked
 from broker.gateway.vault import NewItem
 from schemas.base import b64u
+from schemas.clock import first_look
 
 CONTENT = "message"
 """The vault's name for what is not a section: type, body, scopes."""
@@ -47,6 +48,7 @@ def inbox_row(opened: Unpacked, placed: Places, now: datetime) -> dict[str, Any]
         "filed_at": None,
         "opened_at": None,
         "answer_by": content.answer_by,
+        "look_at": first_look(opened.row, now, content.answer_by),
         "expires_at": content.expires_at,
         "derived_from": message.derived_from,
         "erased_at": None,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from broker.gateway.agreements import KnownAgreement
 from keys import strict_json
 from keys.binding import blind_scope, record_digest
 from keys.signing import parse_envelope, verify_envelope, verify_grant
@@ -60,7 +61,12 @@ def verify(
     return verified
 
 
-def unpack(envelope: VerifiedEnvelope, keyring: Keyring, ourselves: Participant) -> Unpacked:
+def unpack(
+    envelope: VerifiedEnvelope,
+    keyring: Keyring,
+    ourselves: Participant,
+    agreement: KnownAgreement | None = None,
+) -> Unpacked:
     """Open the seal and hold what is inside against the header.
 
     1. The parts open under the signed header.
@@ -69,6 +75,9 @@ def unpack(envelope: VerifiedEnvelope, keyring: Keyring, ourselves: Participant)
     4. Every blinded scope of the header stands for what is inside, and nothing inside is without.
     5. Every attachment of the header has its key inside, under the scope of its section.
     6. Body and sections fit their models.
+
+    Args:
+        agreement: The one that the header names: the two may have promised to answer sooner.
 
     Deceit is looked for before mistakes, so that a message that is both is treated as deceit.
 
@@ -88,7 +97,11 @@ def unpack(envelope: VerifiedEnvelope, keyring: Keyring, ourselves: Participant)
     urgency = urgency_of(message.body)
     if row.lane_for(urgency) is not envelope.content.lane:
         raise ScopeMismatch("the lane is not the type's")
-    if answer_by(message, envelope.content.issued_at) != envelope.content.answer_by:
+    asked_at = envelope.content.issued_at
+    due = {answer_by(message, asked_at)}
+    if agreement is not None:
+        due |= {agreement.answer_by(row.name, usual, asked_at) for usual in due}
+    if envelope.content.answer_by not in due:
         raise ScopeMismatch("the answer is due at another time than the type says")
     if row.kind is not Kind.WITHDRAWAL:
         _check_scopes(envelope, message)  # 4

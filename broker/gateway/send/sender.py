@@ -32,6 +32,7 @@ from keys.sealing import EnvelopeDraft, seal_envelope
 from schemas.audit import Event
 from schemas.base import ParticipantId, b64u
 from schemas.bodies.common import Urgency
+from schemas.clock import first_look
 from schemas.envelope import NEVER_HELD_BACK, Kind, Lane, SealedEnvelope, Stream
 from schemas.errors import Conflict, ConsentScope, ConsentWithdrawn
 
@@ -304,6 +305,7 @@ class Sender:
             "hard_stop_at": min(now + settings.send.hard_stop, composed.expires_at),
             "receipt_by": now + self._receipt_within(composed),
             "answer_by": composed.answer_by,
+            "look_at": first_look(composed.row, now, composed.answer_by),
             "submitted_at": None,
             "request": _asked(composed, self._core.incarnation) if composed.named else None,
         }

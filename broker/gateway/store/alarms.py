@@ -15,16 +15,25 @@ from broker.telemetry import logger
 
 
 async def raise_alarm(
-    connection: AsyncConnection, code: str, about: object, *, now: datetime
+    connection: AsyncConnection,
+    code: str,
+    about: object,
+    *,
+    now: datetime,
+    role: str | None = None,
 ) -> None:
-    """Raise an alarm inside the caller's transaction; an open one stays as it is."""
+    """Raise an alarm inside the caller's transaction; an open one stays as it is.
+
+    Args:
+        role: Who is to act; nobody in particular if none is named.
+    """
     statement = insert_for(connection, alarm).values(
-        code=code, about=str(about)[:64], raised_at=now, cleared_at=None
+        code=code, about=str(about)[:64], raised_at=now, cleared_at=None, role=role
     )
     await connection.execute(
         statement.on_conflict_do_update(
             index_elements=["code", "about"],
-            set_={"raised_at": now, "cleared_at": None},
+            set_={"raised_at": now, "cleared_at": None, "role": role},
             where=alarm.c.cleared_at.is_not(None),
         )
     )

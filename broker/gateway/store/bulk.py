@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, String, Table, Text, bindparam, column, func, select
+from sqlalchemy import Column, ColumnElement, String, Table, Text, bindparam, column, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
@@ -47,6 +47,13 @@ def padded(values: Sequence[_T]) -> list[_T]:
     """The values, the last one repeated up to a power of two: for `IN`, in few lengths."""
     wanted = 1 << max(len(values) - 1, 0).bit_length()
     return [*values, *list(values[-1:]) * (wanted - len(values))]
+
+
+def one_of(given: Column[Any], values: Sequence[str]) -> ColumnElement[bool]:
+    """`IN` with the values in the text: neither database uses a partial index for a parameter."""
+    return given.in_(
+        bindparam(None, list(values), expanding=True, literal_execute=True, type_=String())
+    )
 
 
 @cache

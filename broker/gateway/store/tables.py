@@ -94,6 +94,7 @@ outbox = Table(
     Column("hard_stop_at", UtcDateTime, nullable=False),
     Column("receipt_by", UtcDateTime, nullable=False),
     Column("answer_by", UtcDateTime),
+    Column("look_at", UtcDateTime),
     Column("submitted_at", UtcDateTime),
     Column("request", Sha),
     CheckConstraint(
@@ -104,7 +105,8 @@ outbox = Table(
     UniqueConstraint("recipient", "lane", "stream_number", name="uq_outbox_stream"),
 )
 """What we sent: the exact bytes, stored before the first attempt and resent as they are. `request`
-is a keyed digest of what the worker asked for, null if it named no business id."""
+is a keyed digest of what the worker asked for, null if it named no business id. `look_at`: until then
+nothing about the answer can change by time alone; null once it is settled or overdue."""
 Index(
     "ix_outbox_due",
     outbox.c.next_attempt_at,
@@ -117,8 +119,23 @@ Index("ix_outbox_business_id", outbox.c.business_id)
 Index(
     "ix_outbox_unreceipted",
     outbox.c.receipt_by,
-    postgresql_where=outbox.c.state.in_(("queued", "sending", "submitted", "relayed")),
-    sqlite_where=outbox.c.state.in_(("queued", "sending", "submitted", "relayed")),
+    postgresql_where=outbox.c.state.in_(
+        ("queued", "sending", "submitted", "relayed", "undelivered")
+    ),
+    sqlite_where=outbox.c.state.in_(("queued", "sending", "submitted", "relayed", "undelivered")),
+)
+Index(
+    "ix_outbox_unfiled",
+    outbox.c.type,
+    outbox.c.created_at,
+    postgresql_where=outbox.c.state.in_(("delivered", "read")),
+    sqlite_where=outbox.c.state.in_(("delivered", "read")),
+)
+Index(
+    "ix_outbox_look_at",
+    outbox.c.look_at,
+    postgresql_where=outbox.c.look_at.is_not(None),
+    sqlite_where=outbox.c.look_at.is_not(None),
 )
 
 doubt = Table(
@@ -192,6 +209,7 @@ inbox = Table(
     Column("filed_at", UtcDateTime),
     Column("opened_at", UtcDateTime),
     Column("answer_by", UtcDateTime),
+    Column("look_at", UtcDateTime),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("derived_from", Uuid),
     Column("erased_at", UtcDateTime),
@@ -213,6 +231,19 @@ Index("ix_inbox_grant", inbox.c.grant)
 Index("ix_inbox_thread", inbox.c.thread)
 Index("ix_inbox_business_id", inbox.c.business_id)
 Index("ix_inbox_received_at", inbox.c.received_at)
+_UNRETRIEVED = inbox.c.state.in_(("delivered", "filing", "held")) & inbox.c.opened_at.is_(None)
+Index(
+    "ix_inbox_unretrieved",
+    inbox.c.received_at,
+    postgresql_where=_UNRETRIEVED,
+    sqlite_where=_UNRETRIEVED,
+)
+Index(
+    "ix_inbox_look_at",
+    inbox.c.look_at,
+    postgresql_where=inbox.c.look_at.is_not(None),
+    sqlite_where=inbox.c.look_at.is_not(None),
+)
 
 inbox_section = Table(
     "inbox_section",
@@ -412,7 +443,15 @@ alarm = Table(
     Column("about", String(64), nullable=False),
     Column("raised_at", UtcDateTime, nullable=False),
     Column("cleared_at", UtcDateTime),
+    Column("role", String(64)),
     UniqueConstraint("code", "about", name="uq_alarm_code_about"),
+)
+"""`role`: who is to act, where that is not whoever looks first."""
+Index(
+    "ix_alarm_open",
+    alarm.c.code,
+    postgresql_where=alarm.c.cleared_at.is_(None),
+    sqlite_where=alarm.c.cleared_at.is_(None),
 )
 
 exception_request = Table(

@@ -6,14 +6,21 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from broker.gateway import deadlines
+from broker.gateway.agreements import KnownAgreement
+from broker.gateway.deadlines import rounds
+from broker.gateway.deadlines.answers import load
 from broker.gateway.receive.mailbox import Mailbox
-from broker.gateway.store.tables import alarm, fact, outbox
+from broker.gateway.store.bulk import one_of
+from broker.gateway.store.tables import alarm, evidence, fact, inbox, outbox
+from keys.signing import verify_evidence
+from schemas.agreement import AnswerDeadline
+from schemas.clock import Standing
+from schemas.evidence import Fact
 from tests.support.gateways import Side, World, world
 
 
@@ -33,7 +40,7 @@ async def test_old_lateness_never_hides_new_lateness(
     two: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     italy = two["it.nrm"]
-    monkeypatch.setattr(deadlines, "GROUP", 3)
+    monkeypatch.setattr(rounds, "GROUP", 3)
     message = (await italy.refer("al.nrm", await italy.consent("al.nrm"))).id
     core = italy.gateway.core
     async with core.database.begin() as connection:
@@ -101,3 +108,133 @@ async def test_nobody_is_asked_why_a_withdrawn_case_was_not_filed(two: World) ->
     await italy.parts.withdrawals.order(grant)
     await italy.parts.deadlines.run_once()
     assert await open_alarms(italy, "filing-overdue") == []
+
+
+async def put_back(made: World, message: UUID, span: timedelta) -> None:
+    """Let this message, its exchange and all that is due about it have happened so long ago."""
+    for side in made.sides.values():
+        async with side.gateway.core.database.begin() as connection:
+            for box, asked in ((outbox, outbox.c.created_at), (inbox, inbox.c.received_at)):
+                row = (await connection.execute(select(box).where(box.c.id == message))).first()
+                if row is not None:
+                    asked_at, due = row._mapping[asked.name], row.answer_by
+                    await connection.execute(
+                        update(box)
+                        .where(box.c.id == message)
+                        .values(
+                            {
+                                asked.name: asked_at - span,
+                                "answer_by": due - span,
+                                "look_at": asked_at - span,
+                            }
+                        )
+                    )
+
+
+async def alarms_of(side: Side) -> dict[str, str | None]:
+    await side.parts.deadlines.run_once()
+    async with side.gateway.core.database.read() as connection:
+        rows = await connection.execute(
+            select(alarm.c.code, alarm.c.role).where(alarm.c.cleared_at.is_(None))
+        )
+        return {row.code: row.role for row in rows}
+
+
+async def test_both_sides_are_warned_then_the_deputies_are_told_and_an_answer_ends_it(
+    two: World,
+) -> None:
+    italy, albania = two["it.nrm"], two["al.nrm"]
+    sent = await italy.refer("al.nrm", await italy.consent("al.nrm"))
+    await two.settle()
+    assert await alarms_of(italy) == await alarms_of(albania) == {}
+
+    await put_back(two, sent.id, timedelta(days=12))
+    assert await alarms_of(italy) == await alarms_of(albania) == {"answer-due": None}
+
+    await put_back(two, sent.id, timedelta(days=3))
+    assert await alarms_of(italy) == {"answer-overdue": "deputy"}
+    assert await alarms_of(albania) == {"answer-owed": "deputy"}
+    assert await signed_by_us(italy, sent.id) == [Fact.OVERDUE]
+
+    await albania.send(
+        type="referral.accept",
+        to="it.nrm",
+        case_ref="CASE-1",
+        thread=sent.thread,
+        body={"worker_role": "case worker"},
+    )
+    await two.settle()
+    assert await alarms_of(italy) == await alarms_of(albania) == {}
+
+
+async def signed_by_us(side: Side, message: UUID) -> list[Fact]:
+    """What this gateway says itself about its message, as verified against the directory."""
+    core = side.gateway.core
+    async with core.database.read() as connection:
+        query = (
+            select(evidence.c.raw)
+            .join(fact, fact.c.evidence == evidence.c.id)
+            .where(fact.c.envelope == message, fact.c.by == core.participant)
+        )
+        raws = list(await connection.scalars(query))
+    told = [verify_evidence(raw, core.trusted(), now=core.now()).content for raw in raws]
+    assert all(one.by == core.participant and one.to is None for one in told)
+    return [stated.fact for one in told for stated in one.facts if stated.envelope == message]
+
+
+async def test_a_question_stops_the_clock_on_both_sides(two: World) -> None:
+    italy, albania = two["it.nrm"], two["al.nrm"]
+    sent = await italy.refer("al.nrm", await italy.consent("al.nrm"))
+    await two.settle()
+    await albania.send(
+        type="referral.clarify.request",
+        to="it.nrm",
+        case_ref="CASE-1",
+        thread=sent.thread,
+        body={"question": "An invented question?"},
+    )
+    await two.settle()
+    await put_back(two, sent.id, timedelta(days=13, hours=23))
+    assert "answer-overdue" not in await alarms_of(italy)
+    assert "answer-owed" not in await alarms_of(albania)
+
+    async with italy.gateway.core.database.read() as connection:
+        [asked] = await load(connection, outbox, [sent.id])
+    assert asked.read(asked.answer_by + timedelta(days=9)).standing is Standing.PAUSED
+
+
+async def test_what_two_organisations_agreed_on_is_due_sooner_and_is_delivered(two: World) -> None:
+    """The corridor's own deadline stands in the header; the other side holds it against the
+    agreement and not against the catalogue alone."""
+    italy, albania = two["it.nrm"], two["al.nrm"]
+    for side in (italy, albania):
+        known = side.parts.agreements._known
+        for key, one in known.items():
+            sooner = AnswerDeadline(type="referral.request", hours=48)
+            content = one.content.model_copy(update={"deadlines": (sooner,)})
+            known[key] = KnownAgreement(content, suspended=False)
+    sent = await italy.refer("al.nrm", await italy.consent("al.nrm"))
+    await two.settle()
+
+    async with albania.gateway.core.database.read() as connection:
+        row = (await connection.execute(select(inbox).where(inbox.c.id == sent.id))).one()
+    assert row.answer_by - row.received_at <= timedelta(hours=48)
+
+
+async def test_a_round_reads_only_indexes_of_what_is_open(two: World) -> None:
+    """Whatever lies in the boxes and has ended is not looked at again."""
+    database = two["it.nrm"].gateway.core.database
+    now = two["it.nrm"].gateway.core.now()
+    asked = [
+        (select(box.c.id).where(box.c.look_at <= now).order_by(box.c.look_at), f"ix_{name}_look_at")
+        for name, box in (("outbox", outbox), ("inbox", inbox))
+    ]
+    late = one_of(outbox.c.state, rounds.UNRECEIPTED)
+    asked.append((select(outbox.c.id).where(outbox.c.receipt_by < now, late), "ix_outbox_unrec"))
+    unfiled = one_of(outbox.c.state, rounds.UNFILED), outbox.c.type.in_(rounds.FILED_TYPES)
+    asked.append((select(outbox.c.id).where(*unfiled), "ix_outbox_unfiled"))
+    async with database.read() as connection:
+        for query, index in asked:
+            text = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+            plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")
+            assert index in " ".join(str(row) for row in plan)

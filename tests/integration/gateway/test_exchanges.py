@@ -194,7 +194,7 @@ async def test_an_answer_that_is_not_given_in_time_is_an_alarm(two: World) -> No
     async with italy.gateway.core.database.begin() as connection:
         late = italy.gateway.core.now() - timedelta(minutes=1)
         await connection.execute(
-            update(outbox).where(outbox.c.id == sent.id).values(answer_by=late)
+            update(outbox).where(outbox.c.id == sent.id).values(answer_by=late, look_at=late)
         )
     await italy.parts.deadlines.run_once()
     open_alarms = await column(italy, alarm.c.code, alarm.c.cleared_at.is_(None))

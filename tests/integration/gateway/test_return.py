@@ -105,7 +105,7 @@ async def test_who_does_not_arrive_is_missing_on_both_sides_until_received(two: 
         async with side.gateway.core.database.begin() as connection:
             for table in (outbox, inbox):
                 await connection.execute(
-                    update(table).where(table.c.id == left).values(answer_by=late)
+                    update(table).where(table.c.id == left).values(answer_by=late, look_at=late)
                 )
         await side.parts.deadlines.run_once()
         assert await open_alarms(side) == ["arrival-missing"]
