@@ -87,14 +87,16 @@ def draft(
         sections=corridor.sections,
         purposes=corridor.purposes,
         transfer=(
-            _basis(sender, one, other, valid_from),
-            _basis(recipient, other, one, valid_from),
+            usual_basis(sender, recipient, valid_from),
+            usual_basis(recipient, sender, valid_from),
         ),
         signed_on=now,
     )
 
 
-def _basis(sender: ParticipantId, one: str, other: str, on: date) -> TransferBasis:
+def usual_basis(sender: ParticipantId, recipient: ParticipantId, on: date) -> TransferBasis:
+    """The transfer basis on which one public body usually sends to another on that day."""
+    one, other = (party.partition(".")[0].upper() for party in (sender, recipient))
     here, there = country_law(one), country_law(other)
     if one == other or (here.under_gdpr() and there.under_gdpr()):
         return TransferBasis(sender=sender, basis="none-needed")

@@ -181,6 +181,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "catalogue": (f"{_COMMANDS}.catalogue:catalogue", "The message types and what they carry."),
     "countries": (f"{_COMMANDS}.countries:countries", "What is known of each country."),
     "conform": (f"{_COMMANDS}.conform:conform", "Try every promise of the port on an adapter."),
+    "sandbox": (f"{_COMMANDS}.sandbox:sandbox", "A partner country that answers by script."),
     "doctor": (f"{_COMMANDS}.doctor:doctor", "Find out what is wrong."),
 }
 

@@ -1,0 +1,1 @@
+"""A partner country that answers by script, so that an integrator can test alone."""
