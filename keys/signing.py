@@ -292,10 +292,13 @@ def verify_suspension(raw: bytes, directory: TrustedDirectory, *, now: datetime)
 
     Raises:
         KeyUnknown, KeyRevoked, BadSignature: See `verify_envelope`, steps 1, 2, 4, 5.
+        FromTheFuture: Issued later than ten minutes after `now`: nothing later could take it back.
         TooLarge, MalformedJson, SchemaRefused: Not a suspension.
     """
     jws, content = _statement(raw, SUSPENSION_TYP, Suspension.from_json)
     _verify(jws, content.by, directory, now)
+    if content.issued_at > now + _SKEW:
+        raise FromTheFuture
     return content
 
 

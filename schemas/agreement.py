@@ -61,7 +61,7 @@ class Agreement(WireModel):
 
 
 class Suspension(WireModel):
-    """Either party, or its country, stops an agreement at once; both must sign a new one to resume."""
+    """Either party, or its country, stops an agreement at once; whoever stopped it lets it go on."""
 
     agreement: UUID
     by: ParticipantId

@@ -170,11 +170,12 @@ class HubClient:
             (int(item["position"]), jws_bytes(item["revocation"])) for item in body["revocations"]
         )
 
-    async def agreements(self) -> tuple[tuple[bytes, bool], ...]:
-        """The caller's agreements, each with whether it is suspended."""
+    async def agreements(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
+        """The caller's agreements, each with what was said about holding it, as it was signed."""
         body = await self._json("GET", "/agreements")
         return tuple(
-            (jws_bytes(item["agreement"]), bool(item["suspended"])) for item in body["agreements"]
+            (jws_bytes(item["agreement"]), tuple(jws_bytes(one) for one in item["suspensions"]))
+            for item in body["agreements"]
         )
 
     async def claim_incarnation(self, incarnation: str) -> timedelta:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -10,11 +11,12 @@ from sqlalchemy import delete
 
 from broker.gateway.core import Core
 from broker.gateway.store.dialect import upsert
-from broker.gateway.store.grants import stored_agreements
-from broker.gateway.store.tables import agreement
+from broker.gateway.store.grants import stored_agreements, stored_words
+from broker.gateway.store.tables import agreement, suspension
 from broker.rules.header import AgreementView
 from broker.telemetry import logger
 from keys.signing import verify_agreement
+from keys.suspension import Word, held, later, word_of
 from schemas.agreement import Agreement
 from schemas.base import ParticipantId
 from schemas.envelope import Lane
@@ -25,7 +27,7 @@ LOOK_AGAIN = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True)
 class KnownAgreement:
-    """An agreement that both parties signed, and whether one has suspended it."""
+    """An agreement that both parties signed, and whether anybody holds it suspended."""
 
     content: Agreement
     suspended: bool
@@ -60,6 +62,7 @@ class Agreements:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._known: dict[UUID, KnownAgreement] = {}
+        self._words: dict[tuple[UUID, ParticipantId], Word] = {}
         self._asked_at: datetime | None = None
 
     def get(self, agreement_id: UUID | None) -> KnownAgreement | None:
@@ -115,8 +118,10 @@ class Agreements:
     async def load(self) -> None:
         """Take what is stored, as at start with the hub away."""
         async with self._core.database.read() as connection:
-            rows = await stored_agreements(connection)
-        self._take([(row.raw, row.suspended) for row in rows])
+            raws = await stored_agreements(connection)
+            words = await stored_words(connection)
+        self._words = {(word.agreement, word.by): word for word in words}
+        self._take(self._verified(raws))
 
     async def refresh(self) -> None:
         """Ask the hub, verify what it says, and keep it.
@@ -126,34 +131,60 @@ class Agreements:
         """
         core = self._core
         fetched = await core.hub.agreements()
-        taken = self._take(fetched)
+        verified = self._verified([raw for raw, _ in fetched])
+        said = dict(fetched)
+        new = [
+            (word, raw)
+            for agreed, content in verified
+            for word, raw in self._listen(content, said[agreed])
+        ]
         now = core.now()
         async with core.database.begin() as connection:
-            await connection.execute(delete(agreement))
-            for raw, known in taken:
+            for word, raw in new:
                 await upsert(
-                    connection,
-                    agreement,
-                    {
-                        "id": known.content.id,
-                        "raw": raw,
-                        "suspended": known.suspended,
-                        "fetched_at": now,
-                    },
-                    key=("id",),
+                    connection, suspension, {**asdict(word), "raw": raw}, key=("agreement", "by")
                 )
+            await connection.execute(delete(agreement))
+            for raw, content in verified:
+                row = {"id": content.id, "raw": raw, "fetched_at": now}
+                await upsert(connection, agreement, row, key=("id",))
+        for word, _ in new:
+            logger().warning(
+                "agreement:suspended" if word.holds else "agreement:resumed",
+                agreement_id=str(word.agreement),
+                participant=word.by,
+            )
+        self._words |= {(word.agreement, word.by): word for word, _ in new}
+        self._take(verified)
 
-    def _take(
-        self, agreements: list[tuple[bytes, bool]] | tuple[tuple[bytes, bool], ...]
-    ) -> list[tuple[bytes, KnownAgreement]]:
-        taken = []
-        for raw, suspended in agreements:
+    def _verified(self, raws: Sequence[bytes]) -> list[tuple[bytes, Agreement]]:
+        found = []
+        for raw in raws:
             try:
-                verified = verify_agreement(raw, self._core.trusted(), now=self._core.now())
+                agreed = verify_agreement(raw, self._core.trusted(), now=self._core.now())
             except BrokerError as error:
                 # An agreement that does not verify is none: what it would permit is refused.
                 logger().error("agreement:not-verified", code=error.code)
                 continue
-            taken.append((raw, KnownAgreement(verified.content, suspended)))
-        self._known = {known.content.id: known for _, known in taken}
-        return taken
+            found.append((raw, agreed.content))
+        return found
+
+    def _listen(self, content: Agreement, raws: Sequence[bytes]) -> list[tuple[Word, bytes]]:
+        """What is new in what the hub tells about holding one agreement, and truly said."""
+        found = []
+        for raw in raws:
+            try:
+                word = word_of(raw, content.parties, self._core.trusted(), now=self._core.now())
+            except BrokerError as error:
+                logger().error("suspension:not-verified", code=error.code)
+                continue
+            known = self._words.get((content.id, word.by))
+            if word.agreement == content.id and later(known, word) != known:
+                found.append((word, raw))
+        return found
+
+    def _take(self, verified: Sequence[tuple[bytes, Agreement]]) -> None:
+        self._known = {
+            content.id: KnownAgreement(content, held(self._words, content.id))
+            for _, content in verified
+        }

@@ -20,10 +20,11 @@ from broker.hub.store.tables import LOG
 from broker.telemetry import logger
 from keys.binding import subject_of
 from keys.signing import verify_agreement, verify_grant, verify_suspension
+from keys.suspension import may_suspend
 from schemas.agreement import Agreement
 from schemas.audit import Event
 from schemas.consent import GrantStatement
-from schemas.directory import AUTHORITIES, Participant
+from schemas.directory import Participant
 from schemas.errors import (
     BadSignature,
     Conflict,
@@ -200,7 +201,7 @@ async def suspend(hub: Hub, limiter: Limiter, raw: bytes) -> None:
         found = await agreements.find(connection, content.agreement)
         if found is None:
             raise NoAgreement
-        if not _may_suspend(author, found.one, found.other):
+        if not may_suspend(author, (found.one, found.other)):
             raise Forbidden
         changed = await agreements.suspend(
             connection,
@@ -220,15 +221,6 @@ async def suspend(hub: Hub, limiter: Limiter, raw: bytes) -> None:
         agreement_id=str(content.agreement),
         participant=content.by,
     )
-
-
-def _may_suspend(author: Participant | None, one: str, other: str) -> bool:
-    if author is None:
-        return False
-    if author.id in (one, other):
-        return True
-    countries = {party.split(".")[0] for party in (one, other)}
-    return author.function in AUTHORITIES and author.id.split(".")[0] in countries
 
 
 def _in_good_standing(participant: Participant | None) -> None:

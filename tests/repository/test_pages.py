@@ -12,12 +12,12 @@ from broker.gateway.store import tables
 from tests.support.pages import BLOCKS, names, rewritten
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 TEST_NAME = re.compile(r"`(tests/[a-z0-9_/]+\.py)::(test_\w+)`")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_takes_from_the_code_is_as_the_code_has_it(page: Path) -> None:
     text = page.read_text("utf-8")
     assert rewritten(text) == text, "python -m tests.support.pages writes it anew"
@@ -28,7 +28,9 @@ def test_everything_that_can_be_written_from_the_code_is_on_a_page_once() -> Non
     assert sorted(written) == sorted(BLOCKS)
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "README.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
     missing = [
         f"{path}::{name}"

@@ -16,8 +16,9 @@ from broker.clock import SystemClock
 from keys import strict_json
 from keys.signing import countersign as add_signature
 from keys.signing import sign_agreement, sign_jws, verify_agreement
+from keys.suspension import word_of
 from schemas.agreement import SUSPENSION_TYP, Agreement, Suspension
-from schemas.base import unb64u
+from schemas.base import instant_text, unb64u
 
 LIMIT = 256 * 1024
 
@@ -98,13 +99,17 @@ def list_(home: Path, passphrase_file: str | None) -> None:
     """List the agreements that the hub has for this participant."""
     identity = open_identity(home, passphrase_file)
 
-    async def ask() -> tuple[tuple[bytes, bool], ...]:
+    async def ask() -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
         async with identity.hub() as hub:
             return await hub.agreements()
 
-    rows = [
-        {**terms_of(raw).to_dict(), "suspended": suspended} for raw, suspended in asyncio.run(ask())
-    ]
+    directory, now = identity.directory(), SystemClock().now()
+    rows = []
+    for raw, suspensions in asyncio.run(ask()):
+        terms = terms_of(raw)
+        words = [word_of(one, terms.parties, directory, now=now) for one in suspensions]
+        holding = any(word.holds for word in words if word.agreement == terms.id)
+        rows.append({**terms.to_dict(), "suspended": holding})
     current().rows(rows, ("id", "title", "parties", "valid_from", "valid_until", "suspended"))
 
 
@@ -116,7 +121,7 @@ def _suspension(home: Path, passphrase_file: str | None, identifier: UUID, actio
                 "agreement": str(identifier),
                 "by": identity.participant,
                 "action": action,
-                "issued_at": SystemClock().now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "issued_at": instant_text(SystemClock().now()),
             }
         )
     )
@@ -144,5 +149,5 @@ def suspend(agreement_id: UUID, home: Path, passphrase_file: str | None) -> None
 @home_option
 @passphrase_option
 def resume(agreement_id: UUID, home: Path, passphrase_file: str | None) -> None:
-    """Ask for a suspended agreement to count again; both parties must ask."""
+    """Take back one's own suspension. Who else suspended it must take back theirs."""
     _suspension(home, passphrase_file, agreement_id, "resume")

@@ -12,8 +12,9 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.store.dialect import AnyRow, insert_for, upsert
-from broker.gateway.store.tables import agreement, cursor, grant, grant_scope
+from broker.gateway.store.tables import agreement, cursor, grant, grant_scope, suspension
 from broker.rules.header import GrantView
+from keys.suspension import Word
 from schemas.errors import NotFound
 
 
@@ -217,8 +218,16 @@ async def get_cursor(connection: AsyncConnection, name: str) -> tuple[int, datet
     return (0, None) if row is None else (row.position, row.as_of)
 
 
-async def stored_agreements(connection: AsyncConnection) -> Sequence[AnyRow]:
-    return (await connection.execute(select(agreement))).all()
+async def stored_agreements(connection: AsyncConnection) -> Sequence[bytes]:
+    return (await connection.scalars(select(agreement.c.raw))).all()
+
+
+async def stored_words(connection: AsyncConnection) -> list[Word]:
+    """Who held an agreement, or let it go on, as it was verified when it came."""
+    rows = await connection.execute(
+        select(suspension.c.agreement, suspension.c.by, suspension.c.holds, suspension.c.issued_at)
+    )
+    return [Word(*row) for row in rows]
 
 
 def _state(row: AnyRow, scopes: list[AnyRow]) -> GrantState:

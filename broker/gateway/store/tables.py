@@ -310,9 +310,19 @@ agreement = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("raw", LargeBinary, nullable=False),
-    Column("suspended", Boolean, nullable=False),
     Column("fetched_at", UtcDateTime, nullable=False),
 )
+
+suspension = Table(
+    "suspension",
+    metadata,
+    Column("agreement", Uuid, primary_key=True),
+    Column("by", Participant, primary_key=True),
+    Column("holds", Boolean, nullable=False),
+    Column("issued_at", UtcDateTime, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+)
+"""The last word of each who held an agreement; kept when the hub no longer tells of it."""
 
 thread = Table(
     "thread",

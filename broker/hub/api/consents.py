@@ -80,9 +80,14 @@ def router(hub: Hub, callers: Callers, limiter: Limiter) -> APIRouter:
         caller = callers.of(request)
         async with hub.database.read() as connection:
             found = await agreements.of_party(connection, caller.id)
+            said = await agreements.words(connection, [row.id for row in found])
         return {
             "agreements": [
-                {"agreement": row.raw.decode(), "suspended": bool(row.suspended)} for row in found
+                {
+                    "agreement": row.raw.decode(),
+                    "suspensions": [raw.decode() for raw in said.get(row.id, [])],
+                }
+                for row in found
             ]
         }
 

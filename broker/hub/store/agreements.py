@@ -60,13 +60,26 @@ async def find(connection: AsyncConnection, agreement: UUID) -> AnyRow | None:
 
 
 async def of_party(connection: AsyncConnection, party: str) -> list[AnyRow]:
-    """Every agreement of one participant, oldest first."""
+    """Every agreement of one participant, oldest first: `id`, `raw`."""
     rows = await connection.execute(
-        select(AGREEMENT.c.raw, AGREEMENT.c.suspended)
+        select(AGREEMENT.c.id, AGREEMENT.c.raw)
         .where(or_(AGREEMENT.c.one == party, AGREEMENT.c.other == party))
         .order_by(AGREEMENT.c.registered_at, AGREEMENT.c.id)
     )
     return list(rows)
+
+
+async def words(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, list[bytes]]:
+    """Who said last what about holding each agreement, as it was signed."""
+    found: dict[UUID, list[bytes]] = {}
+    rows = await connection.execute(
+        select(SUSPENSION.c.agreement_id, SUSPENSION.c.raw)
+        .where(one_of(connection, SUSPENSION.c.agreement_id, set(ids)))
+        .order_by(SUSPENSION.c.issued_at, SUSPENSION.c.by)
+    )
+    for agreement, raw in rows:
+        found.setdefault(agreement, []).append(raw)
+    return found
 
 
 async def register(connection: AsyncConnection, row: Mapping[str, Any]) -> None:

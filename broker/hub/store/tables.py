@@ -183,7 +183,7 @@ Index("ix_agreement_other", AGREEMENT.c.other)
 SUSPENSION = Table(
     "suspension",
     METADATA,
-    # One row per party that holds the agreement suspended; resuming removes one's own.
+    # The last word of each who said anything about holding it.
     Column("agreement_id", Uuid, ForeignKey("agreement.id"), primary_key=True),
     Column("by", String(67), primary_key=True),
     Column("suspended", Boolean, nullable=False),

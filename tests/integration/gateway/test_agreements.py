@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
 import pytest
@@ -38,13 +39,26 @@ def believe(side: Side, agreement: KnownAgreement) -> None:
     side.parts.agreements._known[agreement.content.id] = agreement
 
 
-async def suspend(side: Side, agreement: UUID) -> None:
+def statement(
+    side: Side,
+    agreement: UUID,
+    action: Literal["suspend", "resume"],
+    *,
+    by: str | None = None,
+    minute: int = 0,
+) -> bytes:
     core = side.gateway.core
-    statement = Suspension(
-        agreement=agreement, by=core.participant, action="suspend", issued_at=core.now()
+    content = Suspension(
+        agreement=agreement,
+        by=by or core.participant,
+        action=action,
+        issued_at=core.now() + timedelta(minutes=minute),
     )
-    raw = sign_jws(statement.to_json(), typ=SUSPENSION_TYP, signer=core.signer)
-    await core.hub.suspend(raw)
+    return sign_jws(content.to_json(), typ=SUSPENSION_TYP, signer=core.signer)
+
+
+async def suspend(side: Side, agreement: UUID) -> None:
+    await side.gateway.core.hub.suspend(statement(side, agreement, "suspend"))
 
 
 async def under_way(two: World) -> Incoming:
@@ -78,6 +92,36 @@ async def test_what_is_under_way_when_it_is_suspended_is_refused_by_the_recipien
     await suspend(two["it.nrm"], known(al).content.id)
     await al.parts.agreements.refresh()
     assert await verdict(al, item) == ([Outcome.DONE], ["no-agreement"], 0)
+
+
+async def test_a_hub_that_lies_can_neither_suspend_nor_let_go_what_a_partner_suspended(
+    two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, al = two["it.nrm"], two["al.nrm"]
+    agreement = known(al).content.id
+    hub = al.gateway.core.hub
+    everything = await hub.agreements()
+
+    async def told(*words: bytes) -> bool:
+        async def agreements() -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
+            return tuple((raw, words) for raw, _ in everything)
+
+        monkeypatch.setattr(hub, "agreements", agreements)
+        await al.parts.agreements.refresh()
+        return known(al).suspended
+
+    before = statement(it, agreement, "resume")
+    assert not await told(statement(al, agreement, "suspend", by="it.nrm"))
+    true = statement(it, agreement, "suspend", minute=1)
+    assert await told(true)
+    assert await told()
+    assert await told(before)
+    assert await told(statement(al, agreement, "resume", by="it.nrm", minute=2))
+    assert await told(statement(al, agreement, "resume", minute=2))
+    await al.parts.agreements.load()
+    assert known(al).suspended
+    assert not await told(true, statement(it, agreement, "resume", minute=2))
+    assert not await told(true)
 
 
 async def test_what_is_under_way_when_it_runs_out_is_refused_by_the_recipient(two: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 
+from keys.suspension import word_of
 from schemas.envelope import Kind, Lane
 from tests.support.hub import Served
 
@@ -140,7 +141,12 @@ async def test_either_party_suspends_at_once_and_only_it_resumes(served: Served)
     still = await it.submit(it.seal(draft))
 
     assert suspended.json()["code"] == "no-agreement"
-    assert [one["suspended"] for one in listed] == [True]
+    now, parties = served.world.clock.now(), ("it.nrm", "al.nrm")
+    words = [
+        word_of(raw.encode(), parties, served.world.directory(), now=now)
+        for raw in listed[0]["suspensions"]
+    ]
+    assert [(word.by, word.holds) for word in words] == [("al.nrm", True)]
     assert still.json()["code"] == "no-agreement"
 
 
