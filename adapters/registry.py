@@ -21,6 +21,7 @@ from schemas.errors import NotFound, SchemaRefused
 ENTRY_POINT_GROUP = "referral_broker.adapters"
 
 _BUILT_IN: Mapping[str, str] = {
+    "desk": "adapters.systems.desk",
     "external": "adapters.external",
     "files": "adapters.systems.files",
 }

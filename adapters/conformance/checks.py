@@ -92,15 +92,15 @@ def finds_nothing_before_filing(system: NationalSystem) -> None:
     expect(system.find(new_id()) is None, "found what was never filed")
 
 
-@check("Filing twice gives one record, one reference, and says that it was there.", memory=ONCE)
+@check("Filing twice gives one record and one reference.", memory=ONCE)
 def files_once_however_often_asked(system: NationalSystem) -> None:
     business_id = new_id()
     with filing(system, business_id, full_case()) as first:
         second = filed(system.file(business_id, full_case()))
         expect(not first.already, "a new record was said to have been there")
-        expect(second.already, "a repetition was not noticed")
         expect(second.reference == first.reference, "a repetition got another reference")
         if system.memory is Memory.LOOKUP:
+            expect(second.already, "a repetition was not noticed")
             found = system.find(business_id)
             expect(found is not None and found.reference == first.reference, "find disagrees")
 
@@ -205,10 +205,11 @@ def erases_for_good_and_again(system: NationalSystem) -> None:
     answer = system.erase(reference)
     if isinstance(answer, Kept | CannotErase):
         return  # said so, with a reason: the attestation will say it too
-    expect(answer == Erased(existed=True), "not erased, or nothing was there")
+    holds_it = system.memory is Memory.LOOKUP or Skill.READ in system.skills
+    expect(not holds_it or answer == Erased(existed=True), "not erased, or nothing was there")
     expect(system.read(reference) is None, "read after erasing")
     expect(system.erase(reference) == Erased(existed=False), "erased twice")
-    if Skill.UPDATE in system.skills:
+    if Skill.UPDATE in system.skills and holds_it:
         gone = system.update(reference, full_case())
         expect(isinstance(gone, Declined), "updated what is not there")
     if system.memory is Memory.LOOKUP:

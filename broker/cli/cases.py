@@ -17,6 +17,7 @@ from adapters.registry import open_adapter
 from broker.gateway.settings import load_settings
 from schemas.errors import NotFound, SchemaRefused
 
+HTCDS = (".csv", ".xlsx", ".xlsm")
 MOST_REASONS = 20
 """Shown of a file that is wrong in many places."""
 
@@ -29,6 +30,10 @@ def read_cases(home: Path, path: Path) -> Iterator[CaseRecord | RejectedRow]:
         Refused: `home` is no gateway's home.
     """
     settings = load_settings(home)
+    if path.suffix.lower() in HTCDS:
+        # Whatever the case system, people write and exchange these by hand.
+        folder = settings.path(settings.adapter.folder)
+        return open_adapter("files", {"root": str(folder)}).read_cases(path.resolve())
     system = open_adapter(settings.adapter.name, settings.adapter_table)
     return system.read_cases(path.resolve())
 

@@ -7,14 +7,17 @@ then is anything attested, store by store, and never more than we know.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.base import CannotErase, CaseRecord, Declined, Filed, Kept
+from adapters.base import CannotErase, CaseRecord, Declined, Filed, Kept, Memory, Skill
 from broker.gateway.agreements import Agreements
+from broker.gateway.cases.once import BEGUN
 from broker.gateway.consent.erasures import attestation_of, is_erased, note_erasures
 from broker.gateway.core import Core, wait_for
 from broker.gateway.own_log import Decision
@@ -189,33 +192,55 @@ class Erasing:
             return erased
         filed = await asyncio.to_thread(core.adapter.find, message.business_id)
         reference = message.reference if filed is None else filed.reference
+        unknown = erased.model_copy(update={"outcome": Erasure.UNKNOWN})
         if reference is None:
-            doubtful = message.code == OutcomeUnknown.code
-            return erased.model_copy(update={"outcome": Erasure.UNKNOWN}) if doubtful else erased
+            # A system that cannot be asked may have it if it was ever told.
+            told = core.adapter.memory is not Memory.LOOKUP and message.state == "filing"
+            return unknown if told or message.code in (OutcomeUnknown.code, BEGUN) else erased
         if whole:
             outcome = await asyncio.to_thread(core.adapter.erase, reference)
             if isinstance(outcome, Kept) and is_basis(outcome.basis):
                 return StoreErasure(
                     store=Store.CASE_SYSTEM, outcome=Erasure.KEPT, basis=outcome.basis
                 )
-            if isinstance(outcome, Kept | CannotErase):
-                return StoreErasure(store=Store.CASE_SYSTEM, outcome=Erasure.UNKNOWN)
-            return erased
-        case = await asyncio.to_thread(core.adapter.read, reference)
+            return unknown if isinstance(outcome, Kept | CannotErase) else erased
+        if Skill.UPDATE not in core.adapter.skills:
+            return unknown
+        case = await self._case_of(message, reference)
         if case is None or not set(case.sections) & set(gone):
             return erased
-        left = CaseRecord(
-            case_ref=case.case_ref,
-            sections={name: value for name, value in case.sections.items() if name not in gone},
-            business_id=case.business_id,
-            sender=case.sender,
-            invented=case.invented,
-        )
+        kept = {name: value for name, value in case.sections.items() if name not in gone}
+        left = replace(case, sections=kept)
         updated = await asyncio.to_thread(core.adapter.update, reference, left)
         gone_since = isinstance(updated, Declined) and updated.code == "not-found"
         if not isinstance(updated, Filed) and not gone_since:
             raise Refused("the case system keeps a section that was taken back")
         return erased
+
+    async def _case_of(self, message: AnyRow, reference: str) -> CaseRecord | None:
+        """What the case system holds; of one that cannot be read, what it was given."""
+        core = self._core
+        if Skill.READ in core.adapter.skills:
+            return await asyncio.to_thread(core.adapter.read, reference)
+        async with core.database.read() as connection:
+            rows = await connection.execute(
+                select(inbox_section.c.section, inbox_section.c.content).where(
+                    inbox_section.c.message == message.id
+                )
+            )
+            where = {row.section: row.content for row in rows}
+            held = [ref for ref in where.values() if ref is not None]
+            plain = await core.vault.read_many(connection, held)
+        # A section that is gone from the vault is named with nothing in it: it is to go there too.
+        sections = {
+            name: json.loads(plain[ref]) if ref in plain else {} for name, ref in where.items()
+        }
+        return CaseRecord(
+            case_ref=message.case_ref,
+            sections=sections,
+            business_id=message.business_id,
+            sender=message.sender,
+        )
 
     async def _has_case(self, message: AnyRow) -> bool:
         """False if the case under this business id is another message's, as `filing` decides it.

@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import select
 
 from adapters.base import CannotMap, CaseRecord, Filed, Memory, Outcome, Tools, file_one_by_one
+from adapters.registry import open_adapter
 from adapters.systems.files import FilesSystem, make
-from broker.gateway.store.tables import alarm, case_report, inbox
+from broker.gateway.store.tables import alarm, case_report, erasure, inbox
+from schemas.consent import Purpose, ScopeGrant
 from schemas.errors import CaseSystemUnavailable
 from tests.support.gateways import Side, World, world
 
@@ -172,3 +174,37 @@ async def test_what_the_case_system_cannot_hold_is_told_field_by_field_under_sea
     async with albania.gateway.core.database.read() as connection:
         states = list((await connection.execute(select(case_report.c.state))).scalars())
     assert states == ["sent"]
+
+
+@pytest.mark.parametrize("desk", [True, False])
+async def test_what_a_case_system_cannot_take_out_is_never_attested_as_erased(
+    two: World, desk: bool
+) -> None:
+    italy, albania = two["it.nrm"], two["al.nrm"]
+    sections = {
+        "case_admin": {"status": "Active"},
+        "demographics_language": {"primary_language": "sqi"},
+    }
+    grant = await italy.consent("al.nrm", sections=tuple(sections))
+    if desk:
+        albania.gateway.core.adapter = open_adapter("desk", {})
+    else:
+        forgetful(albania, Memory.KEYS).skills = frozenset()  # type: ignore[attr-defined]
+    await italy.refer("al.nrm", grant, sections=sections)
+    await italy.push()
+    await albania.pull()
+
+    taken = ScopeGrant(purpose=Purpose.PROTECTION, section="demographics_language")
+    await italy.parts.withdrawals.order(grant, [taken])
+    for _ in range(3):
+        await italy.push()
+        await albania.pull()
+        await albania.push()
+        await italy.pull()
+    async with italy.gateway.core.database.read() as connection:
+        rows = await connection.execute(
+            select(erasure.c.outcome).where(
+                erasure.c.by == "al.nrm", erasure.c.store == "case-system"
+            )
+        )
+        assert list(rows.scalars()) == ["erased" if desk else "unknown"]

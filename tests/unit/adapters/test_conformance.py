@@ -30,6 +30,7 @@ from adapters.base import (
 from adapters.conformance import CHECKS, Report, Result
 from adapters.conformance.words import NAMES
 from adapters.countries import countries_here, country_profile
+from adapters.registry import open_adapter
 from schemas.errors import SchemaRefused
 from schemas.sections import validate_section
 
@@ -269,6 +270,16 @@ def test_what_is_not_offered_is_not_tried_and_not_called_kept() -> None:
     assert 3 < len(tried) < len(CHECKS)
     for check in tried:
         check(system)
+
+
+def test_the_desk_keeps_every_promise_that_applies_to_it() -> None:
+    system = open_adapter("desk", {})
+    tried = [check for check in CHECKS if check.applies_to(system)]
+    assert len(tried) > 5
+    for check in tried:
+        check(system)
+    with pytest.raises(SchemaRefused):
+        open_adapter("desk", {"colour": "red"})
 
 
 def test_there_is_a_name_in_every_script_of_every_country() -> None:

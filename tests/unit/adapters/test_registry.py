@@ -28,7 +28,7 @@ def test_an_adapter_of_another_distribution_is_found_by_name(
 ) -> None:
     install(tmp_path, "xa-casebook", "casebook")
     monkeypatch.syspath_prepend(tmp_path)
-    assert adapter_names() == ("casebook", "external", "files")
+    assert adapter_names() == ("casebook", "desk", "external", "files")
     assert open_adapter("casebook", {"url": "x"}) == ("xa-casebook", {"url": "x"})
 
 
