@@ -43,6 +43,7 @@ class Event(StrEnum):
     EXCLUSION_SET = "exclusion:set"
     EXCLUSION_LIFTED = "exclusion:lifted"
     EXCEPTION_USED = "exception:used"
+    DISCLOSURE_RECORDED = "disclosure:recorded"
     DEADLINE_BREACHED = "deadline:breached"
     MESSAGE_QUARANTINED = "message:quarantined"
 

@@ -176,6 +176,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "answer": (f"{_COMMANDS}.answer:answer", "Accept, decline, ask, reply, report."),
     "transfer": (f"{_COMMANDS}.transfer:transfer", "Hand a case over, both sides signing."),
     "withdraw": (f"{_COMMANDS}.consent:withdraw", "Withdraw or narrow a consent, at once."),
+    "rights": (
+        f"{_COMMANDS}.rights:rights",
+        "Who got what of a person's data, and her copy of it.",
+    ),
     "safety": (f"{_COMMANDS}.safety:safety", "Exceptions: one worker proposes, another approves."),
     "log": (f"{_COMMANDS}.log:log", "Prove and verify; works offline."),
     "catalogue": (f"{_COMMANDS}.catalogue:catalogue", "The message types and what they carry."),

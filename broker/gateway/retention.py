@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway.core import Core
 from broker.gateway.store.tables import (
     alarm,
+    disclosure,
     doubt,
     erasure,
     evidence,
@@ -66,6 +67,7 @@ class Retention:
             (_payload, now - keep.payload),
             (_sent, now - keep.addressing),
             (_received, now - keep.addressing),
+            (_disclosed, now - keep.addressing),
             (_facts, now - keep.evidence),
             (_evidence, now - keep.evidence),
             (_owed, now - keep.evidence),
@@ -139,6 +141,11 @@ async def _received(connection: AsyncConnection, before: datetime) -> int:
     ):
         await connection.execute(delete(table).where(column.in_(ids)))
     return len(ids)
+
+
+async def _disclosed(connection: AsyncConnection, before: datetime) -> int:
+    """The person may ask for as long as anybody can tell who was written to."""
+    return await _delete_some(connection, disclosure, disclosure.c.at < before)
 
 
 async def _facts(connection: AsyncConnection, before: datetime) -> int:

@@ -79,25 +79,25 @@ def receipt(
     Raises:
         NotFound: Not one of them.
     """
-    words = _words(language)
+    words = words_of(language)
 
     def day(value: date) -> str:
         # Written as on her papers' machine-readable line: one order in every language.
-        return _isolated(value.isoformat())
+        return isolated(value.isoformat())
 
     def organisation(party: Party) -> tuple[Line, ...]:
         place = place_label(party.country, language)
-        found = [Line(f"{_isolated(party.name)} ({place})")]
-        return tuple(found + ([Line(_isolated(party.contact))] if party.contact else []))
+        found = [Line(f"{isolated(party.name)} ({place})")]
+        return tuple(found + ([Line(isolated(party.contact))] if party.contact else []))
 
     usual = record.withdrawal_method == USUAL_WITHDRAWAL
-    method = words["usual_withdrawal"] if usual else _isolated(record.withdrawal_method)
+    method = words["usual_withdrawal"] if usual else isolated(record.withdrawal_method)
     explained = words["explained"][record.how].format(
         language=language_label(record.language, language)
     )
     how = [Line(explained)]
     how += [Line(words["interpreter"])] if record.interpreter else []
-    how += [Line(words["notice"].format(notice=_isolated(record.privacy_notice)))]
+    how += [Line(words["notice"].format(notice=isolated(record.privacy_notice)))]
     how += [Line(words["child"])] if record.guardian is not None else []
     return Receipt(
         language=language,
@@ -138,7 +138,7 @@ def receipt(
                 (*(Line(right, listed=True) for right in words["rights"]), Line(words["danger"])),
             ),
         ),
-        number=words["number"].format(number=_isolated(number)),
+        number=words["number"].format(number=isolated(number)),
     )
 
 
@@ -218,13 +218,19 @@ def _html(text: str) -> str:
     return shown.replace(FIRST_STRONG_ISOLATE, "<bdi>").replace(POP_ISOLATE, "</bdi>")
 
 
-def _isolated(text: str) -> str:
+def isolated(text: str) -> str:
+    """Words that are not the page's own, so that they do not turn its lines around."""
     return f"{FIRST_STRONG_ISOLATE}{text}{POP_ISOLATE}"
 
 
 @cache
-def _words(language: str) -> Mapping[str, Any]:
+def words_of(language: str, package: str = "broker.gateway.consent") -> Mapping[str, Any]:
+    """What a package's papers say, from its folder `words`.
+
+    Raises:
+        NotFound: Not a language that we have.
+    """
     if language not in LANGUAGES:
-        raise NotFound("receipts are in " + ", ".join(LANGUAGES))
-    place = files("broker.gateway.consent") / "words" / f"{language}.toml"
+        raise NotFound("papers are in " + ", ".join(LANGUAGES))
+    place = files(package) / "words" / f"{language}.toml"
     return MappingProxyType(tomllib.loads(place.read_text(encoding="utf-8")))

@@ -22,11 +22,20 @@ from broker.gateway.core import Core, ToFile
 from broker.gateway.own_log import Decision
 from broker.gateway.receive.consequences import Consequences
 from broker.gateway.receive.receipts import Owed, receipt_rows
-from broker.gateway.receive.rows import file_rows, inbox_row, section_rows, to_file, vault_items
+from broker.gateway.receive.rows import (
+    disclosure_rows,
+    file_rows,
+    inbox_row,
+    section_rows,
+    to_file,
+    vault_items,
+)
 from broker.gateway.receive.unpack import Unpacked
+from broker.gateway.rights import ledger
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import (
+    disclosure,
     inbox,
     inbox_attachment,
     inbox_section,
@@ -384,8 +393,10 @@ class Intake:
                 for opened in accepted
             ),
         ]
+        disclosed = [row for opened in accepted for row in disclosure_rows(opened, now)]
         decisions = [
             *decisions,
+            *(ledger.decision(row) for row in disclosed),
             *(
                 Decision(event, opened.envelope.digest, opened.envelope.content.id)
                 for opened in accepted
@@ -404,6 +415,7 @@ class Intake:
                 inbox_attachment,
                 [row for opened in accepted for row in file_rows(opened, placed, now)],
             ),
+            (disclosure, disclosed),
             (receipt, receipt_rows(owed)),
             *core.log.rows(decisions, now=now),
         ]

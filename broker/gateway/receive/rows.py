@@ -12,6 +12,7 @@ from adapters.base import CaseRecord
 from broker.gateway.consent.grants import partner_case
 from broker.gateway.core import ToFile
 from broker.gateway.receive.unpack import Unpacked
+from broker.gateway.rights import ledger
 from broker.gateway.vault import NewItem
 from schemas.base import b64u
 from schemas.clock import first_look
@@ -130,3 +131,17 @@ def section_rows(opened: Unpacked, placed: Places) -> list[dict[str, Any]]:
         }
         for name in opened.message.sections
     ]
+
+
+def disclosure_rows(opened: Unpacked, now: datetime) -> list[dict[str, Any]]:
+    """A row of the ledger, if the message brought something about a person."""
+    content = opened.envelope.content
+    return ledger.rows_of(
+        opened.message,
+        id=content.id,
+        way="received",
+        partner=content.from_,
+        thread=content.thread,
+        grant=None if content.consent is None else content.consent.grant,
+        at=now,
+    )

@@ -23,6 +23,7 @@ from broker.gateway import threads
 from broker.gateway.batch import Batcher
 from broker.gateway.core import Core
 from broker.gateway.own_log import Decision
+from broker.gateway.rights import ledger
 from broker.gateway.send.compose import Composed
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store import outbox, tables
@@ -206,7 +207,8 @@ class Sender:
             for composed in group
             for item in composed.files
         ]
-        decisions = []
+        disclosed = [row for composed in group for row in self._disclosed(composed)]
+        decisions = [ledger.decision(row) for row in disclosed]
         for composed, envelope in zip(group, sealed, strict=True):
             decisions.append(Decision(Event.MESSAGE_SENT, envelope.digest, composed.id))
             if composed.exception is not None:
@@ -216,6 +218,7 @@ class Sender:
             (tables.thread_event, events),
             (tables.outbox, rows),
             (tables.outbox_attachment, files),
+            (tables.disclosure, disclosed),
             *core.log.rows(decisions, now=core.now()),
         )
         return [
@@ -309,6 +312,17 @@ class Sender:
             "submitted_at": None,
             "request": _asked(composed, self._core.incarnation) if composed.named else None,
         }
+
+    def _disclosed(self, composed: Composed) -> list[dict[str, Any]]:
+        return ledger.rows_of(
+            composed.message,
+            id=composed.id,
+            way="sent",
+            partner=composed.recipient.id,
+            thread=composed.thread,
+            grant=composed.grant,
+            at=self._core.now(),
+        )
 
     def _receipt_within(self, composed: Composed) -> timedelta:
         deadlines = self._core.settings.deadlines

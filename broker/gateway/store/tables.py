@@ -26,6 +26,7 @@ from sqlalchemy import (
 from broker.audit.store import log_tables
 from broker.database import UtcDateTime, new_metadata
 from broker.gateway.store.case_tables import case_tables
+from broker.gateway.store.rights_tables import disclosure_table
 from broker.gateway.store.vault_tables import vault_tables
 
 metadata = new_metadata()
@@ -538,3 +539,6 @@ exclusion = Table(
 
 case_news, case_told, case_cursor, case_report = case_tables(metadata)
 """What passes between the case system and the exchange after the filing."""
+
+disclosure = disclosure_table(metadata)
+"""Who got what of whom, on which basis; see `broker.gateway.rights.ledger`."""

@@ -1,0 +1,72 @@
+"""`referral rights`: who got what of a person's data, her copy, what was asked of whom."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from broker.cli.drafting import read_object
+from broker.cli.local import LocalApi, with_gateway
+from broker.cli.output import current
+from broker.cli.root import ReferralGroup
+from schemas.codes.labels import LANGUAGES
+
+COLUMNS = ("at", "way", "partner", "section", "purpose", "consent", "transfer_basis", "recorded")
+
+
+@click.group(cls=ReferralGroup)
+def rights() -> None:
+    """What a person may ask of us. CASE is our case number, or partner:number."""
+
+
+@rights.command()
+@with_gateway
+@click.argument("case")
+def ledger(api: LocalApi, case: str) -> None:
+    """Who got which section, when, on which basis. It stays when the content is erased."""
+    answer = api.post("/v1/rights/ledger", {"case": case})
+    current().rows(answer["disclosures"], COLUMNS)
+
+
+@rights.command()
+@with_gateway
+@click.argument("case")
+@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True)
+@click.option("--sections", metavar="FILE", help="What our case system holds, as JSON sections.")
+@click.option(
+    "--texts-read", is_flag=True, help="I have read what people wrote: nobody else is named."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the paper (HTML) here, and the data beside it as .json; mode 0600.",
+)
+def copy(
+    api: LocalApi,
+    case: str,
+    language: str,
+    sections: str | None,
+    texts_read: bool,
+    out: Path | None,
+) -> None:
+    """Her copy of her data (GDPR Art 15): what is others' is left out, and said to be."""
+    answer = api.post(
+        "/v1/rights/copy",
+        {
+            "case": case,
+            "language": language,
+            "sections": read_object(sections),
+            "texts_read": texts_read,
+        },
+    )
+    if out is None:
+        current().result(answer["copy"], plain=answer["text"])
+        return
+    beside = out.with_suffix(".json")
+    for path, content in ((out, answer["html"]), (beside, json.dumps(answer["copy"]))):
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        path.write_text(content, encoding="utf-8")
+    current().result({"paper": str(out), "data": str(beside)})

@@ -1,0 +1,61 @@
+"""`/v1/rights`: the ledger of a person's disclosures, and her copy of her data.
+
+Case numbers are no part of a URL, so each of these is asked for in a body.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from broker.gateway.api.messages import parse
+from broker.gateway.consent.receipt import as_html, as_text
+from broker.gateway.parts import Parts
+from broker.gateway.rights.copy import as_json, as_paper, as_row, copy_of
+from broker.gateway.rights.ledger import of_case
+from schemas.base import ProtectedModel
+from schemas.message import SectionId
+
+Case = Annotated[str, Field(pattern=r"^([a-z0-9.-]{1,66}:)?[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
+"""Our case number, or `partner:number` of a case that has none here."""
+
+
+class CaseRequest(ProtectedModel):
+    """About whom."""
+
+    case: Case
+
+
+class CopyRequest(CaseRequest):
+    """A copy of her data."""
+
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")] = "en"
+    sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
+    """As our case system has them: the gateway keeps what came, not what is ours."""
+    texts_read: bool = False
+    """A worker has read what people wrote, and nobody else is named in it."""
+
+
+def router(parts: Parts) -> APIRouter:
+    routes = APIRouter(prefix="/v1")
+    core = parts.core
+
+    @routes.post("/rights/ledger")
+    async def ledger(request: Request) -> dict[str, Any]:
+        """Who got which section of hers, when, on which basis: sent, received and passed on."""
+        wanted = await parse(request, CaseRequest)
+        async with core.database.read() as connection:
+            found = await of_case(connection, wanted.case)
+        return {"disclosures": [as_row(one) for one in found]}
+
+    @routes.post("/rights/copy")
+    async def copy(request: Request) -> dict[str, Any]:
+        """Her copy: for a machine, and to be printed or read out in her language."""
+        wanted = await parse(request, CopyRequest)
+        made = await copy_of(core, wanted.case, ours=wanted.sections, texts_read=wanted.texts_read)
+        paper = as_paper(made, wanted.language)
+        return {"copy": as_json(made), "html": as_html(paper), "text": as_text(paper)}
+
+    return routes

@@ -1,0 +1,117 @@
+"""The person's rights: who got what of hers, and her copy without what is others'."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from broker.gateway.consent.receipt import as_html
+from broker.gateway.rights.copy import as_json, as_paper, copy_of
+from broker.gateway.rights.ledger import Disclosed, of_case
+from broker.gateway.send.drafts import ConsentDraft
+from broker.gateway.store.grants import require_grant
+from broker.gateway.store.tables import disclosure
+from schemas.consent import Purpose, ScopeGrant
+from tests.support.gateways import Side, World, world
+
+CASE = {"case_admin": {"status": "Active", "case_owner": "Invented worker"}}
+
+
+@pytest.fixture
+async def three(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path / "network", "it.nrm", "al.nrm", "al.shelter") as made:
+        yield made
+
+
+async def ledger_of(side: Side, case: str) -> list[Disclosed]:
+    async with side.gateway.core.database.read() as connection:
+        return await of_case(connection, case)
+
+
+async def passed_on(made: World) -> None:
+    """Italy refers to Albania, Albania to a shelter: its own case AL-1."""
+    italy, albania = made["it.nrm"], made["al.nrm"]
+    source = await italy.consent("al.nrm")
+    sent = await italy.refer("al.nrm", source, sections=CASE)
+    await made.settle()
+    async with italy.gateway.core.database.read() as connection:
+        until = (await require_grant(connection, source)).until
+    onward = await albania.parts.consents.give(
+        ConsentDraft(
+            to="al.shelter",
+            case_ref="AL-1",
+            scopes=(ScopeGrant(purpose=Purpose.PROTECTION, section="case_admin"),),
+            principal="pseudonym-1",
+            valid_until=until,
+            language="sqi",
+            notice="invented-1",
+            derived_from=source,
+        )
+    )
+    await albania.send(
+        type="referral.request",
+        to="al.shelter",
+        case_ref="AL-1",
+        grant=onward,
+        purpose=Purpose.PROTECTION,
+        sections=CASE,
+        body={"services": ["safe_house"]},
+        derived_from=sent.business_id,
+    )
+    await made.settle()
+
+
+async def test_a_person_learns_who_got_what_of_hers_also_further_on_and_after_its_erasure(
+    three: World,
+) -> None:
+    italy, albania, shelter = three["it.nrm"], three["al.nrm"], three["al.shelter"]
+    await passed_on(three)
+
+    [sent] = await ledger_of(italy, "CASE-1")
+    assert (sent.way, sent.partner, sent.section) == ("sent", "al.nrm", "case_admin")
+    assert (sent.purpose, sent.consent) == ("protection", "consent")
+    assert sent.processing_basis
+    assert sent.transfer_basis
+
+    # From Albania's own number, and from Italy's: both ends of what was passed on.
+    for case in ("AL-1", "it.nrm:CASE-1"):
+        ways = [(one.way, one.onward, one.partner) for one in await ledger_of(albania, case)]
+        assert ways == [("received", False, "it.nrm"), ("sent", True, "al.shelter")]
+    assert await ledger_of(albania, "CASE-1") == []
+
+    assert sent.grant is not None
+    before = [await ledger_of(italy, "CASE-1"), await ledger_of(albania, "AL-1")]
+    await italy.parts.withdrawals.order(sent.grant)
+    await three.settle(4)
+    assert [await ledger_of(italy, "CASE-1"), await ledger_of(albania, "AL-1")] == before
+    held = await copy_of(shelter.gateway.core, "al.nrm:AL-1", ours={}, texts_read=True)
+    assert held.held == ()
+    assert len(held.disclosed) == 1
+
+
+async def test_the_ledger_says_so_if_somebody_changed_it(three: World) -> None:
+    italy = three["it.nrm"]
+    await italy.refer("al.nrm", await italy.consent("al.nrm"), sections=CASE)
+    assert [one.recorded for one in await ledger_of(italy, "CASE-1")] == [True]
+    async with italy.gateway.core.database.begin() as connection:
+        await connection.execute(update(disclosure).values(partner="al.shelter"))
+    assert [one.recorded for one in await ledger_of(italy, "CASE-1")] == [False]
+
+
+async def test_her_copy_holds_hers_and_names_what_it_leaves_out(three: World) -> None:
+    await passed_on(three)
+    albania = three["al.nrm"]
+    ours = {"perpetrator": {"persons": [{"name": "Invented Suspect"}]}}
+    made = await copy_of(albania.gateway.core, "AL-1", ours=ours, texts_read=False)
+    told = as_json(made)
+    assert told["left_out"] == ["case_admin.case_owner", "perpetrator.persons"]
+    contents = {one["section"]: one["content"] for one in told["data"]}
+    assert contents == {"case_admin": {"status": "Active"}, "perpetrator": {}}
+    assert {one["way"] for one in told["disclosures"]} == {"received", "onward"}
+    for language, direction in (("en", "ltr"), ("fr", "ltr"), ("ar", "rtl")):
+        page = as_html(as_paper(made, language))
+        assert f'dir="{direction}"' in page
+        assert "Invented" not in page
