@@ -190,7 +190,9 @@ class Erasing:
         erased = StoreErasure(store=Store.CASE_SYSTEM, outcome=Erasure.ERASED)
         if not await self._has_case(message):
             return erased
-        filed = await asyncio.to_thread(core.adapter.find, message.business_id)
+        filed = None
+        if core.adapter.memory is Memory.LOOKUP:
+            filed = await asyncio.to_thread(core.adapter.find, message.business_id)
         reference = message.reference if filed is None else filed.reference
         unknown = erased.model_copy(update={"outcome": Erasure.UNKNOWN})
         if reference is None:
