@@ -3,6 +3,7 @@
 contents.jws        the table of contents, signed by the hub: each file and its SHA-256
 checkpoint          the log's head, co-signed, that every proof leads to
 evidence.jsonl      each evidence with its leaf, what opens it, and its path to that head
+statements.jsonl    the same for what is not evidence: grants, agreements, directory versions …
 envelopes.json      the clear part of each envelope: who, to whom, which kind
 keys.json           the participants' public keys, as the hub's directory has them
 policy              who must have signed the head (C2SP tlog-policy), as the hub states it
@@ -16,12 +17,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
 
+from broker.audit.checkpoint import open_checkpoint
 from broker.audit.figures import Figures, Sent, count
 from broker.audit.merkle import HASH_SIZE
 from broker.audit.note import MAX_NOTE
@@ -37,10 +40,11 @@ from broker.audit.offline import (
     verify_signature,
 )
 from broker.audit.policy import Policy
+from broker.audit.statements import described, directories_in, verify_line
 from broker.audit.tlog_proof import format_proof
 from broker.audit.verdict import Check, Verdict
 from broker.audit.verify import verify_proof
-from schemas.errors import SchemaRefused
+from schemas.errors import BrokerError, SchemaRefused
 
 CONTENTS = "contents.jws"
 TYP = "referral-bundle+jws"
@@ -55,6 +59,7 @@ def verify_bundle(
     1. The table of contents is signed by a key of the hub that it names.
     2. The folder holds exactly the files that it lists, with these digests.
     3. Each evidence is proven by itself (`verify_proof`), all by the one checkpoint.
+    4. So is each statement (`broker.audit.statements`).
 
     Without `trusted_keys` those of the bundle are believed, and the verdict says so.
 
@@ -90,6 +95,7 @@ def verify_bundle(
         verdict.last_at = max(verdict.last_at, one.recorded_at)
     verdict.key_from = "directory" if trusted_keys is not None else "proof file"
     verdict.checks.append(Check("every evidence is proven", True, f"{proven} of {proven}"))
+    _statements(folder, checkpoint, policy, keys, verdict)
     return verdict
 
 
@@ -190,6 +196,31 @@ def _compare(folder: Path, contents: Mapping[str, object]) -> None:
         with (folder / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                 raise Failed(f"{name} was changed")
+
+
+def _statements(
+    folder: Path,
+    checkpoint: str,
+    policy: Policy,
+    keys: Mapping[str, TrustedKey],
+    verdict: Verdict,
+) -> None:
+    name, events = "every statement is proven", Counter[str]()
+    versions: set[bytes] = set()
+    try:
+        head = open_checkpoint(checkpoint.encode(), policy.logs).checkpoint
+        for line in lines_of(folder / "statements.jsonl"):
+            event, subject = verify_line(line, head, keys)
+            events[event] += 1
+            if event == "directory:published":
+                versions.add(subject)
+    except (Failed, BrokerError) as error:
+        verdict.checks.append(Check(name, False, f"line {events.total() + 1}: {error}"))
+        return
+    for event, count_ in events.items():
+        verdict.events[event] = verdict.events.get(event, 0) + count_
+    detail = described(events, directories_in(folder), versions)
+    verdict.checks.append(Check(name, True, detail))
 
 
 def _one(

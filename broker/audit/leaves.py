@@ -39,10 +39,10 @@ PUBLIC_SALT = bytes(32)
 """Of what is published anyway: whoever has the thing can find its leaf, and nobody is given away."""
 
 
-def public_leaf(event: Event, now: datetime, subject: bytes) -> bytes:
+def public_leaf(event: Event, now: datetime, subject: bytes) -> tuple[bytes, Opening]:
     """Make the leaf of something that everybody may see, as a version of the directory."""
     leaf = Leaf(event=event, time=now, commitment=commitment(PUBLIC_SALT, subject))
-    return rfc8785.dumps(leaf.to_dict())
+    return rfc8785.dumps(leaf.to_dict()), Opening(salt=PUBLIC_SALT, subject=subject)
 
 
 def opens(leaf: Leaf, opening: Opening) -> bool:

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Table, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.bundle import CONTENTS, TYP, payload_of
@@ -24,7 +25,7 @@ from broker.audit.policy import Policy
 from broker.audit.prover import Prover
 from broker.database import Database
 from broker.hub.store.sql import AnyRow, one_of
-from broker.hub.store.tables import ENVELOPE, EVIDENCE, LOG
+from broker.hub.store.tables import ENVELOPE, EVIDENCE, LOG, OPENING
 from keys.binding import subject_of
 from keys.signing import Signer, sign_jws
 from schemas.audit import Opening
@@ -83,6 +84,14 @@ async def write_bundle(
                     if row.id in places:
                         path = await prover.path_to(connection, places[row.id], size)
                         file.write(json.dumps(_line(row, places[row.id], path)) + "\n")
+        with (folder / "statements.jsonl").open("w", encoding="utf-8") as file:
+            async for rows in _rows(connection, OPENING, wanted):
+                chosen = [row for row in rows if _concerns(row, wanted)]
+                found = await _places(connection, chosen)
+                for row in chosen:
+                    if (at := found.get(row.id, size)) < size:
+                        path = await prover.path_to(connection, at, size)
+                        file.write(json.dumps(_statement(row, at, path)) + "\n")
     _write_json(folder / "envelopes.json", envelopes)
     _write_json(folder / "keys.json", _keys(directory))
     (folder / "checkpoint").write_text(checkpoint, encoding="utf-8")
@@ -117,20 +126,7 @@ async def _pages(
     connection: AsyncConnection, wanted: Wanted, envelopes: dict[str, dict[str, object]]
 ) -> AsyncIterator[list[AnyRow]]:
     """Evidence in the order of its recording; what it says of envelopes is added to `envelopes`."""
-    column = EVIDENCE.c
-    after: tuple[datetime, UUID] | None = None
-    while True:
-        query = select(EVIDENCE).where(
-            column.recorded_at >= wanted.start, column.recorded_at < wanted.end
-        )
-        if after is not None:
-            later = and_(column.recorded_at == after[0], column.id > after[1])
-            query = query.where(or_(column.recorded_at > after[0], later))
-        query = query.order_by(column.recorded_at, column.id).limit(PAGE)
-        rows = list(await connection.execute(query))
-        if not rows:
-            return
-        after = rows[-1].recorded_at, rows[-1].id
+    async for rows in _rows(connection, EVIDENCE, wanted):
         about = await _envelopes(connection, rows)
         chosen = []
         for row in rows:
@@ -146,6 +142,32 @@ async def _pages(
                         "grant": one.grant_id is not None,
                     }
         yield chosen
+
+
+async def _rows(
+    connection: AsyncConnection, table: Table, wanted: Wanted
+) -> AsyncIterator[list[AnyRow]]:
+    """The period's rows of a table in the order of their recording, a page at a time."""
+    column = table.c
+    after: tuple[datetime, object] | None = None
+    while True:
+        query = select(table).where(
+            column.recorded_at >= wanted.start, column.recorded_at < wanted.end
+        )
+        if after is not None:
+            later = and_(column.recorded_at == after[0], column.id > after[1])
+            query = query.where(or_(column.recorded_at > after[0], later))
+        query = query.order_by(column.recorded_at, column.id).limit(PAGE)
+        rows = list(await connection.execute(query))
+        if not rows:
+            return
+        after = rows[-1].recorded_at, rows[-1].id
+        yield rows
+
+
+def _concerns(opening: AnyRow, wanted: Wanted) -> bool:
+    """True for what concerns nobody in particular, as a version of the directory, too."""
+    return not opening.parties or wanted.covers(opening.parties.split())
 
 
 async def _envelopes(
@@ -173,8 +195,8 @@ def envelopes_of(raw: bytes) -> set[UUID]:
     return {UUID(text_of(object_of(fact, "fact").get("envelope"), "envelope")) for fact in facts}
 
 
-async def _places(connection: AsyncConnection, rows: Iterable[AnyRow]) -> dict[UUID, int]:
-    """Where each evidence's leaf stands in the log; those that are pending are left out."""
+async def _places(connection: AsyncConnection, rows: Iterable[AnyRow]) -> dict[Any, int]:
+    """Where each row's leaf stands in the log, by the row's id; those pending are left out."""
     hashes = {leaf_hash(row.leaf): row.id for row in rows}
     if not hashes:
         return {}
@@ -193,6 +215,16 @@ def _line(row: AnyRow, index: int, path: list[bytes]) -> dict[str, object]:
         "index": index,
         "path": [b64u(step) for step in path],
         "directory_version": row.directory_version,
+    }
+
+
+def _statement(row: AnyRow, index: int, path: list[bytes]) -> dict[str, object]:
+    return {
+        "statement": None if row.statement is None else row.statement.decode(),
+        "leaf": b64u(row.leaf),
+        "opening": Opening(salt=row.salt, subject=row.subject).to_dict(),
+        "index": index,
+        "path": [b64u(step) for step in path],
     }
 
 

@@ -2,7 +2,7 @@
 
 A withdrawal stops what waits in its own transaction. What was delivered before would lie here until
 `retention.ciphertext_days`; a moment later this loop destroys it, and states `erased` about the
-hub's own stores. A crash in between costs nothing: each start looks at all grants that changed
+hub's own stores. What opens the leaf of a withdrawn grant goes with it. A crash in between costs nothing: each start looks at all grants that changed
 within that time.
 """
 
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.closing import announce
 from broker.hub.state import Hub
-from broker.hub.store import attachments, envelopes, grants, participants
+from broker.hub.store import attachments, envelopes, grants, openings, participants
 from broker.hub.store.envelopes import Stored
 from broker.telemetry import logger
 from schemas.errors import BrokerError
@@ -56,11 +56,12 @@ async def run_once(hub: Hub, under: Iterable[UUID]) -> int:
         Unavailable: Nothing more was destroyed: what cannot be recorded is not done either.
     """
     wanted = sorted(set(under))
-    total = 0
+    total = unlinked = 0  # of envelopes, of leaves of grants
     while wanted:
         hub.require_log()
         now = hub.clock.now()
         async with hub.database.begin() as connection:
+            unlinked += await openings.destroy(connection, wanted)
             found = await envelopes.delivered_under_ended(connection, wanted, BATCH)
             woken = await _destroy(hub, connection, found, now)
             await hub.wake.elsewhere(connection, woken)
@@ -68,7 +69,7 @@ async def run_once(hub: Hub, under: Iterable[UUID]) -> int:
         total += len(found)
         if len(found) < BATCH:
             break
-    if total and hub.database.dialect == "sqlite":
+    if total + unlinked and hub.database.dialect == "sqlite":
         # A server's old row versions are left to its vacuum: they are sealed, and not to us.
         await hub.database.scrub()
     return total

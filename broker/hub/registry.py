@@ -11,12 +11,10 @@ import hashlib
 from sqlalchemy.exc import IntegrityError
 
 from broker.audit.leaves import new_leaf
-from broker.audit.store import add_leaves
 from broker.hub.intake.limiting import Limiter
 from broker.hub.intake.refusals import quarantine
 from broker.hub.state import Hub
-from broker.hub.store import agreements, grants
-from broker.hub.store.tables import LOG
+from broker.hub.store import agreements, grants, openings
 from broker.telemetry import logger
 from keys.binding import subject_of
 from keys.signing import verify_agreement, verify_grant, verify_suspension
@@ -118,8 +116,18 @@ async def _store_grant(hub: Hub, content: GrantStatement, raw: bytes, digest: by
                 "changed_at": now,
             },
         )
-        leaf, _ = new_leaf(Event.GRANT_REGISTERED, now, subject_of(raw))
-        await add_leaves(connection, LOG, [leaf])
+        leaf, opening = new_leaf(Event.GRANT_REGISTERED, now, subject_of(raw))
+        await openings.record(
+            connection,
+            openings.row(
+                leaf,
+                opening,
+                now=now,
+                statement=raw,
+                parties=(content.from_, content.to),
+                grant=content.grant,
+            ),
+        )
     logger().info("grant:registered", grant_id=str(content.grant), participant=content.from_)
     return True
 
@@ -173,8 +181,11 @@ async def _store_agreement(hub: Hub, content: Agreement, raw: bytes, digest: byt
                 "registered_at": now,
             },
         )
-        leaf, _ = new_leaf(Event.AGREEMENT_REGISTERED, now, subject_of(raw))
-        await add_leaves(connection, LOG, [leaf])
+        leaf, opening = new_leaf(Event.AGREEMENT_REGISTERED, now, subject_of(raw))
+        await openings.record(
+            connection,
+            openings.row(leaf, opening, now=now, statement=raw, parties=content.parties),
+        )
     logger().info("agreement:registered", agreement_id=str(content.id))
     return True
 
@@ -214,8 +225,12 @@ async def suspend(hub: Hub, limiter: Limiter, raw: bytes) -> None:
             },
         )
         if changed:
-            leaf, _ = new_leaf(Event.AGREEMENT_SUSPENDED, now, subject_of(raw))
-            await add_leaves(connection, LOG, [leaf])
+            leaf, opening = new_leaf(Event.AGREEMENT_SUSPENDED, now, subject_of(raw))
+            parties = (found.one, found.other)
+            await openings.record(
+                connection,
+                openings.row(leaf, opening, now=now, statement=raw, parties=parties),
+            )
     logger().warning(
         "agreement:suspended" if content.action == "suspend" else "agreement:resumed",
         agreement_id=str(content.agreement),

@@ -4,7 +4,7 @@
   (`broker.hub.deadlines`).
 * Addressing, which is the envelope's row with its id and facts, goes once it has expired and no
   clock could still hold it valid; until then the same id with other bytes is refused.
-* Evidence stays for years; the log keeps its leaves for ever.
+* Evidence, and what opens other leaves, stays for years; the log keeps its leaves for ever.
 * What is technical, the quarantine, goes after months.
 
 Room that was freed in bulk is given back to the file system where the database can.
@@ -18,7 +18,7 @@ from datetime import timedelta
 from sqlalchemy.exc import DBAPIError
 
 from broker.hub.state import Hub
-from broker.hub.store import attachments, envelopes, evidence, obligations, participants
+from broker.hub.store import attachments, envelopes, evidence, obligations, openings, participants
 from broker.rules.header import SKEW
 from broker.telemetry import logger
 from schemas.errors import BrokerError
@@ -53,6 +53,7 @@ async def run_once(hub: Hub) -> int:
             count = max(count, await obligations.forget(connection, expired, BATCH))
             old = now - timedelta(days=settings.evidence_days)
             count = max(count, await evidence.forget(connection, old, BATCH))
+            count = max(count, await openings.forget(connection, old, BATCH))
         forgotten += count
         if count < BATCH:
             break

@@ -12,10 +12,8 @@ from __future__ import annotations
 import hashlib
 
 from broker.audit.leaves import public_leaf
-from broker.audit.store import add_leaves
 from broker.hub.state import Hub
-from broker.hub.store import revocations
-from broker.hub.store.tables import LOG
+from broker.hub.store import openings, revocations
 from broker.telemetry import logger
 from keys.binding import subject_of
 from keys.revocation import verify_revocation
@@ -68,8 +66,11 @@ async def revoke(hub: Hub, raw: bytes) -> bool:
                 "recorded_at": now,
             },
         )
-        leaf = public_leaf(Event.KEY_REVOKED, now, subject_of(raw))
-        await add_leaves(connection, LOG, [leaf])
+        leaf, opening = public_leaf(Event.KEY_REVOKED, now, subject_of(raw))
+        await openings.record(
+            connection,
+            openings.row(leaf, opening, now=now, statement=raw, parties=(content.participant,)),
+        )
     await hub.load_revocations()
     logger().warning("key:revoked", participant=content.participant, count=len(content.keys))
     return True

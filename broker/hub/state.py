@@ -15,14 +15,13 @@ from broker.audit.leaves import public_leaf
 from broker.audit.note import NoteSigner, Verifier
 from broker.audit.policy import Policy
 from broker.audit.sequencer import Sequencer
-from broker.audit.store import add_leaves
 from broker.clock import Clock
 from broker.database import Database
 from broker.hub.intake.limiting import QuarantineLimit
 from broker.hub.intake.stops import StopFile
 from broker.hub.metrics import Metrics
 from broker.hub.settings import HubSettings
-from broker.hub.store import participants, revocations
+from broker.hub.store import openings, participants, revocations
 from broker.hub.store.deliveries import Item
 from broker.hub.store.participants import Newest
 from broker.hub.store.tables import LOG
@@ -274,8 +273,8 @@ class Hub:
         async with self.database.begin() as connection:
             newer = await participants.saw_directory(connection, found.order, found.digest, now)
             if newer:
-                leaf = public_leaf(Event.DIRECTORY_PUBLISHED, now, found.digest)
-                await add_leaves(connection, LOG, [leaf])
+                leaf, opening = public_leaf(Event.DIRECTORY_PUBLISHED, now, found.digest)
+                await openings.record(connection, openings.row(leaf, opening, now=now))
         if newer:
             logger().info("directory:published", directory_version=found.version)
 

@@ -33,16 +33,16 @@ from broker.hub.store import (
     evidence,
     grants,
     obligations,
+    openings,
 )
 from broker.hub.store.decisive import Decisive, decisive
 from broker.hub.store.deliveries import ENVELOPE_ITEM, PASSING_ITEM, Item
 from broker.hub.store.envelopes import StreamKey
-from broker.hub.store.tables import ENVELOPE, LOG, OBLIGATION
+from broker.hub.store.tables import ENVELOPE, OBLIGATION
 from broker.hub.store.writing import Writing
 from broker.hub.testimony import Testimony, testify
 from broker.rules.header import Header, Question, judge, refusal
 from broker.telemetry import logger
-from keys.binding import subject_of
 from schemas.audit import Event
 from schemas.base import b64u
 from schemas.directory import TrustedDirectory
@@ -107,7 +107,7 @@ class _Writes:
     answers: list[tuple[UUID, str]] = field(default_factory=list)
     pauses: list[tuple[UUID, str]] = field(default_factory=list)
     links: list[dict[str, Any]] = field(default_factory=list)
-    leaves: list[bytes] = field(default_factory=list)
+    openings: list[dict[str, Any]] = field(default_factory=list)
     woken: set[str] = field(default_factory=set)
     accepted: dict[UUID, Submission] = field(default_factory=dict)
 
@@ -378,8 +378,10 @@ async def _withdraw(
     found.stored.grants.update(await grants.views(connection, ended))
     after = found.stored.grants[grant]
     event = Event.GRANT_WITHDRAWN if after.withdrawn else Event.GRANT_NARROWED
-    leaf, _ = new_leaf(event, now, subject_of(item.envelope.raw))
-    writes.leaves.append(leaf)
+    # By the digest that its acceptance states, so that who has the one can find the other.
+    leaf, opening = new_leaf(event, now, item.envelope.digest)
+    parties = (before.giver, before.recipient)
+    writes.openings.append(openings.row(leaf, opening, now=now, parties=parties))
     # The obligations go only with the whole grant: what remains may still be answered.
     if after.withdrawn:
         await obligations.withdraw(connection, ended, now)
@@ -396,7 +398,7 @@ async def _write(
     ours = _claim(hub, found, writes, now)
     relayed(hub, writing, [(one, writes.accepted[one].envelope.digest) for one in ours], now)
     evidence.add(writing, writes.evidence)
-    writing.insert(LOG.leaf_pending, [{"body": leaf} for leaf in writes.leaves])
+    openings.add(writing, writes.openings)
     writing.insert(ENVELOPE, writes.envelopes)
     writing.insert(OBLIGATION, writes.obligations)
     numbers = await deliveries.send(connection, writing, writes.deliveries)

@@ -13,11 +13,9 @@ import json
 from uuid import UUID
 
 from broker.audit.leaves import new_leaf
-from broker.audit.store import add_leaves
 from broker.hub.intake.acceptance import Rejection
 from broker.hub.state import Hub
-from broker.hub.store import participants
-from broker.hub.store.tables import LOG
+from broker.hub.store import openings, participants
 from broker.telemetry import logger
 from keys import strict_json
 from keys.signing import check_signature, parse_jws
@@ -94,7 +92,7 @@ async def quarantine(hub: Hub, raw: bytes, error: BrokerError) -> None:
     logger().error("envelope:quarantined", code=error.code, kid=kid, participant=found[0].id)
     now = hub.clock.now()
     digest = hashlib.sha256(raw).digest()
-    leaf, _ = new_leaf(Event.ENVELOPE_QUARANTINED, now, digest)
+    leaf, opening = new_leaf(Event.ENVELOPE_QUARANTINED, now, digest)
     async with hub.database.begin() as connection:
         await participants.quarantine(
             connection,
@@ -107,7 +105,8 @@ async def quarantine(hub: Hub, raw: bytes, error: BrokerError) -> None:
                 "recorded_at": now,
             },
         )
-        await add_leaves(connection, LOG, [leaf])
+        parties = (found[0].id,)
+        await openings.record(connection, openings.row(leaf, opening, now=now, parties=parties))
 
 
 def _claimed_kid(raw: bytes) -> str | None:

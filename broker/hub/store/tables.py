@@ -123,6 +123,22 @@ EVIDENCE = Table(
 )
 Index("ix_evidence_recorded_at", EVIDENCE.c.recorded_at)
 
+OPENING = Table(
+    "opening",
+    METADATA,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    # As `evidence` has them, for the leaves about anything else.
+    Column("leaf", LargeBinary, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("subject", LargeBinary, nullable=False),
+    Column("statement", LargeBinary),  # as it was signed; NULL for what is sealed, or elsewhere
+    Column("parties", Text, nullable=False),  # separated by spaces
+    Column("grant_id", Uuid),  # destroyed with this grant
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+Index("ix_opening_grant_id", OPENING.c.grant_id)
+Index("ix_opening_recorded_at", OPENING.c.recorded_at)
+
 FACT = Table(
     "fact",
     METADATA,

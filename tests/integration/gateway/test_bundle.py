@@ -16,7 +16,9 @@ from broker.audit.countries import policy_of
 from broker.audit.note import Verifier
 from broker.audit.policy import Policy
 from broker.cli.log_bundle import make_bundle
+from broker.hub import erasing
 from broker.hub.state import Hub
+from schemas.base import unb64u
 from schemas.errors import Conflict, NotFound
 from tests.support.gateways import World, always_the_newest_head, world
 
@@ -33,7 +35,10 @@ async def after_a_referral(tmp_path: Path) -> AsyncIterator[World]:
         await made.settle()
         await italy.parts.withdrawals.order(grant)
         await made.settle()
+        await italy.refer("al.nrm", await italy.consent("al.nrm", "CASE-2"))  # this one stays
+        await made.settle()
         hub: Hub = made.hub.state.hub
+        await erasing.run_once(hub, hub.withdrawn.take() | {grant})
         always_the_newest_head(hub)
         await hub.sequencer.run_once()
         for side in made.sides.values():
@@ -46,6 +51,12 @@ def policy_from_directory(made: World) -> Policy:
     core = made["it.nrm"].gateway.core
     key = Verifier.from_text(core.partner("hub.main").log_vkey or "")
     return policy_of(core.trusted().participants.values(), logs=[key])
+
+
+def digests(line: str) -> set[str]:
+    """Of which envelopes, by their digests, one line's evidence says something."""
+    payload = json.loads(unb64u(json.loads(json.loads(line)["evidence"])["payload"]))
+    return {fact["digest"] for fact in payload["facts"]}
 
 
 async def make(made: World, target: Path, corridor: str | None = None) -> Path:
@@ -75,6 +86,26 @@ async def test_a_bundle_is_proven_offline_and_adds_up(
     assert sent >= 2
     assert (route.sent, route.delivered, len(route.to_delivery.times)) == (sent, sent, sent)
     assert figures.withdrawals["al.nrm"].delivered == 1
+    # What is not evidence is proven too; the withdrawn grant's leaf nobody can open any more.
+    assert verdict.events["agreement:registered"] >= 1
+    assert verdict.events["directory:published"] >= 1
+    assert verdict.events["grant:withdrawn"] == 1
+    assert verdict.events["grant:registered"] == 1
+    assert "versions in this bundle" in verdict.checks[-1].detail
+    withdrawn = json.loads(
+        next(
+            line
+            for line in (folder / "statements.jsonl").read_text().splitlines()
+            if b"grant:withdrawn" in unb64u(json.loads(line)["leaf"])
+        )
+    )
+    stated = {
+        fact
+        for line in (folder / "evidence.jsonl").read_text().splitlines()
+        for fact in digests(line)
+    }
+    assert withdrawn["statement"] is None
+    assert withdrawn["opening"]["subject"] in stated
     page = (folder / "report.html").read_text()
     assert "al.nrm" in page
     assert "<script" not in page
@@ -116,7 +147,7 @@ async def test_a_bundle_is_one_file_or_a_folder_in_which_nothing_can_be_changed(
     names = [path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()]
     for name in names:
         assert broken(f"change {name}"), name
-    for name in ("evidence.jsonl", "report.html"):
+    for name in ("evidence.jsonl", "statements.jsonl", "report.html"):
         assert broken(f"remove {name}"), name
     assert broken("add directory/metadata/another.json")
     assert not broken("nothing at-all")
