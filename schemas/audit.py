@@ -42,6 +42,7 @@ class Event(StrEnum):
     CASE_ERASED = "case:erased"
     EXCLUSION_SET = "exclusion:set"
     EXCLUSION_LIFTED = "exclusion:lifted"
+    SAFEGUARDS_CHANGED = "safeguards:changed"
     EXCEPTION_USED = "exception:used"
     DISCLOSURE_RECORDED = "disclosure:recorded"
     DEADLINE_BREACHED = "deadline:breached"

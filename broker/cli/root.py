@@ -181,6 +181,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Who got what of a person's data, and her copy of it.",
     ),
     "safety": (f"{_COMMANDS}.safety:safety", "Exceptions: one worker proposes, another approves."),
+    "safeguards": (
+        f"{_COMMANDS}.safeguards:safeguards",
+        "What protects a person, and which rule it makes refuse.",
+    ),
     "log": (f"{_COMMANDS}.log:log", "Prove and verify; works offline."),
     "catalogue": (f"{_COMMANDS}.catalogue:catalogue", "The message types and what they carry."),
     "countries": (f"{_COMMANDS}.countries:countries", "What is known of each country."),

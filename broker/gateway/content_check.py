@@ -18,7 +18,7 @@ from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import exclusion
 from broker.rules.content import (
     AgreementView,
-    Exclusions,
+    Decision,
     GrantView,
     Moment,
     Person,
@@ -88,14 +88,19 @@ def ask(
     agreement: KnownAgreement | None,
     moment: Moment,
     now: datetime,
-    exclusions: frozenset[str] = frozenset(),
+    person: Person,
+    heard: list[Decision] | None = None,
 ) -> None:
     """Ask every content rule.
+
+    Args:
+        person: What this gateway knows of the person.
+        heard: Gets the decision with its rules: for a worker who may know, and for nothing else.
 
     Raises:
         Refused: With the code that decides and the paths that it names.
     """
-    decide(
+    decision = decide(
         Question(
             message=message,
             type=row,
@@ -107,12 +112,12 @@ def ask(
             else AgreementView(agreement.content, agreement.suspended),
             now=now,
             moment=moment,
-            person=Person(
-                presumed_child="guardian_child" in message.sections,
-                exclusions=Exclusions.of(exclusions),
-            ),
+            person=person,
         )
-    ).raise_if_refused()
+    )
+    if heard is not None:
+        heard.append(decision)
+    decision.raise_if_refused()
 
 
 def check_outgoing(
@@ -123,7 +128,8 @@ def check_outgoing(
     recipient: Participant,
     grant: GrantView | None,
     agreement: KnownAgreement | None,
-    exclusions: frozenset[str],
+    person: Person,
+    heard: list[Decision] | None = None,
 ) -> None:
     """May this message leave?
 
@@ -139,7 +145,8 @@ def check_outgoing(
         agreement=agreement,
         moment=Moment.SEND,
         now=core.now(),
-        exclusions=exclusions,
+        person=person,
+        heard=heard,
     )
 
 

@@ -118,8 +118,13 @@ def init_home(
     return NewHome(home, participant, published, log_vkey)
 
 
-def add_worker(home: Path, name: str, *, clock: Clock | None = None) -> Path:
+def add_worker(
+    home: Path, name: str, *, may_know: bool = False, clock: Clock | None = None
+) -> Path:
     """Give a worker a new token; one that the worker had before stops working.
+
+    Args:
+        may_know: She may see and write down what protects a person, and which rule it makes refuse.
 
     Returns:
         The token file, readable by its owner alone. The database keeps the token's hash.
@@ -143,6 +148,7 @@ def add_worker(home: Path, name: str, *, clock: Clock | None = None) -> Path:
                     {
                         "name": name,
                         "token_hash": token_hash(token),
+                        "may_know": may_know,
                         "created_at": moment,
                         "removed_at": None,
                     },

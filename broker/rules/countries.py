@@ -7,10 +7,11 @@ is never a permission.
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta
 
 from adapters.countries import country_law, country_profile
 from schemas.errors import NotFound
+from schemas.sections.fields import date_range
 
 CHILDHOOD_ENDS = 18
 """Convention on the Rights of the Child, Art 1; Palermo Protocol, Art 3(d)."""
@@ -47,6 +48,22 @@ def treaties_named(law: str) -> tuple[str, ...]:
 def is_bound(country: str, treaty: str) -> bool:
     """True if the country is known to be a party."""
     return country_law(country).bound_by(treaty)
+
+
+def last_day_of_childhood(birthdate: str, country: str) -> date:
+    """The last day on which a person may be under age by that country's law.
+
+    Args:
+        birthdate: A `PartialDate`. Where it is not exact, the latest day that it can mean counts: in
+            doubt, a child (CETS 197, Art 10(3)).
+    """
+    _, born = date_range(birthdate)
+    year = born.year + age_of_majority(country)
+    try:
+        birthday = born.replace(year=year)
+    except ValueError:  # 29 February
+        birthday = date(year, 3, 1)
+    return birthday - timedelta(days=1)
 
 
 def age_of_majority(country: str) -> int:

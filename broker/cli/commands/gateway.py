@@ -152,11 +152,14 @@ def worker() -> None:
 @worker.command()
 @click.argument("name")
 @home_option
-def add(name: str, home: Path) -> None:
+@click.option(
+    "--may-know", is_flag=True, help="She may know what protects a person (referral safeguards)."
+)
+def add(name: str, home: Path, may_know: bool) -> None:
     """Give NAME a new token; an earlier one of the same name stops working."""
     from broker.gateway.home import add_worker
 
-    path = add_worker(home, name)
+    path = add_worker(home, name, may_know=may_know)
     current().result({"worker": name, "token_file": str(path)}, plain=str(path))
 
 

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from broker.gateway.api import consents, deadlines, inbound, messages, overview, rights
+from broker.gateway.api import (
+    consents,
+    deadlines,
+    inbound,
+    messages,
+    overview,
+    rights,
+    safeguards,
+)
 from broker.gateway.api.guard import Guard
 from broker.gateway.parts import Parts
 from broker.http import install_error_handlers
@@ -23,7 +31,7 @@ def create_api(parts: Parts, *, not_ready: Callable[[], tuple[str, ...]]) -> Fas
     app = FastAPI(title="Referral gateway", docs_url=None, redoc_url=None, openapi_url=None)
     install_error_handlers(app)
     app.add_middleware(Guard, settings=parts.core.settings.api, database=parts.core.database)
-    for module in (messages, consents, deadlines, overview, inbound, rights):
+    for module in (messages, consents, deadlines, overview, inbound, rights, safeguards):
         app.include_router(module.router(parts))
 
     @app.get("/livez")

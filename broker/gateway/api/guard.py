@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -25,7 +26,7 @@ REMEMBER_SECONDS = 1.0
 """How long a worker who was removed may still be taken for one."""
 MOST_REMEMBERED = 1024
 
-_BY_TOKEN = select(worker.c.name).where(
+_BY_TOKEN = select(worker.c.name, worker.c.may_know).where(
     worker.c.token_hash == bindparam("hash"), worker.c.removed_at.is_(None)
 )
 
@@ -52,8 +53,8 @@ class Guard:
             headers = Headers(scope=scope)
             self._check_host(headers)
             if scope["path"] not in OPEN_PATHS:
-                name = await self._workers(headers.get("authorization", ""))
-                scope.setdefault("state", {})["worker"] = name
+                found = await self._workers(headers.get("authorization", ""))
+                scope.setdefault("state", {}).update(worker=found.name, may_know=found.may_know)
         except BrokerError as error:
             if isinstance(error, Unavailable):
                 logger().warning("http:unavailable", code=error.code)
@@ -74,15 +75,23 @@ class Guard:
             raise Forbidden("not a name of this gateway")
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A worker, and whether she may know what protects the persons of the cases."""
+
+    name: str
+    may_know: bool
+
+
 class Workers:
     """Finds the worker behind a token, and remembers it for a moment."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, tuple[str, float]] = {}
+        self._known: dict[str, tuple[Found, float]] = {}
 
-    async def __call__(self, authorization: str) -> str:
-        """The worker's name.
+    async def __call__(self, authorization: str) -> Found:
+        """The worker.
 
         Raises:
             Unauthenticated: No token, or one that is not (or no longer) a worker's.
@@ -92,15 +101,16 @@ class Workers:
             raise Unauthenticated("a worker's token is needed")
         # Looked up by its hash, so the time it takes tells nothing about the token.
         hashed = token_hash(token.strip())
-        name, until = self._known.get(hashed, ("", 0.0))
+        remembered = self._known.get(hashed)
         now = time.monotonic()
-        if now < until:
-            return name
+        if remembered is not None and now < remembered[1]:
+            return remembered[0]
         async with self._database.read() as connection:
-            found: str | None = await connection.scalar(_BY_TOKEN, {"hash": hashed})
-        if found is None:
+            row = (await connection.execute(_BY_TOKEN, {"hash": hashed})).first()
+        if row is None:
             self._known.pop(hashed, None)
             raise Unauthenticated("not a worker's token")
+        found = Found(row.name, row.may_know)
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
         self._known[hashed] = (found, now + REMEMBER_SECONDS)
@@ -113,4 +123,16 @@ def current_worker(request: Request) -> str:
     return name
 
 
+def knowing_worker(request: Request) -> str:
+    """The worker, if she may know what protects a person.
+
+    Raises:
+        Forbidden: She may not.
+    """
+    if not request.state.may_know:
+        raise Forbidden("this worker may not know the safeguards of a case")
+    return current_worker(request)
+
+
 Worker = Annotated[str, Depends(current_worker)]
+KnowingWorker = Annotated[str, Depends(knowing_worker)]

@@ -6,7 +6,7 @@ it is given and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,13 +15,17 @@ from broker.gateway.agreements import Agreements
 from broker.gateway.content_check import ask, consent_of, read_record
 from broker.gateway.core import Core
 from broker.gateway.receive.unpack import Unpacked, check_record, unpack
+from broker.gateway.safeguards.known import About, persons
 from broker.gateway.store.grants import GrantState
-from broker.rules.content import Moment
+from broker.rules.content import Moment, Person
 from broker.rules.header import Question, header_of, judge, refusal
 from schemas.bodies.consent import Record
 from schemas.consent import ConsentRecord
 from schemas.envelope import Kind, VerifiedEnvelope
+from schemas.errors import Refused
 
+NOBODY = Person()
+"""Of whom nothing is known."""
 MOST_RECORDS = 512
 """Consent records kept at hand."""
 
@@ -83,19 +87,73 @@ class Judge:
         opened = unpack(verified, core.keyring, ourselves, agreement)
         if isinstance(opened.body, Record):
             check_record(opened, opened.body, directory, now=now)
-        if content.kind is not Kind.WITHDRAWAL and sender is not None:
-            record = None if grant is None else records.get(grant.id)
-            ask(
-                opened.message,
-                opened.row,
-                sender=sender,
-                recipient=ourselves,
-                grant=None if grant is None else consent_of(_named(grant, opened), record),
-                agreement=agreement,
-                moment=Moment.DELIVER,
-                now=now,
-            )
+        self.ask(opened, grants, records, NOBODY)
         return opened
+
+    async def protect(
+        self,
+        connection: AsyncConnection,
+        opened: Sequence[Unpacked],
+        grants: dict[UUID, GrantState],
+        records: dict[UUID, ConsentRecord],
+    ) -> dict[UUID, Refused]:
+        """What the content rules refuse, by message, once they know what protects its person.
+
+        Who that is stands inside the seal, so it is looked up when all of a batch are open.
+        """
+        found = await persons(self._core, connection, [_about(item) for item in opened])
+        refused: dict[UUID, Refused] = {}
+        for item, person in zip(opened, found, strict=True):
+            if person == NOBODY:
+                continue
+            try:
+                self.ask(item, grants, records, person)
+            except Refused as error:
+                refused[item.envelope.content.id] = error
+        return refused
+
+    def ask(
+        self,
+        opened: Unpacked,
+        grants: dict[UUID, GrantState],
+        records: dict[UUID, ConsentRecord],
+        person: Person,
+    ) -> None:
+        """The content rules about one message, knowing this of its person.
+
+        Raises:
+            Refused: As they say.
+        """
+        core, content = self._core, opened.envelope.content
+        sender = core.trusted().participant(content.from_)
+        if content.kind is Kind.WITHDRAWAL or sender is None:
+            return
+        grant = grants.get(content.consent.grant) if content.consent else None
+        record = None if grant is None else records.get(grant.id)
+        ask(
+            opened.message,
+            opened.row,
+            sender=sender,
+            recipient=core.self_entry(),
+            grant=None if grant is None else consent_of(_named(grant, opened), record),
+            agreement=self._agreements.get(content.agreement),
+            moment=Moment.DELIVER,
+            now=core.now(),
+            person=person,
+        )
+
+
+def _about(opened: Unpacked) -> About:
+    content, message = opened.envelope.content, opened.message
+    named = (message.business_id, message.derived_from)
+    return About(
+        case_refs=frozenset(
+            () if message.recipient_case_ref is None else (message.recipient_case_ref,)
+        ),
+        business_ids=frozenset(name for name in named if name is not None),
+        threads=frozenset({content.thread}),
+        partner_cases=frozenset({(content.from_, message.case_ref)}),
+    )
 
 
 def _named(grant: GrantState, opened: Unpacked) -> GrantState:

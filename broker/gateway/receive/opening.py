@@ -15,15 +15,17 @@ from broker.gateway.content_check import ask, consent_of, read_record
 from broker.gateway.own_log import Decision
 from broker.gateway.parts import Parts
 from broker.gateway.receive.receipts import Owed, owe
+from broker.gateway.safeguards.known import About, persons
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import inbox, inbox_attachment, inbox_section
+from broker.rules.content import Decision as Verdict
 from broker.rules.content import Moment
 from schemas.audit import Event
 from schemas.base import unb64u
 from schemas.catalogue import message_type
 from schemas.directory import KeyStatus, TrustedDirectory
-from schemas.errors import ConsentWithdrawn, KeyRevoked, NotFound
+from schemas.errors import ConsentWithdrawn, KeyRevoked, NotFound, Refused
 from schemas.evidence import Fact
 from schemas.message import Message
 
@@ -97,7 +99,29 @@ async def open_attachment(parts: Parts, message: UUID, digest: str) -> bytes:
     return data
 
 
-async def _open(parts: Parts, connection: AsyncConnection, message: UUID) -> _Opened:
+async def why_not(parts: Parts, message: UUID) -> Verdict:
+    """What the content rules say to opening this message, with their names. Shows nothing of it.
+
+    Raises:
+        NotFound, ConsentWithdrawn, KeyRevoked: As in `open_message`.
+    """
+    heard: list[Verdict] = []
+    async with parts.core.database.read() as connection:
+        try:
+            await _open(parts, connection, message, heard=heard)
+        except Refused:
+            if not heard:
+                raise
+    return heard[0]
+
+
+async def _open(
+    parts: Parts,
+    connection: AsyncConnection,
+    message: UUID,
+    *,
+    heard: list[Verdict] | None = None,
+) -> _Opened:
     """Steps 1 and 2: what is left of a message, if it may be shown."""
     core = parts.core
     row = (await connection.execute(select(inbox).where(inbox.c.id == message))).first()
@@ -145,8 +169,21 @@ async def _open(parts: Parts, connection: AsyncConnection, message: UUID) -> _Op
         agreement=None,
         moment=Moment.OPEN,
         now=core.now(),
+        person=(await persons(core, connection, [_about(row)]))[0],
+        heard=heard,
     )
     return _Opened(row, whole, files)
+
+
+def _about(row: AnyRow) -> About:
+    own = row.recipient_case_ref
+    named = (row.business_id, row.derived_from)
+    return About(
+        case_refs=frozenset(() if own is None else (own,)),
+        business_ids=frozenset(name for name in named if name is not None),
+        threads=frozenset({row.thread}),
+        partner_cases=frozenset({(row.sender, row.case_ref)}),
+    )
 
 
 def _check_key(row: AnyRow, directory: TrustedDirectory) -> None:

@@ -314,6 +314,7 @@ class Receiver:
             await intake.owe_again(connection, _copies_of_old(items, open_items))
             records = await self._judge.records(connection, grants.values())
             await _on_the_side(open_items, self._open_all, open_items, grants, records)  # 4, 5, 6
+            await self._protect(connection, open_items, grants, records)  # 6
             stored = await intake.store(  # 7, 8
                 connection,
                 [Verdicted(_known(item), item.unpacked, item.error) for item in open_items],
@@ -373,6 +374,22 @@ class Receiver:
                 item.unpacked = self._judge.open(_known(item), grants, records)
             except BrokerError as error:
                 item.error = error
+
+    async def _protect(
+        self,
+        connection: AsyncConnection,
+        items: Sequence[_Item],
+        grants: dict[UUID, GrantState],
+        records: dict[UUID, ConsentRecord],
+    ) -> None:
+        opened = [item.unpacked for item in items if item.unpacked is not None]
+        if not opened:
+            return
+        refused = await self._judge.protect(connection, opened, grants, records)
+        for item in items:
+            error = refused.get(_known(item).content.id)
+            if error is not None:
+                item.unpacked, item.error = None, error
 
     async def _quarantine(
         self, connection: AsyncConnection, raw: bytes, error: BrokerError, channel: str

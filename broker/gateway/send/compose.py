@@ -25,7 +25,7 @@ from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.known import Knowledge, Known, KnownGrant
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import outbox
-from broker.rules.content import bases_for
+from broker.rules.content import Decision, bases_for
 from keys.binding import blind_scope, uuid7
 from schemas.base import instant_text
 from schemas.bodies.common import Body, Urgency, urgency_of
@@ -105,6 +105,7 @@ async def compose(
     *,
     exception: ExceptionUse | None = None,
     known: Known | None = None,
+    heard: list[Decision] | None = None,
 ) -> Composed:
     """Turn a draft into a message, or say why it may not be sent.
 
@@ -117,6 +118,7 @@ async def compose(
         connection: Reads grants and threads, and the vault; nothing is written.
         exception: Approved by two workers, in place of consent.
         known: What was read for this draft already.
+        heard: Gets what the content rules decided; see `content_check.ask`.
 
     Raises:
         Refused: With the code of the first rule that refuses, and where.
@@ -187,7 +189,8 @@ async def compose(
         recipient=recipient,
         grant=None if granted is None else granted.view,
         agreement=agreement,
-        exclusions=known.exclusions(draft),
+        person=known.person(draft),
+        heard=heard,
     )
     in_reply_to = draft.in_reply_to
     if in_reply_to is None and not opens:

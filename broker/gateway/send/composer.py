@@ -11,6 +11,7 @@ from broker.gateway.core import Core
 from broker.gateway.send.compose import Composed, compose
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.known import Knowledge
+from broker.rules.content import Decision
 from schemas.errors import Refused
 
 GROUP = 64
@@ -31,6 +32,24 @@ class Composer:
             # Sealing files takes its time, and nobody else should wait for it.
             return _composed((await self._compose_group([draft]))[0])
         return await self._batch(draft)
+
+    async def why_not(self, draft: MessageDraft) -> Decision:
+        """What the content rules say to this draft, with their names: for who may know.
+
+        Raises:
+            Refused: Something refuses it before they are asked.
+        """
+        heard: list[Decision] = []
+        async with self._core.database.read() as connection:
+            known = await self._knowledge.about(connection, [draft])
+            try:
+                await compose(
+                    self._core, self._agreements, connection, draft, known=known, heard=heard
+                )
+            except Refused:
+                if not heard:
+                    raise
+        return heard[0]
 
     async def _compose_group(self, drafts: Sequence[MessageDraft]) -> list[Composed | Exception]:
         results: list[Composed | Exception] = []

@@ -16,12 +16,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.content_check import consent_of, excluded
+from broker.gateway.content_check import consent_of
 from broker.gateway.core import Core
+from broker.gateway.safeguards.known import About, persons
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.grants import GrantState
-from broker.rules.content import GrantView
+from broker.rules.content import GrantView, Person
 from schemas.consent import ConsentRecord
 
 REMEMBER_SECONDS = 60.0
@@ -46,12 +47,11 @@ class Known:
     """What some drafts are judged by."""
 
     grants: dict[UUID, KnownGrant]
-    excluded: dict[str, frozenset[str]]
+    persons: dict[About, Person]
 
-    def exclusions(self, draft: MessageDraft) -> frozenset[str]:
-        """Whom the person of this draft wants nothing to reach."""
-        none: frozenset[str] = frozenset()
-        return none.union(*(self.excluded.get(about, none) for about in _abouts(draft)))
+    def person(self, draft: MessageDraft) -> Person:
+        """What is known of the person of this draft."""
+        return self.persons[_about(draft)]
 
 
 class _Remembered(Generic[_T]):
@@ -96,10 +96,14 @@ class Knowledge:
                 )
                 for state in states.values()
             },
-            excluded=await excluded(
-                connection, {about for draft in drafts for about in _abouts(draft)}
-            ),
+            persons=await self._persons(connection, {_about(draft) for draft in drafts}),
         )
+
+    async def _persons(
+        self, connection: AsyncConnection, abouts: Collection[About]
+    ) -> dict[About, Person]:
+        wanted = list(abouts)
+        return dict(zip(wanted, await persons(self._core, connection, wanted), strict=True))
 
     async def _open(
         self, connection: AsyncConnection, states: Collection[GrantState]
@@ -127,7 +131,10 @@ class Knowledge:
         )
 
 
-def _abouts(draft: MessageDraft) -> list[str]:
-    """What an exclusion can be about: the case, or the referral that is passed on."""
-    passed_on = draft.derived_from
-    return [draft.case_ref] if passed_on is None else [draft.case_ref, str(passed_on)]
+def _about(draft: MessageDraft) -> About:
+    """The case, the referral that is passed on, and what was said in the thread."""
+    return About(
+        case_refs=frozenset({draft.case_ref}),
+        business_ids=frozenset(() if draft.derived_from is None else (draft.derived_from,)),
+        threads=frozenset(() if draft.thread is None else (draft.thread,)),
+    )

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
 )
 
 from broker.audit.store import log_tables
@@ -245,6 +246,15 @@ Index(
     postgresql_where=inbox.c.look_at.is_not(None),
     sqlite_where=inbox.c.look_at.is_not(None),
 )
+Index("ix_inbox_case_ref", inbox.c.case_ref)
+for _name in ("reference", "recipient_case_ref"):
+    # Most have none; by these a case here is found again under its partner's name.
+    Index(
+        f"ix_inbox_{_name}",
+        inbox.c[_name],
+        postgresql_where=inbox.c[_name].is_not(None),
+        sqlite_where=inbox.c[_name].is_not(None),
+    )
 
 inbox_section = Table(
     "inbox_section",
@@ -485,6 +495,7 @@ worker = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("token_hash", Sha, nullable=False, unique=True),
+    Column("may_know", Boolean, nullable=False, server_default=false()),
     Column("created_at", UtcDateTime, nullable=False),
     Column("removed_at", UtcDateTime),
 )
@@ -536,6 +547,16 @@ exclusion = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 """Whom a person wants nothing to reach: by case number, or by the business id of a referral."""
+
+safeguard = Table(
+    "safeguard",
+    metadata,
+    Column("about", String(64), primary_key=True),
+    Column("item", String(36), nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+)
+"""What protects the person of a case, by case number or by the business id of a referral: `item`
+is a reference into the vault."""
 
 case_news, case_told, case_cursor, case_report = case_tables(metadata)
 """What passes between the case system and the exchange after the filing."""

@@ -120,6 +120,9 @@ def guardian_speaks_for_a_child_only(question: Question) -> Found:
     grant = question.grant
     if grant is None or not question.needs_grant() or grant.guardian is None:
         return
-    # No skew here: in doubt she is of age, and her own word is what counts.
-    if grant.guardian_until is not None and question.now.date() > grant.guardian_until:
+    ends = [
+        day for day in (grant.guardian_until, question.person.guardian_until) if day is not None
+    ]
+    # No skew here: on the day itself she is of age, and her own word is what counts.
+    if ends and question.now.date() > min(ends):
         yield ChildRule, "grant.guardian"

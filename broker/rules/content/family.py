@@ -25,13 +25,16 @@ def _relatives(question: Question, section: str) -> Iterator[tuple[int, Mapping[
 def each_adult_relative_agrees(question: Question) -> Found:
     """What is said of an adult relative travels with that relative's own consent.
 
-    A relative whose age is not known counts as an adult.
+    A relative whose age is not known counts as an adult. A no of the relative's own, known to the
+    gateway, overrules the section.
     """
+    refuse = question.person.relatives_refuse
     for section in question.carried_under(HardRule.RELATIVES_CONSENT):
         for index, relative in _relatives(question, section):
             adult = relative.get("age", CHILDHOOD_ENDS) >= CHILDHOOD_ENDS
             told = relative.keys() - SAYS_NOTHING_OF_A_PERSON
-            if adult and told and relative.get("consent") != "given":
+            agreed = relative.get("consent") == "given" and relative.get("relation") not in refuse
+            if adult and told and not agreed:
                 yield ConsentMissing, f"sections.{section}.relatives.{index}"
 
 

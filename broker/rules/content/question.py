@@ -113,12 +113,18 @@ class Person:
     """Country of origin, ISO 3166-1 alpha-2, if it is known."""
     protection_claim: bool = False
     """True if an asylum or protection claim is open."""
+    feared: frozenset[str] = frozenset()
+    """Countries whose authorities she fears, beside that of origin."""
     recovery_until: date | None = None
     """Last day of a recovery or reflection period (CETS 197, Art 13)."""
     asked_to_go_on: bool = False
     """She asked herself for return to be prepared during that period."""
     family_must_not_know: bool = False
     family_suspected: bool = False
+    relatives_refuse: frozenset[str] = frozenset()
+    """Relations (code list `relation`) who said no themselves, or no longer say yes."""
+    guardian_until: date | None = None
+    """Last day of her childhood, as far as the case knows; the consent record may say it too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +172,11 @@ class Question:
 
     def is_child(self) -> bool:
         """True for a child, and for a person presumed to be one."""
-        return self.person.presumed_child or (self.grant is not None and self.grant.presumed_child)
+        return (
+            self.person.presumed_child
+            or "guardian_child" in self.message.sections
+            or (self.grant is not None and self.grant.presumed_child)
+        )
 
     def crosses_border(self) -> bool:
         """True if it leaves the sender's country."""

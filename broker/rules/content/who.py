@@ -59,14 +59,18 @@ def nobody_excluded(question: Question) -> Found:
     silent=True,
 )
 def origin_learns_no_protection_claim(question: Question) -> Found:
-    """While a protection claim is open nothing reaches authorities of the country of origin.
+    """While a protection claim is open nothing reaches authorities of the country of origin or fear.
 
     Where the country of origin is not known, no authority abroad gets anything.
     """
-    if not question.person.protection_claim or tells_nothing(question):
+    person = question.person
+    if not person.protection_claim or tells_nothing(question):
         return
-    abroad = question.recipient.kind is OrganisationKind.STATE and question.crosses_border()
-    if _is_of_origin(question) or (question.person.origin is None and abroad):
+    state = question.recipient.kind is OrganisationKind.STATE
+    unknown = person.origin is None and question.crosses_border()
+    if _is_of_origin(question) or (
+        state and (question.recipient.country in person.feared or unknown)
+    ):
         yield PolicyRefused, ""
 
 
@@ -82,7 +86,7 @@ def origin_learns_of_no_protection(question: Question) -> Found:
     Where the country of origin is not known, it reaches no authority abroad.
     """
     for section in question.carried_under(HardRule.NEVER_TO_ORIGIN):
-        feared = question.content(section).get("feared_countries", ())
+        feared = {*question.content(section).get("feared_countries", ()), *question.person.feared}
         state = question.recipient.kind is OrganisationKind.STATE
         unknown = question.person.origin is None and question.crosses_border()
         if _is_of_origin(question) or (state and (question.recipient.country in feared or unknown)):

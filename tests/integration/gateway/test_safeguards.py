@@ -1,0 +1,170 @@
+"""What protects a person works at a gateway: at sending, at delivery, on opening and onward."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from broker.gateway.home import add_worker
+from broker.gateway.receive.opening import open_message
+from broker.gateway.safeguards.keeping import change
+from broker.gateway.store.tables import fact, inbox, opening, outbox
+from schemas.consent import Purpose
+from schemas.errors import PolicyRefused
+from tests.integration.gateway.test_api import Desk
+from tests.integration.gateway.test_return import BODIES
+from tests.support.gateways import CASE, Side, World, register_agreement, world
+
+SOON = (datetime.now(UTC) + timedelta(days=20)).date().isoformat()
+CLAIM = {"protection_claim": True, "origin": "AL"}
+
+
+@pytest.fixture
+async def three(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path / "network", "it.nrm", "al.nrm", "al.shelter") as made:
+        await register_agreement(made, "it.nrm", "al.shelter")
+        for side in made.sides.values():
+            await side.parts.agreements.refresh()
+        yield made
+
+
+async def knowing(made: World, participant: str) -> Desk:
+    """A worker with the right to know."""
+    home = made.network.participants[participant].home
+    await asyncio.to_thread(add_worker, home, "knowing", may_know=True)
+    return Desk(made, participant, "knowing")
+
+
+async def events(side: Side) -> list[str]:
+    async with side.gateway.core.database.read() as connection:
+        found = await connection.execute(select(opening.c.event))
+        return [event for event in found.scalars() if event != "safeguards:changed"]
+
+
+async def refused_with(side: Side, **draft: Any) -> PolicyRefused:
+    with pytest.raises(PolicyRefused) as refused:
+        await side.send(case_ref="CASE-1", **draft)
+    return refused.value
+
+
+async def test_a_claim_stops_what_goes_to_the_origin_and_looks_like_an_exclusion(
+    three: World,
+) -> None:
+    italy, desk = three["it.nrm"], Desk(three, "it.nrm")
+    informed = await knowing(three, "it.nrm")
+    grant = str(await italy.consent("al.nrm"))
+    draft = {
+        "type": "referral.request",
+        "to": "al.nrm",
+        "case_ref": "CASE-1",
+        "grant": grant,
+        "purpose": "protection",
+        "sections": CASE,
+        "body": {"services": ["safe_house"]},
+    }
+    before = await events(italy)
+    said = {"about": "CASE-1", "safeguards": CLAIM}
+    assert (await desk.post("/v1/safeguards", said)).json()["code"] == "forbidden"
+    assert (await informed.post("/v1/safeguards", said)).status_code == 200
+
+    for_claim = await desk.post("/v1/messages", draft)
+    logged_claim = await events(italy)
+    why = (await informed.post("/v1/safeguards/why", {"draft": draft})).json()
+    for path, body in (
+        ("/v1/safeguards", {**said, "safeguards": {"protection_claim": None}}),
+        ("/v1/exclusions", {"about": "CASE-1", "participant": "al.nrm"}),
+    ):
+        assert (await informed.post(path, body)).status_code == 200
+    for_exclusion = await desk.post("/v1/messages", draft)
+
+    assert for_claim.json() == for_exclusion.json()
+    assert (for_claim.status_code, for_claim.json()["code"]) == (403, "policy")
+    assert "where" not in for_claim.json() or for_claim.json()["where"] == []
+    assert sorted(logged_claim) == sorted([*before, "consent:decided"])
+    assert "who.origin-during-claim" in why["rules"]
+    assert why["codes"] == ["policy"]
+    for body in ({"draft": draft}, {"message": grant}):
+        assert (await desk.post("/v1/safeguards/why", body)).json()["code"] == "forbidden"
+
+
+async def test_recovery_holds_when_the_other_side_proposes_travel(three: World) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    plan = {
+        "type": "return.plan.propose",
+        "to": "it.nrm",
+        "case_ref": "AL-7",
+        "recipient_case_ref": "CASE-1",
+        "purpose": Purpose.RETURN_PLANNING,
+        "sections": {"return_travel": {"decision": "return"}},
+        "body": BODIES["return.plan.propose"],
+    }
+    grant = await albania.consent(
+        "it.nrm", "AL-7", sections=("return_travel",), purpose=Purpose.RETURN_PLANNING
+    )
+    first = await albania.send(**plan, grant=grant)
+    await three.settle(2)
+    await change(italy.gateway.core, "CASE-1", {"recovery_until": SOON}, worker="knowing")
+
+    second = await albania.send(**plan, grant=grant)
+    await three.settle(2)
+
+    async with albania.gateway.core.database.read() as connection:
+        told = select(fact.c.fact, fact.c.code).where(fact.c.envelope == second.id)
+        facts = {tuple(row) for row in await connection.execute(told)}
+    assert ("refused", "policy") in facts
+    with pytest.raises(PolicyRefused):
+        await open_message(italy.parts, first.id)
+    why = await (await knowing(three, "it.nrm")).post(
+        "/v1/safeguards/why", {"message": str(first.id)}
+    )
+    assert why.json()["rules"] == ["travel.recovery"]
+    await change(italy.gateway.core, "CASE-1", {"asked_to_go_on": True}, worker="knowing")
+    assert (await open_message(italy.parts, first.id))["type"] == "return.plan.propose"
+
+
+async def test_what_received_sections_say_protects_her_onward(three: World) -> None:
+    albania, shelter = three["al.nrm"], three["al.shelter"]
+    told = {
+        **CASE,
+        "asylum_protection": {"stage": "lodged", "feared_countries": ["IT"]},
+        "family_dependants": {"family_must_not_know": True},
+    }
+    grant = await albania.consent("al.shelter", sections=tuple(told))
+    sent = await albania.refer("al.shelter", grant, sections=told)
+    await three.settle(2)
+    business = await business_id(albania, sent.id)
+    onward = await shelter.consent("it.nrm", "SH-1", sections=("case_admin",), derived_from=grant)
+    await three.settle(1)
+    draft = {
+        "type": "referral.request",
+        "to": "it.nrm",
+        "grant": onward,
+        "purpose": Purpose.PROTECTION,
+        "sections": CASE,
+        "body": {"services": ["safe_house"]},
+    }
+
+    by_referral = await refused_with(shelter, **draft, derived_from=business)
+    async with shelter.gateway.core.database.read() as connection:
+        local = await connection.scalar(select(inbox.c.reference).where(inbox.c.id == sent.id))
+    with pytest.raises(PolicyRefused) as by_number:
+        await shelter.send(**draft, case_ref=local)
+
+    assert (by_referral.code, by_referral.where) == ("policy", ())
+    assert (by_number.value.code, by_number.value.where) == ("policy", ())
+    await albania.parts.withdrawals.order(grant)
+    await three.settle(2)
+    async with shelter.gateway.core.database.read() as connection:
+        left = select(inbox.c.state).where(inbox.c.id == sent.id)
+        assert await connection.scalar(left) == "erased"
+
+
+async def business_id(side: Side, message: Any) -> Any:
+    async with side.gateway.core.database.read() as connection:
+        return await connection.scalar(select(outbox.c.business_id).where(outbox.c.id == message))

@@ -1,0 +1,94 @@
+"""What workers wrote and what sections say add up to what the content rules know of a person."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from broker.gateway.safeguards.words import Safeguards, person_of, told_by
+from broker.rules.content import Exclusions, Person
+from broker.rules.countries import last_day_of_childhood
+
+TODAY = date(2026, 11, 22)
+
+
+def person(*written: Safeguards, told: dict[str, dict[str, Any]] | None = None) -> Person:
+    theirs = [] if told is None else [told_by(told)]
+    return person_of(written, theirs, exclusions=Exclusions(), country="IT", today=TODAY)
+
+
+def test_of_whom_nobody_said_anything_nothing_is_known() -> None:
+    assert person() == Person()
+    assert person(told={"case_admin": {}}) == Person()
+
+
+@pytest.mark.parametrize(
+    ("stage", "protected"),
+    [(None, True), ("lodged", True), ("granted", True), ("refused", False), ("withdrawn", False)],
+)
+def test_a_claim_that_a_section_tells_of_protects_until_it_ends(
+    stage: str | None, protected: bool
+) -> None:
+    section = {"feared_countries": ["AL"]} | ({} if stage is None else {"stage": stage})
+
+    found = person(told={"asylum_protection": section})
+
+    assert found.protection_claim is protected
+    assert found.feared == ({"AL"} if protected else set())
+
+
+def test_what_a_worker_wrote_decides_over_a_section() -> None:
+    told = {"asylum_protection": {"stage": "lodged"}, "guardian_child": {}}
+
+    found = person(Safeguards(protection_claim=False, presumed_child=False), told=told)
+
+    assert (found.protection_claim, found.presumed_child) == (False, False)
+
+
+def test_of_what_two_workers_wrote_the_stricter_holds_and_two_origins_are_none() -> None:
+    found = person(
+        Safeguards(origin="AL", protection_claim=False, recovery_until=date(2026, 12, 1)),
+        Safeguards(origin="MA", protection_claim=True, recovery_until=date(2026, 12, 9)),
+    )
+
+    assert found.origin is None
+    assert found.protection_claim
+    assert found.recovery_until == date(2026, 12, 9)
+
+
+def test_sections_tell_of_family_reflection_and_age() -> None:
+    identifications = [{"reflection_until": "2026-12-01"}, {"reflection_until": "2026-11-30"}, {}]
+    found = person(
+        told={
+            "family_dependants": {"family_suspected": True},
+            "identification_status": {"identifications": identifications},
+            "identity_core": {"birthdate": "2008-XX"},
+        }
+    )
+
+    assert found.family_suspected
+    assert found.recovery_until == date(2026, 12, 1)
+    assert found.presumed_child
+    assert found.guardian_until == date(2026, 12, 30)
+
+
+def test_a_relative_speaks_for_itself() -> None:
+    found = person(Safeguards(relatives={"father": "refused", "mother": "given"}))
+
+    assert found.relatives_refuse == {"father"}
+
+
+@pytest.mark.parametrize(
+    ("born", "country", "last"),
+    [
+        ("2008-11-22", "IT", date(2026, 11, 21)),
+        ("2008-02-29", "IT", date(2026, 2, 28)),
+        ("2008", "IT", date(2026, 12, 30)),
+    ],
+)
+def test_childhood_ends_the_day_before_the_latest_birthday_of_majority(
+    born: str, country: str, last: date
+) -> None:
+    assert last_day_of_childhood(born, country) == last
