@@ -53,17 +53,17 @@ class Why(ProtectedModel):
 
 
 def router(parts: Parts) -> APIRouter:
-    routes = APIRouter(prefix="/v1/safeguards")
+    routes = APIRouter(prefix="/v1")
     core = parts.core
 
-    @routes.post("")
+    @routes.post("/safeguards")
     async def change(request: Request, worker: KnowingWorker) -> dict[str, Any]:
         """Write down what protects a person, or take it back."""
         wanted = await parse(request, Changed)
         after = await keeping.change(core, wanted.about, wanted.safeguards, worker=worker)
         return {"about": wanted.about, "safeguards": after.to_dict()}
 
-    @routes.post("/show")
+    @routes.post("/safeguards/show")
     async def show(request: Request, worker: KnowingWorker) -> dict[str, Any]:
         """What workers wrote down."""
         wanted = await parse(request, Shown)
@@ -71,7 +71,7 @@ def router(parts: Parts) -> APIRouter:
             found = await written_about(core, connection, wanted.about)
         return {"about": wanted.about, "safeguards": (found or Safeguards()).to_dict()}
 
-    @routes.post("/why")
+    @routes.post("/safeguards/why")
     async def why(request: Request, worker: KnowingWorker) -> dict[str, Any]:
         """Which content rules refuse; nothing is sent or opened, and nobody is told."""
         wanted = await parse(request, Why)
