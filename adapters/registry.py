@@ -24,6 +24,7 @@ _BUILT_IN: Mapping[str, str] = {
     "desk": "adapters.systems.desk",
     "external": "adapters.external",
     "files": "adapters.systems.files",
+    "webhook": "adapters.systems.webhook",
 }
 
 
