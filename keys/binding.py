@@ -26,6 +26,7 @@ SCOPE_LABEL = b"referral-broker/1 scope\n"
 RECORD_LABEL = b"referral-broker/1 record\n"
 LEAF_LABEL = b"referral-broker/1 leaf\n"
 STREAM_LABEL = b"referral-broker/1 stream\n"
+ACCESS_LABEL = b"referral-broker/1 access\n"
 
 SCOPE_BYTES = 16
 GRANT_KEY_BYTES = 32
@@ -81,6 +82,12 @@ def subject_of(signed: bytes) -> bytes:
 def stream_context(envelope_thread: UUID, scope: str | None) -> bytes:
     """What an attachment's seal depends on: it opens in its own thread and scope only."""
     return STREAM_LABEL + envelope_thread.bytes + _prefixed(scope or "")
+
+
+def access_aad(participant: str, user: str) -> str:
+    """What the seal of a queue's password depends on: whose it is, and for which user."""
+    data = ACCESS_LABEL + _prefixed(participant) + _prefixed(user)
+    return b64u(hashlib.sha256(data).digest())
 
 
 def uuid7(now: datetime) -> UUID:

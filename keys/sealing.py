@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519Pu
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
-from keys.binding import digest_of_header, subject_of
+from keys.binding import access_aad, digest_of_header, subject_of
 from keys.jwk import ECDH_ES_A256KW, HPKE_9_KE, SEALING_ALG, public_jwk, public_key
 from keys.signing import Signer, make_jws
 from schemas.base import KeyId, ParticipantId, b64u
@@ -42,6 +42,7 @@ from schemas.envelope import (
     Envelope,
     Kind,
     Lane,
+    Part,
     SealedEnvelope,
     Stream,
 )
@@ -167,6 +168,17 @@ def seal_part(plaintext: bytes, key: PublishedKey, *, aad: str) -> dict[str, str
         "ciphertext": b64u(sealed[:-TAG_BYTES]),
         "tag": b64u(sealed[-TAG_BYTES:]),
     }
+
+
+def seal_access(recipient: Participant, user: str, password: str, now: datetime) -> Part | None:
+    """Seal the password of a participant's RabbitMQ user to its casework key; None if it has none."""
+    for suite in sorted(recipient.suites):
+        key = recipient.sealing_keys(now, suite).get(Compartment.CASEWORK)
+        if key is not None:
+            secret = json.dumps({"password": password}).encode()
+            aad = access_aad(recipient.id, user)
+            return Part.model_validate({"to_key": key.kid, "jwe": seal_part(secret, key, aad=aad)})
+    return None
 
 
 def pad(content: bytes, size: int) -> bytes:

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from keys import strict_json
-from keys.binding import digest_of_header
-from keys.jwk import ECDH_ES_A256KW, HPKE_9_KE, read_public_key
+from keys.binding import access_aad, digest_of_header
+from keys.jwk import ECDH_ES_A256KW, HPKE_9_KE, SEALING_ALG, read_public_key
 from keys.sealing import (
     CEK_BYTES,
     ENC,
@@ -37,6 +37,7 @@ from schemas.envelope import (
     MAX_ENVELOPE_BYTES,
     Envelope,
     Jwe,
+    Part,
     VerifiedEnvelope,
 )
 from schemas.errors import BrokerError, CannotOpen, SuiteRefused
@@ -90,7 +91,7 @@ def unseal_envelope(
         CannotOpen: Step 2 to 4, or we hold no key of any part.
     """
     content = envelope.content
-    headers = [_part_header(part.jwe, part.to_key, content) for part in content.parts]  # 1
+    headers = [_part_header(part, content.suite) for part in content.parts]  # 1
     if recipient_entry is not None:
         _check_addressee(content, recipient_entry)  # 2
     aad = b64u(digest_of_header(_signed_header(envelope), [p.to_key for p in content.parts]))
@@ -122,16 +123,45 @@ def open_part(jwe: Jwe, header: dict[str, object], private: object, *, aad: str)
         raise CannotOpen from None
 
 
-def _part_header(jwe: Jwe, to_key: KeyId, content: Envelope) -> dict[str, object]:
+def open_access(part: Part, participant: str, user: str, keyring: Keyring) -> str:
+    """The password of our own RabbitMQ user, as the hub hands it out.
+
+    Raises:
+        CannotOpen: It is not for us, not for this user, or we do not hold its key.
+        SuiteRefused: Wrapped as no suite says.
+    """
+    try:
+        alg = strict_json.parse_object(unb64u(part.jwe.protected), limit=_MAX_HEADER_BYTES)["alg"]
+        suite = next(suite for suite, name in SEALING_ALG.items() if name == alg)
+    except (BrokerError, KeyError, ValueError, StopIteration):
+        raise CannotOpen("header") from None
+    header = _part_header(part, suite)
+    private = keyring.private(part.to_key)
+    if private is None:
+        raise CannotOpen("we do not hold the key")
+    opened = open_part(part.jwe, header, private, aad=access_aad(participant, user))
+    try:
+        secret = strict_json.parse_object(opened, limit=_MAX_HEADER_BYTES)
+    except BrokerError:
+        raise CannotOpen("content") from None
+    password = secret.get("password")
+    if secret.keys() != {"password"} or not isinstance(password, str):
+        raise CannotOpen("content")
+    return password
+
+
+def _part_header(part: Part, suite: int) -> dict[str, object]:
     """The part's protected header, which must say exactly what the envelope says."""
     try:
-        header = strict_json.parse_object(unb64u(jwe.protected), limit=_MAX_HEADER_BYTES, depth=2)
+        header = strict_json.parse_object(
+            unb64u(part.jwe.protected), limit=_MAX_HEADER_BYTES, depth=2
+        )
     except (BrokerError, ValueError):
         raise CannotOpen("header") from None
-    if header.get("alg") != sealing_alg(content.suite) or header.get("enc") != ENC:
+    if header.get("alg") != sealing_alg(suite) or header.get("enc") != ENC:
         raise SuiteRefused("a part is not wrapped as its suite says")
-    fresh = "ek" if content.suite == 1 else "epk"
-    if header.keys() != {"alg", "enc", "kid", fresh} or header["kid"] != to_key:
+    fresh = "ek" if suite == 1 else "epk"
+    if header.keys() != {"alg", "enc", "kid", fresh} or header["kid"] != part.to_key:
         raise CannotOpen("header")
     return header
 

@@ -5,8 +5,10 @@ hub.toml  keys.json (encrypted)  passphrase (0600)  secret (0600)  root.json  st
 
 from __future__ import annotations
 
+import contextlib
+import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,10 +16,11 @@ from urllib.parse import urlsplit
 from broker.audit.checkpoint import make_log_key
 from broker.cli.passphrase import new_passphrase_file, write_secret
 from broker.clock import SystemClock
-from broker.hub.relay.channels import Names, definitions_for
-from broker.hub.settings import load_settings
-from keys.custody import STRONG, KdfCost, create_custody
-from keys.lifecycle import new_keys
+from broker.database import Database
+from broker.hub.relay.channels import definitions_for
+from broker.hub.settings import HubSettings, load_settings
+from broker.hub.store import participants
+from keys.custody import STRONG, KdfCost, NewCustody, new_custody
 from keys.trust import DirectoryClient
 from schemas.directory import Function, OrganisationKind, Participant, PublishedKey
 from schemas.errors import Conflict, Refused
@@ -46,6 +49,7 @@ class NewHub:
     folder: Path
     hub: str
     url: str
+    suite: int
     keys: tuple[PublishedKey, ...]
     log_vkey: str
 
@@ -61,7 +65,7 @@ class NewHub:
             country=country,
             kind=OrganisationKind.HUB,
             function=Function.HUB,
-            suites=(1,),
+            suites=(1,) if self.suite == 1 else (2,),
             compartments=(),
             log_vkey=self.log_vkey,
             url=self.url,
@@ -80,6 +84,8 @@ def init_hub(
     database: str | None = None,
     amqp: AmqpPlace | None = None,
     metrics_port: int | None = None,
+    suite: int = 1,
+    custody: NewCustody | None = None,
     cost: KdfCost = STRONG,
     extra: Sequence[str] = (),
 ) -> NewHub:
@@ -90,6 +96,7 @@ def init_hub(
         directory: The TUF repository that it serves.
         trusted_root: The directory's root, as it was handed over in person.
         database: SQLAlchemy URL; default: SQLite in the folder.
+        custody: Where the keys are made; default: an encrypted file in the folder.
         extra: Further lines of settings, as `[limits]` and what stands in it.
 
     Raises:
@@ -100,24 +107,29 @@ def init_hub(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     place = urlsplit(url)
     origin = f"{place.hostname}/{hub}"
-    passphrase = new_passphrase_file(folder / "passphrase")
-    write_secret(folder / "secret", secrets.token_bytes(48))
-    private, published = new_keys(compartments=(), suites=(1,), now=SystemClock().now())
     log_key, log_vkey = make_log_key(origin)
-    create_custody(
-        f"file:{folder / 'keys.json'}",
-        private.with_secret(LOG_SECRET, log_key.encode()),
-        passphrase,
+    published = new_custody(
+        f"file:{folder / 'keys.json'}" if custody is None else custody.uri,
+        new_passphrase_file(folder / "passphrase")
+        if custody is None
+        else custody.pin_file.read_bytes(),
+        compartments=(),
+        suites=(suite,),
+        secrets={LOG_SECRET: log_key.encode()},
+        now=SystemClock().now(),
         cost=cost,
     )
+    write_secret(folder / "secret", secrets.token_bytes(48))
     (folder / "root.json").write_bytes(trusted_root)
+    pin = "passphrase" if custody is None else str(custody.pin_file.resolve())
     lines = [
         f'hub = "{hub}"',
         f'database = "{database or "sqlite+aiosqlite:///hub.sqlite3"}"',
         f'host = "{place.hostname}"',
         f"port = {place.port or 80}",
-        'custody = "file:keys.json"',
-        'passphrase_file = "passphrase"',
+        f"suite = {suite}",
+        f"custody = {json.dumps('file:keys.json' if custody is None else custody.uri)}",
+        f"passphrase_file = {json.dumps(pin)}",
         f'directory = "{directory}"',
         'directory_root = "root.json"',
         'state = "state"',
@@ -129,7 +141,7 @@ def init_hub(
         lines += ["", *_amqp_lines(folder, amqp)]
     lines += ["", *extra] if extra else []
     write_secret(folder / FILE, ("\n".join(lines) + "\n").encode())
-    return NewHub(folder, hub, url, published, log_vkey)
+    return NewHub(folder, hub, url, suite, published, log_vkey)
 
 
 def _amqp_lines(folder: Path, amqp: AmqpPlace) -> list[str]:
@@ -149,11 +161,17 @@ def _amqp_lines(folder: Path, amqp: AmqpPlace) -> list[str]:
     return lines
 
 
-def amqp_definitions(settings_file: Path, passwords: Path | None) -> tuple[dict[str, object], int]:
-    """RabbitMQ's definitions document for all participants, and how many passwords were written.
+@contextlib.asynccontextmanager
+async def _database(settings: HubSettings) -> AsyncIterator[Database]:
+    database = Database(settings.database_url())
+    try:
+        yield database
+    finally:
+        await database.close()
 
-    Args:
-        passwords: A folder for one file of mode 0600 for each participant; None writes none.
+
+async def amqp_definitions(settings_file: Path) -> dict[str, object]:
+    """RabbitMQ's definitions document for all participants, each with its present password.
 
     Raises:
         Refused: The hub's settings name no RabbitMQ.
@@ -166,14 +184,20 @@ def amqp_definitions(settings_file: Path, passwords: Path | None) -> tuple[dict[
         str(settings.directory), settings.state / "directory", settings.directory_root.read_bytes()
     )
     everyone = client.refresh(SystemClock().now()).participants.values()
-    written = 0
-    if passwords is not None:
-        passwords.mkdir(parents=True, exist_ok=True, mode=0o700)
-        names = Names.of(settings.amqp)
-        for one in everyone:
-            if one.kind is not OrganisationKind.HUB and not one.suspended:
-                write_secret(
-                    passwords / f"{one.id}.password", names.reader(one.id).password.encode()
-                )
-                written += 1
-    return definitions_for(settings.amqp, everyone), written
+    async with _database(settings) as database, database.read() as connection:
+        generations = await participants.access_generations(connection)
+    return definitions_for(settings.amqp, everyone, generations)
+
+
+async def renew_queue_access(settings_file: Path, participant: str) -> bool:
+    """Give a participant's RabbitMQ user another password; True if the hub sees to it by itself.
+
+    Raises:
+        Refused: The hub's settings name no RabbitMQ.
+    """
+    settings = load_settings(settings_file)
+    if settings.amqp is None:
+        raise Refused("the settings have no [amqp] table")
+    async with _database(settings) as database, database.begin() as connection:
+        await participants.renew_access(connection, participant, SystemClock().now())
+    return settings.amqp.management_url is not None

@@ -17,7 +17,7 @@ from broker.cli.passphrase import read_passphrase
 from broker.client.hub import HubClient
 from broker.clock import SystemClock
 from broker.gateway.settings import Settings, load_settings
-from keys.custody import Custody, credential, open_custody
+from keys.custody import Custody, NewCustody, credential, open_custody
 from keys.custody.credentials import CREDENTIAL
 from keys.signing import Signer
 from keys.trust import DirectoryClient
@@ -75,6 +75,36 @@ def open_identity(home: Path, passphrase_file: str | None = None) -> Identity:
         source = str(credential(own))
     passphrase = read_passphrase(source)
     return Identity(settings, open_custody(settings.custody_uri, passphrase))
+
+
+def custody_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the new keys are made, if not in a file of the new home."""
+    pin = click.option(
+        "--pin-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="With --custody: the module's PIN, in a file of mode 0600 that stays where it is.",
+    )
+    uri = click.option(
+        "--custody",
+        metavar="URI",
+        help="Make the keys in a hardware module: pkcs11:token=...?module-path=... (suite 2).",
+    )
+    return uri(pin(command))
+
+
+def chosen_custody(uri: str | None, pin_file: Path | None) -> NewCustody | None:
+    """What `custody_options` chose.
+
+    Raises:
+        click.UsageError: One without the other, or a PIN's file that others may read.
+    """
+    if uri is None and pin_file is None:
+        return None
+    if uri is None or pin_file is None:
+        raise click.UsageError("--custody and --pin-file go together")
+    if pin_file.stat().st_mode & 0o077:
+        raise click.UsageError("the PIN's file is open to others; chmod 600")
+    return NewCustody(uri, pin_file)
 
 
 def home_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,11 +22,9 @@ from adapters.systems import files
 from broker.cli.hub_home import AmqpPlace, NewHub, init_hub
 from broker.cli.identity import Identity, open_identity
 from broker.cli.local import LocalApi, open_home
-from broker.cli.passphrase import new_passphrase_file, write_secret
+from broker.cli.passphrase import new_passphrase_file
 from broker.clock import SystemClock
 from broker.gateway.home import add_worker, init_home
-from broker.hub.relay.channels import Names
-from broker.hub.settings import load_settings
 from keys.ceremony import Repository, RoleSigner, new_role_key
 from keys.custody import Custody, KdfCost, create_custody
 from keys.signing import countersign, sign_agreement
@@ -226,7 +224,7 @@ def create_network(
             cost=cost,
         )
         if amqp is not None:
-            _give_queue_access(hub, home, member.id, amqp)
+            _trust_queue(home, amqp)
         entries.setdefault(member.country, []).append(
             Participant(
                 id=member.id,
@@ -251,20 +249,13 @@ def create_network(
     return Network(path, hub, places, authority.first_root)
 
 
-def _give_queue_access(hub: NewHub, home: Path, participant: str, amqp: AmqpPlace) -> None:
-    """Hand out a participant's RabbitMQ password, as a hub's operator would, in a file."""
-    settings = load_settings(hub.settings_file)
-    if settings.amqp is None:
-        raise ValueError("the hub has no RabbitMQ")
-    write_secret(
-        home / "amqp-password", Names.of(settings.amqp).reader(participant).password.encode()
-    )
-    lines = ['kind = "rabbitmq"', 'password_file = "amqp-password"']
+def _trust_queue(home: Path, amqp: AmqpPlace) -> None:
+    """Name the authority of RabbitMQ's certificate in a participant's settings."""
     if amqp.ca is not None:
-        lines.append(f'ca = "{amqp.ca}"')
-    file = home / "gateway.toml"
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace(lines[0], "\n".join(lines)), encoding="utf-8")
+        kind = 'kind = "rabbitmq"'
+        file = home / "gateway.toml"
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace(kind, f'{kind}\nca = "{amqp.ca}"'), encoding="utf-8")
 
 
 def sample_cases() -> Path:

@@ -39,7 +39,7 @@ from broker.clock import Clock
 from keys import strict_json
 from keys.http_signing import sign_request
 from keys.signing import Signer
-from schemas.envelope import Lane
+from schemas.envelope import Lane, Part
 from schemas.errors import (
     BrokerError,
     HubUnreachable,
@@ -226,6 +226,9 @@ class HubClient:
                 vhost=str(queue["vhost"]),
                 user=str(queue["user"]),
                 queues={str(k): str(v) for k, v in dict(queue["queues"]).items()},
+                access=None
+                if queue["access"] is None
+                else Part.from_json(json.dumps(queue["access"])),
             ),
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from schemas.base import b64u, unb64u
+from schemas.envelope import Part
 from schemas.errors import HubUnreachable
 
 JWS_LIMIT = 1024 * 1024
@@ -80,6 +81,8 @@ class QueueChannel:
     user: str
     queues: Mapping[str, str]
     """Lane to queue name."""
+    access: Part | None
+    """The user's password, sealed to us; None if the directory shows no sealing key of ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -25,8 +26,7 @@ from broker.gateway.settings import FILE, Settings, load_settings
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import identity, worker
 from keys.binding import new_incarnation
-from keys.custody import STRONG, KdfCost, create_custody, credential
-from keys.lifecycle import new_keys
+from keys.custody import STRONG, KdfCost, NewCustody, credential, new_custody
 from schemas.base import ParticipantId, b64u
 from schemas.directory import Compartment, PublishedKey
 from schemas.envelope import MAX_SKEW_SECONDS
@@ -65,6 +65,7 @@ def init_home(
     country: str | None = None,
     database: str | None = None,
     channel: str = "mailbox",
+    custody: NewCustody | None = None,
     cost: KdfCost = STRONG,
     clock: Clock | None = None,
 ) -> NewHome:
@@ -74,9 +75,11 @@ def init_home(
         trusted_root: The directory's root metadata, as it was handed over in person.
         country: Country profile of the files adapter, as `it`.
         database: SQLAlchemy URL; default: SQLite in the home.
+        custody: Where the keys are made; default: an encrypted file in the home.
 
     Raises:
-        Conflict: There is a gateway in this folder. Nothing was changed.
+        Conflict: There is a gateway in this folder, or keys in that custody. Nothing was changed.
+        NotPermitted, CustodyLocked: See `keys.custody.new_custody`. Nothing was changed.
     """
     if (home / FILE).exists():
         raise Conflict("there is a gateway in this folder")
@@ -85,16 +88,20 @@ def init_home(
         (home / folder).mkdir(exist_ok=True, mode=0o700)
     now = (clock or SystemClock()).now()
     # Valid from a little earlier, so that a partner whose clock is behind believes them too.
-    private, published = new_keys(
-        compartments=compartments, suites=suites, now=now - timedelta(seconds=MAX_SKEW_SECONDS)
-    )
+    start = now - timedelta(seconds=MAX_SKEW_SECONDS)
     log_key, log_vkey = make_log_key(f"{participant}/gateway-log")
-    passphrase = secrets.token_urlsafe(32)
-    _write_secret(home / "passphrase", passphrase)
-    create_custody(
-        f"file:{home / 'keys.json'}",
-        private.with_secret(LOG_SECRET, log_key.encode()),
-        passphrase.encode(),
+    if custody is None:
+        passphrase = secrets.token_urlsafe(32).encode()
+        _write_secret(home / "passphrase", passphrase.decode())
+    else:
+        passphrase = custody.pin_file.read_bytes()
+    published = new_custody(
+        f"file:{home / 'keys.json'}" if custody is None else custody.uri,
+        passphrase,
+        compartments=compartments,
+        suites=suites,
+        secrets={LOG_SECRET: log_key.encode()},
+        now=start,
         cost=cost,
     )
     (home / "root.json").write_bytes(trusted_root)
@@ -111,6 +118,7 @@ def init_home(
             country=country,
             database=database,
             channel=channel,
+            custody=custody,
         ),
     )
     settings = load_settings(home)
@@ -239,6 +247,7 @@ def _settings_text(
     country: str | None,
     database: str | None,
     channel: str,
+    custody: NewCustody | None,
 ) -> str:
     lines = [f'participant = "{participant}"', f"suite = {suite}"]
     if database is not None:
@@ -247,6 +256,9 @@ def _settings_text(
         lines.append(f"metrics_port = {metrics_port}")
     lines += ["", "[hub]", f'url = "{hub_url}"', f'id = "{hub_id}"']
     lines += ["", "[directory]", f'url = "{directory_url}"']
+    if custody is not None:
+        lines += ["", "[keys]", f"custody = {json.dumps(custody.uri)}"]
+        lines.append(f"passphrase_file = {json.dumps(str(custody.pin_file.resolve()))}")
     lines += ["", "[api]", f"port = {port}"]
     lines += ["", "[channel]", f'kind = "{channel}"']
     lines += ["", "[adapter]", 'name = "files"', 'folder = "htcds"']

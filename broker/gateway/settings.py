@@ -89,8 +89,6 @@ class ChannelSettings(_Settings):
     """How messages arrive."""
 
     kind: Literal["mailbox", "rabbitmq"] = "mailbox"
-    password_file: Path | None = None
-    """RabbitMQ password of this participant."""
     ca: Path | None = None
     page: int = Field(default=100, ge=1, le=500)
     """Deliveries taken at once, and messages in one transaction."""

@@ -4,7 +4,8 @@
 2. Recorded with its leaf; from then on no process of this hub decides anything without it
    (`directory_version.revocations`).
 3. What waits under the key is stopped where it is handed over, which asks the rules again; the
-   participant's RabbitMQ user goes, as long as it has no signing key in force.
+   participant's RabbitMQ user gets another password, and goes as long as it has no signing key
+   in force.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 
 from broker.audit.leaves import public_leaf
 from broker.hub.state import Hub
-from broker.hub.store import openings, revocations
+from broker.hub.store import openings, participants, revocations
 from broker.telemetry import logger
 from keys.binding import subject_of
 from keys.revocation import verify_revocation
@@ -66,6 +67,7 @@ async def revoke(hub: Hub, raw: bytes) -> bool:
                 "recorded_at": now,
             },
         )
+        await participants.renew_access(connection, content.participant, now)
         leaf, opening = public_leaf(Event.KEY_REVOKED, now, subject_of(raw))
         await openings.record(
             connection,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from broker.cli.identity import home_option
+from broker.cli.identity import chosen_custody, custody_options, home_option
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
@@ -48,6 +48,7 @@ def gateway() -> None:
 @click.option(
     "--channel", type=click.Choice(["mailbox", "rabbitmq"]), default="mailbox", show_default=True
 )
+@custody_options
 def init(
     home: Path,
     participant: str,
@@ -62,6 +63,8 @@ def init(
     country: str | None,
     database: str | None,
     channel: str,
+    custody: str | None,
+    pin_file: Path | None,
 ) -> None:
     """Make HOME with new keys; print what the country publishes in the directory."""
     from broker.gateway.home import init_home
@@ -80,6 +83,7 @@ def init(
         country=country,
         database=database,
         channel=channel,
+        custody=chosen_custody(custody, pin_file),
     )
     public = {
         "id": made.participant,

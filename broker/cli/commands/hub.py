@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from broker.cli.identity import chosen_custody, custody_options
 from broker.cli.output import current
 from broker.cli.root import ReferralGroup
 from schemas.errors import Refused
@@ -47,6 +49,8 @@ _settings = click.option(
 )
 @click.option("--database", metavar="URL", help="SQLAlchemy URL; SQLite in FOLDER otherwise.")
 @click.option("--metrics-port", type=click.IntRange(1, 65535))
+@click.option("--suite", type=click.IntRange(1, 2), default=1, show_default=True)
+@custody_options
 def init(
     folder: Path,
     hub_id: str,
@@ -57,6 +61,9 @@ def init(
     root: Path,
     database: str | None,
     metrics_port: int | None,
+    suite: int,
+    custody: str | None,
+    pin_file: Path | None,
 ) -> None:
     """Make FOLDER with new keys; print the entry that the directory's keepers publish."""
     from broker.cli.hub_home import init_hub
@@ -69,6 +76,8 @@ def init(
         trusted_root=root.read_bytes(),
         database=database,
         metrics_port=metrics_port,
+        suite=suite,
+        custody=chosen_custody(custody, pin_file),
     )
     entry = made.entry(name, country.upper())
     (folder / "entry.json").write_bytes(entry.to_json())
@@ -101,18 +110,34 @@ def run(settings: Path, role: Literal["all", "api", "relay"]) -> None:
 
 @hub.command()
 @_settings
-@click.option("--access", type=click.Path(path_type=Path), help="A folder: one file each.")
-def definitions(settings: Path, access: Path | None) -> None:
+def definitions(settings: Path) -> None:
     """RabbitMQ's definitions for everybody in the directory: queues, users, rights.
 
-    Import them with rabbitmqctl when the hub may not administer RabbitMQ itself. With --access each
-    participant's password is written to a file of mode 0600, to be handed over sealed.
+    Import them with rabbitmqctl when the hub may not administer RabbitMQ itself. Each participant
+    gets its password from the hub, sealed to its own key.
     """
     from broker.cli.hub_home import amqp_definitions
 
-    document, handed_out = amqp_definitions(settings, access)
-    current().say(f"{handed_out} passwords written")
-    current().text(json.dumps(document, indent=1))
+    current().text(json.dumps(asyncio.run(amqp_definitions(settings)), indent=1))
+
+
+@hub.command("queue-access")
+@_settings
+@click.argument("participant")
+def queue_access(settings: Path, participant: str) -> None:
+    """Give a participant's RabbitMQ user another password.
+
+    The gateway fetches it by itself, sealed to its own key. A compromised key does this too.
+    """
+    from broker.cli.hub_home import renew_queue_access
+
+    applied = asyncio.run(renew_queue_access(settings, participant))
+    if not applied:
+        current().say(
+            "This hub may not administer RabbitMQ (no management_url). Until you have deleted the"
+            " user and imported `referral hub definitions`, the old password still opens its queues."
+        )
+    current().result({"participant": participant, "renewed": True, "applied": applied})
 
 
 @hub.command()

@@ -15,6 +15,7 @@ from broker.client import QueueChannel
 from broker.gateway.core import Core
 from broker.gateway.receive.receiver import Incoming, Outcome, Receiver
 from broker.telemetry import logger
+from keys.unsealing import open_access
 from schemas.envelope import Lane
 from schemas.errors import BrokerError, CustodyLocked, QueueUnavailable, Unavailable
 
@@ -22,6 +23,8 @@ QUIET = timedelta(milliseconds=500)
 """How long the urgent queue must bring nothing before it counts as drained."""
 LONGEST_DRAIN = timedelta(seconds=30)
 """Under steady urgent traffic the routine lane opens all the same."""
+ASK_AGAIN = timedelta(seconds=2)
+"""How often a gateway that RabbitMQ does not let in asks the hub for its password."""
 _VERDICTS = {
     Outcome.DONE: Verdict.ACK,
     Outcome.LATER: Verdict.RETRY,
@@ -48,8 +51,13 @@ class Queue:
 
     async def run(self) -> None:
         """Follow for ever. Connections are supervised by the consumers themselves."""
-        channel = await self._ask()
-        cluster = self._cluster(channel)
+        while True:
+            channel, cluster = await self._ask()
+            await self._follow(channel, cluster)
+            logger().info("queue:access-renewed")
+
+    async def _follow(self, channel: QueueChannel, cluster: Cluster) -> None:
+        """Consume both queues until the hub hands out another access than this one."""
         pace = Pace(batch=self._core.settings.channel.page)
         urgent = Consumer(cluster, channel.queues[Lane.URGENT], self._handle, pace=pace)
         routine = Consumer(cluster, channel.queues[Lane.ROUTINE], self._handle, pace=pace)
@@ -59,29 +67,30 @@ class Queue:
             await self._withdrawals()
             self._consumers.append(routine)
             async with routine:
-                await self._every()
+                await self._every(cluster)
 
-    async def _ask(self) -> QueueChannel:
+    async def _ask(self) -> tuple[QueueChannel, Cluster]:
         """Where our queues are; asked until the hub says, because nothing works without it."""
         while True:
             try:
                 channels = await self._core.hub.channels("amqp")
                 if channels.rabbitmq is not None:
-                    return channels.rabbitmq
+                    return channels.rabbitmq, self._cluster(channels.rabbitmq)
                 raise QueueUnavailable("the hub offers no RabbitMQ")
             except BrokerError as error:
                 logger().warning("queue:away", code=error.code)
                 await asyncio.sleep(2.0)
 
     def _cluster(self, channel: QueueChannel) -> Cluster:
-        settings = self._core.settings
-        if settings.channel.password_file is None:
-            raise CustodyLocked("channel.password_file is not set")
-        ca = settings.channel.ca
+        settings, ca = self._core.settings, self._core.settings.channel.ca
+        if channel.access is None:
+            raise CustodyLocked("the directory shows no sealing key of ours")
         return Cluster(
             nodes=channel.hosts,
             user=channel.user,
-            password=settings.path(settings.channel.password_file).read_text().strip(),
+            password=open_access(
+                channel.access, self._core.participant, channel.user, self._core.keyring
+            ),
             vhost=channel.vhost,
             ca=None if ca is None else settings.path(ca),
         )
@@ -113,8 +122,15 @@ class Queue:
             else:
                 return
 
-    async def _every(self) -> None:
+    async def _every(self, cluster: Cluster) -> None:
+        """Ask for withdrawals; while RabbitMQ does not let us in, for another password too."""
+        loop = asyncio.get_running_loop()
         pause = self._core.settings.receive.consent_fresh.total_seconds() / 2
+        asked = loop.time()
         while True:
-            await asyncio.sleep(pause)
-            await self._withdrawals()
+            await asyncio.sleep(min(pause, ASK_AGAIN.total_seconds()))
+            if loop.time() - asked >= pause:
+                await self._withdrawals()
+                asked = loop.time()
+            if not self.connected and (await self._ask())[1] != cluster:
+                return

@@ -2,14 +2,14 @@
 
 Queue and user names are opaque: an HMAC of the participant and lane under a secret of the hub, so
 that RabbitMQ's own logs and pages do not say who talks to whom. Each user can read its own queues
-and do nothing else. Passwords come from the same secret by another label; they are never sent
-over HTTP: the operator hands them out with `referral hub definitions`.
+and do nothing else. Passwords come from the same secret by another label and a number, so that each
+next number is another password; they are handed out sealed to the participant's own key.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from broker.amqp import (
@@ -24,6 +24,7 @@ from broker.hub.settings import AmqpNode, AmqpSettings
 from broker.hub.state import Hub
 from broker.hub.store import participants
 from broker.telemetry import logger
+from keys.sealing import seal_access
 from schemas.base import b64u
 from schemas.directory import OrganisationKind, Participant
 from schemas.envelope import Lane
@@ -50,11 +51,12 @@ class Names:
         """The queue of one participant's lane."""
         return "q." + self._opaque("queue", participant, lane.value)
 
-    def reader(self, participant: str) -> Reader:
-        """The participant's user, its password and its queues."""
+    def reader(self, participant: str, generation: int = 0) -> Reader:
+        """The participant's user, the password of this generation, and its queues."""
+        number = (str(generation),) if generation else ()
         return Reader(
             name="u." + self._opaque("user", participant),
-            password=self._opaque("password", participant),
+            password=self._opaque("password", participant, *number),
             queues=tuple(self.queue(participant, lane) for lane in Lane),
         )
 
@@ -68,7 +70,9 @@ def specs(names: Names, participant: str) -> list[QueueSpec]:
     return [QueueSpec(names.queue(participant, lane)) for lane in Lane]
 
 
-def definitions_for(settings: AmqpSettings, everyone: Iterable[Participant]) -> dict[str, object]:
+def definitions_for(
+    settings: AmqpSettings, everyone: Iterable[Participant], generations: Mapping[str, int]
+) -> dict[str, object]:
     """RabbitMQ's definitions document for all participants of a directory."""
     names = Names.of(settings)
     enrolled = [
@@ -76,7 +80,7 @@ def definitions_for(settings: AmqpSettings, everyone: Iterable[Participant]) -> 
     ]
     return definitions(
         [spec for one in enrolled for spec in specs(names, one)],
-        readers=[names.reader(one) for one in enrolled],
+        readers=[names.reader(one, generations.get(one, 0)) for one in enrolled],
         vhost=settings.vhost,
     )
 
@@ -103,7 +107,7 @@ class Channels:
         self._hub = hub
         self._settings = hub.settings.amqp
         self._names = Names.of(self._settings) if self._settings else None
-        self._applied: tuple[int, int] | None = None
+        self._applied: tuple[int, int, dict[str, int]] | None = None
 
     async def offer(self, participant: str, use: str | None) -> dict[str, object]:
         """The channels; chooses RabbitMQ for the relay unless told `mailbox`.
@@ -119,14 +123,19 @@ class Channels:
         chosen = MAILBOX if use == MAILBOX else AMQP
         async with self._hub.database.begin() as connection:
             await participants.set_channel(connection, participant, chosen, self._hub.clock.now())
+            generations = await participants.access_generations(connection)
         self._hub.wake.here([participant])
-        reader = names.reader(participant)
+        reader = names.reader(participant, generations.get(participant, 0))
+        entry = self._hub.directory.current().participant(participant)
+        now = self._hub.clock.now()
+        sealed = entry and seal_access(entry, reader.name, reader.password, now)
         return {
             "mailbox": True,
             "rabbitmq": {
                 "hosts": [_address(node) for node in settings.public_nodes or settings.nodes],
                 "vhost": settings.vhost,
                 "user": reader.name,
+                "access": sealed.to_dict() if sealed else None,
                 "queues": {lane.value: names.queue(participant, lane) for lane in Lane},
             },
         }
@@ -147,9 +156,12 @@ class Channels:
         if settings is None or names is None:
             return
         directory = self._hub.directory.current()
-        known = (directory.order, len(directory.compromised_since))
+        async with self._hub.database.read() as connection:
+            generations = await participants.access_generations(connection)
+        known = (directory.order, len(directory.compromised_since), generations)
         if self._applied == known:
             return
+        before = self._applied[2] if self._applied else generations
         everyone = list(directory.participants.values())
         wanted = [
             spec
@@ -159,10 +171,17 @@ class Channels:
         ]
         await publisher.declare(wanted)
         if settings.management_url is not None:
-            await self._administer(settings, everyone)
+            renewed = {one for one in generations if before.get(one, 0) != generations[one]}
+            await self._administer(settings, everyone, generations, renewed)
         self._applied = known
 
-    async def _administer(self, settings: AmqpSettings, everyone: list[Participant]) -> None:
+    async def _administer(
+        self,
+        settings: AmqpSettings,
+        everyone: list[Participant],
+        generations: Mapping[str, int],
+        renewed: set[str],
+    ) -> None:
         url = settings.management_url
         if url is None:
             return
@@ -177,11 +196,12 @@ class Channels:
             now = self._hub.clock.now()
             shut = [one for one in everyone if one.suspended or not one.can_sign(now)]
             gone = {one.id for one in shut}
-            document = definitions_for(settings, [one for one in everyone if one.id not in gone])
-            await administration.apply(document)
-            for one in shut:
-                if one.kind is not OrganisationKind.HUB:
+            # Removing a user cuts its connections, which another password alone would leave open.
+            for one in everyone:
+                if one.kind is not OrganisationKind.HUB and one.id in gone | renewed:
                     await administration.remove_user(names.reader(one.id).name)
+            left = [one for one in everyone if one.id not in gone]
+            await administration.apply(definitions_for(settings, left, generations))
         except BrokerError as error:
             logger().error("queue:users-not-applied", code=error.code)
             raise

@@ -110,6 +110,24 @@ async def channel_of(connection: AsyncConnection, participant: str) -> str:
     return str(found or "mailbox")
 
 
+async def access_generations(connection: AsyncConnection) -> dict[str, int]:
+    """Which password each participant's RabbitMQ user has; those that are not named have the first."""
+    rows = await connection.execute(
+        select(PARTICIPANT.c.id, PARTICIPANT.c.access).where(PARTICIPANT.c.access > 0)
+    )
+    return {row.id: row.access for row in rows}
+
+
+async def renew_access(connection: AsyncConnection, participant: str, now: datetime) -> None:
+    """Give the participant's RabbitMQ user another password."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    await connection.execute(
+        dialect.insert(PARTICIPANT)
+        .values(id=participant, access=1, seen_at=now)
+        .on_conflict_do_update(index_elements=["id"], set_={"access": PARTICIPANT.c.access + 1})
+    )
+
+
 # --- the directory's version ---------------------------------------------------------------
 
 

@@ -258,6 +258,8 @@ PARTICIPANT = Table(
     Column("incarnation", String(22)),
     Column("incarnation_until", UtcDateTime),
     Column("channel", String(8), nullable=False, server_default=text("'mailbox'")),
+    # Each next one is another password for the participant's RabbitMQ user.
+    Column("access", Integer, nullable=False, server_default=text("0")),
     Column("seen_at", UtcDateTime, nullable=False),
 )
 

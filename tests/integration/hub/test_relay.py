@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import aio_pika
 import pytest
@@ -17,8 +18,14 @@ from broker.amqp import Cluster, Consumer, Delivery, Verdict
 from broker.clock import SystemClock
 from broker.hub.relay.channels import Names
 from broker.hub.settings import AmqpNode, AmqpSettings
-from schemas.envelope import Lane
+from broker.hub.store import participants
+from keys.revocation import sign_revocation
+from keys.unsealing import open_access
+from schemas.directory import KeyUse
+from schemas.envelope import Lane, Part
+from schemas.errors import CannotOpen
 from schemas.evidence import Fact
+from schemas.revocation import Revocation
 from tests.support.hub import Client, Served, World
 from tests.support.services import RabbitMQ
 
@@ -214,23 +221,77 @@ async def test_a_participant_can_read_its_own_queues_and_do_nothing_else(
             await (await connection.channel()).declare_queue("q.mine", durable=True)
 
 
+@pytest.mark.parametrize("why", ["the operator", "a compromise"])
+async def test_a_new_password_is_handed_out_sealed_and_the_old_one_opens_nothing_more(
+    served: Served, amqp: AmqpSettings, why: str
+) -> None:
+    it, now = served.client("it.nrm"), served.world.clock.now()
+    first = await channels_of(it)
+    old = password_in(it, first)
+    assert old not in str(first)
+    with pytest.raises(CannotOpen):
+        password_in(served.client("al.nrm"), first)
+    connection = await _connect(amqp, first, old)
+    cut = asyncio.Event()
+    connection.close_callbacks.add(lambda *_: cut.set())
+    if why == "the operator":
+        async with served.hub.database.begin() as transaction:
+            await participants.renew_access(transaction, "it.nrm", now)
+        new = password_in(it, await channels_of(it))
+        assert new != old
+    else:
+        said = await served.http.post("/revocations", content=revocation_of(it))
+        assert said.status_code == 201
+    async with asyncio.timeout(20):
+        await cut.wait()
+    if why == "the operator":
+        await (await _connect(amqp, first, new)).close()
+    else:
+        # Its only signing key is gone, and the user with it; the next one has another password.
+        async with served.hub.database.read() as read:
+            assert await participants.access_generations(read) == {"it.nrm": 1}
+    with pytest.raises(AMQPError):
+        await _connect(amqp, first, old, patience=0)
+
+
+def revocation_of(client: Client) -> bytes:
+    keys = tuple(key.kid for key in client.party.entry.keys if key.use is KeyUse.SIGN)
+    now = client.world.clock.now()
+    content = Revocation(
+        id=uuid4(), participant=client.id, keys=keys, since=now, by=client.id, issued_at=now
+    )
+    return sign_revocation(content, client.party.signer())
+
+
+def password_in(client: Client, channels: dict[str, object]) -> str:
+    part = Part.model_validate(channels["access"])
+    return open_access(part, client.party.entry.id, str(channels["user"]), client.party)
+
+
 async def _as_reader(
     amqp: AmqpSettings, who: str, channels: dict[str, object]
 ) -> AbstractConnection:
-    reader = Names.of(amqp).reader(who)
-    node = amqp.nodes[0]
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return await aio_pika.connect(
-                    host=node.host,
-                    port=node.port,
-                    login=reader.name,
-                    password=reader.password,
-                    virtualhost=str(channels["vhost"]),
-                )
-            except AMQPError:
-                await asyncio.sleep(0.2)  # the hub is still creating users and rights
+    return await _connect(amqp, channels, Names.of(amqp).reader(who).password)
+
+
+async def _connect(
+    amqp: AmqpSettings, channels: dict[str, object], password: str, *, patience: float = 20
+) -> AbstractConnection:
+    node, loop = amqp.nodes[0], asyncio.get_running_loop()
+    end = loop.time() + patience
+    while True:
+        try:
+            return await aio_pika.connect(
+                host=node.host,
+                port=node.port,
+                login=str(channels["user"]),
+                password=password,
+                virtualhost=str(channels["vhost"]),
+            )
+        except AMQPError:
+            if loop.time() >= end:
+                raise
+            await asyncio.sleep(0.2)  # the hub is still creating users and rights
 
 
 async def test_while_rabbitmq_is_down_nothing_is_lost_and_readiness_tells_the_truth(

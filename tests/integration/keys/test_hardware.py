@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -32,24 +34,29 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A token of its own, in a folder of its own."""
     module = next((path for path in MODULES if Path(path).exists()), None)
     assert module is not None, "deploy/dev/install.sh installs softhsm2"
-    tool = shutil.which("softhsm2-util")
-    assert tool is not None
     folder = tmp_path_factory.mktemp("softhsm")
     (folder / "tokens").mkdir()
     conf = folder / "softhsm2.conf"
     conf.write_text(f"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\n")
     before = os.environ.get("SOFTHSM2_CONF")
     os.environ["SOFTHSM2_CONF"] = str(conf)
-    subprocess.run(
-        [tool, "--init-token", "--free", "--label", "referral hub", "--pin",
-         PIN.decode().strip(), "--so-pin", "invented-so-pin"],
-        check=True, capture_output=True, timeout=30,
-    )  # fmt: skip
-    yield f"pkcs11:token=referral%20hub?module-path={module}"
+    first = f"pkcs11:token=referral%20hub?module-path={module}"
+    new_token(first, "referral hub")
+    yield first
     if before is None:
         del os.environ["SOFTHSM2_CONF"]
     else:
         os.environ["SOFTHSM2_CONF"] = before
+
+
+def new_token(like: str, label: str) -> str:
+    """Make a token in the module of another one's URI; its own URI."""
+    subprocess.run(
+        ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin",
+         PIN.decode().strip(), "--so-pin", "invented-so-pin"],
+        check=True, capture_output=True, timeout=30,
+    )  # fmt: skip
+    return f"pkcs11:token={quote(label)}?{like.partition('?')[2]}"
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +173,59 @@ def test_a_uri_says_where_and_never_the_pin(uri: str) -> None:
 def test_a_uri_is_read_as_rfc_7512_says() -> None:
     found = Place.of("pkcs11:token=a%20b?module-path=/x.so&pin-source=file:/run/pin")
     assert found == Place("a b", "/x.so", "file:/run/pin")
+
+
+@pytest.fixture(scope="module")
+def pin_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pin") / "pin"
+    path.touch(mode=0o600)
+    path.write_bytes(PIN)
+    return path
+
+
+def test_a_gateway_and_a_hub_are_made_in_a_module_by_command(
+    uri: str, pin_file: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root.json"
+    root.write_text("{}")
+    made = {
+        "gateway": ("--participant", "al.nrm", "--hub", "http://127.0.0.1:1"),
+        "hub": ("--url", "http://127.0.0.1:1", "--name", "A hub", "--country", "CH"),
+    }
+    for side, options in made.items():
+        token = new_token(uri, side)
+        command = (side, "init", tmp_path / side, *options, "--directory", tmp_path)
+        command = (*command, "--root", root, "--custody", token, "--pin-file", pin_file)
+        assert referral(*command, "--suite", "1")[1] == "not-permitted"
+        assert not (tmp_path / side / f"{side}.toml").exists()
+        assert referral(*command, "--suite", "2") == (0, None)
+        shown = json.loads((tmp_path / side / made_file(side)).read_text())
+        kinds = [(key["use"], key["suite"]) for key in shown["keys"]]
+        assert kinds == ([("sign", 2), ("seal", 2)] if side == "gateway" else [("sign", 2)])
+        assert not list((tmp_path / side).glob("keys.json"))
+        command = (*command[:2], tmp_path / f"{side}-again", *command[3:])
+        assert referral(*command, "--suite", "2")[1] == "id-conflict"
+    # Another process, since a module that is loaded already does not see new tokens.
+    opened = "from broker.cli.identity import open_identity; from pathlib import Path; import sys;"
+    opened += "held = open_identity(Path(sys.argv[1])).custody;"
+    opened += "print(len(held.keys), held.has_secret('log'))"
+    done = subprocess.run(
+        [sys.executable, "-c", opened, str(tmp_path / "gateway")],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["2", "True"]
+
+
+def made_file(side: str) -> str:
+    return "public.json" if side == "gateway" else "entry.json"
+
+
+def referral(*arguments: object) -> tuple[int, str | None]:
+    """Run a command; its exit code and the code of its error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "broker.cli", *map(str, arguments), "--json"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    if done.returncode == 0:
+        return 0, None
+    return done.returncode, json.loads(done.stderr.splitlines()[-1])["error"]["code"]
