@@ -23,6 +23,7 @@ ENTRY_POINT_GROUP = "referral_broker.adapters"
 _BUILT_IN: Mapping[str, str] = {
     "desk": "adapters.systems.desk",
     "external": "adapters.external",
+    "fhir": "adapters.systems.fhir",
     "files": "adapters.systems.files",
     "webhook": "adapters.systems.webhook",
 }

@@ -46,7 +46,7 @@ CONSENT_COLUMNS = (
 NOT_CARRIED_COLUMNS = marked("directory")
 """HTCDS columns about organisations and their workers: the directory's, not a case's."""
 
-_CASE_REF_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
+CASE_REF_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 _PARTICIPANT = re.compile(r"[a-z]{2,3}\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _BOX = Shape(Kind.YES_NO)
 
@@ -171,9 +171,9 @@ def read_row(header: Sequence[str], cells: Sequence[str]) -> CaseRecord:
     }
     sections, reasons = _read_sections(filled)
     case_ref = filled.get(CASE_REF, "").strip()
-    if not _CASE_REF_FORM.fullmatch(case_ref):
+    if not CASE_REF_FORM.fullmatch(case_ref):
         reasons.append(f"{CASE_REF}: {'bad-form' if case_ref else 'missing'}")
-    elif _names_the_person(case_ref, sections.get("identity_core", {})):
+    elif names_the_person(case_ref, sections.get("identity_core", {})):
         reasons.append(f"{CASE_REF}: names-the-person")
     boxes = {}
     for column in (*CONSENT_COLUMNS, INVENTED):
@@ -283,7 +283,7 @@ def _read_uuid(filled: Mapping[str, str], reasons: list[str]) -> UUID | None:
         return None
 
 
-def _names_the_person(case_ref: str, identity: Mapping[str, Any]) -> bool:
+def names_the_person(case_ref: str, identity: Mapping[str, Any]) -> bool:
     """True if a case number gives the person away (`no-name-in-case-number`)."""
     number = case_ref.casefold()
     words = [identity.get(field, "") for field in ("first_name", "middle_name", "second_name")]

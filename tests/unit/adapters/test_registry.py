@@ -27,7 +27,7 @@ def test_an_adapter_of_another_distribution_is_found_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = adapter_names()
-    assert {"desk", "external", "files", "webhook"} <= set(before)
+    assert {"desk", "external", "fhir", "files", "webhook"} <= set(before)
     install(tmp_path, "xa-casebook", "casebook")
     monkeypatch.syspath_prepend(tmp_path)
     assert adapter_names() == tuple(sorted((*before, "casebook")))
