@@ -90,8 +90,8 @@ class FhirServer:
             resources += [each["resource"] for each in found.get("entry", ()) if "resource" in each]
         return resources
 
-    def transaction(self, entries: Sequence[Json]) -> list[str]:
-        """Do all of it or nothing; returns the status of each entry.
+    def transaction(self, entries: Sequence[Json]) -> None:
+        """Do all of it or nothing.
 
         Raises:
             Stale: A condition does not hold any more.
@@ -99,7 +99,15 @@ class FhirServer:
         """
         bundle = {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
         answer = self._send(bundle, changes=True)
-        return [str(each.get("response", {}).get("status", "")) for each in answer.get("entry", ())]
+        statuses = [
+            str(each.get("response", {}).get("status", ""))[:3] for each in answer.get("entry", ())
+        ]
+        # Whole or not at all, by R4; a server that thinks otherwise is not taken at its word.
+        bad = [status for status in statuses if not status.startswith("2")]
+        if any(status in ("409", "412") for status in bad):
+            raise Stale
+        if bad or len(statuses) != len(entries):
+            raise CaseSystemUnavailable("a transaction that was done in part")
 
     def update(self, resource: Resource) -> None:
         """Replace one resource, if it is still the version that was read.
