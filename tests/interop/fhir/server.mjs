@@ -60,7 +60,11 @@ async function answer(request, text) {
 
 createServer(async (request, response) => {
   let text = '';
-  for await (const part of request) text += part;
+  try {
+    for await (const part of request) text += part;
+  } catch {
+    return; // the client was killed
+  }
   const [status, body] = await answer(request, text);
   const content = body === undefined ? '' : JSON.stringify(body);
   response.writeHead(status, {
