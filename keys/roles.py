@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +19,7 @@ from securesystemslib.signer import Signer as TufSigner
 from keys import jwk
 from keys.custody import Custody
 from keys.lifecycle import KeySet, Validity, new_keys
+from keys.rotation import WARN_DAYS
 from keys.signing import Signer
 from schemas.directory import PublishedKey
 from schemas.errors import DirectoryRefused
@@ -28,6 +29,7 @@ TARGETS_LIFE = timedelta(days=182)
 COUNTRY_LIFE = timedelta(days=90)
 ONLINE_LIFE = timedelta(days=7)
 """Of snapshot and timestamp: some shelters are offline for days."""
+ONLINE_WARN_DAYS = 3
 OFFLINE_KEY_LIFE = timedelta(days=3650)
 """Of the keys of roles: what ends them is a new root, not a date."""
 
@@ -37,7 +39,25 @@ ONLINE: Final = ("snapshot", "timestamp")
 
 def life_of(role: str) -> timedelta:
     """How long a new version of a role is believed."""
+    if role in ONLINE:
+        return ONLINE_LIFE
     return {ROOT: ROOT_LIFE, TARGETS: TARGETS_LIFE}.get(role, COUNTRY_LIFE)
+
+
+def ending_roles(ends: Mapping[str, datetime], now: datetime) -> dict[str, int]:
+    """Roles that must be signed anew soon, each with the step of days that it has reached.
+
+    As with keys, a step counts only in the second half of a life; what lives for a week is signed
+    daily, so with three days left somebody has not done so for four.
+    """
+    found = {}
+    for role, end in ends.items():
+        left, half = end - now, life_of(role) / 2
+        steps = [days for days in (*WARN_DAYS, ONLINE_WARN_DAYS) if timedelta(days=days) <= half]
+        reached = [days for days in steps if left <= timedelta(days=days)]
+        if reached:
+            found[role] = min(reached)
+    return found
 
 
 def new_role_key(now: datetime) -> tuple[KeySet, PublishedKey]:

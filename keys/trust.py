@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -159,26 +159,31 @@ class DirectoryClient:
         targets: Metadata[Targets] = Metadata.from_file(str(self._metadata / "targets.json"))
         entries = self._entries(updater, HUB_PATH, targets.signed.targets)
         delegations = targets.signed.delegations
+        ends: dict[str, datetime] = {}
         for country in sorted((delegations and delegations.roles) or ()):
-            entries += self._country(updater, country)
+            entries += self._country(updater, country, ends)
         root: Metadata[Root] = Metadata.from_file(str(self._metadata / "root.json"))
         if snapshot.signed.version >= MAX_VERSION:
             raise DirectoryRolledBack("a version that no honest one could follow")
-        self.expires_at = min(
-            root.signed.expires,
-            snapshot.signed.expires,
-            timestamp.signed.expires,
-            targets.signed.expires,
-        )
+        top = {
+            "root": root.signed.expires,
+            "targets": targets.signed.expires,
+            "snapshot": snapshot.signed.expires,
+            "timestamp": timestamp.signed.expires,
+        }
+        self.expires_at = min(top.values())
         return build_directory(
             entries,
             root_version=root.signed.version,
             version=snapshot.signed.version,
             digest=hashlib.sha256(snapshot_bytes).digest(),
             now=now,
+            role_ends={**top, **ends},
         )
 
-    def _country(self, updater: Updater, country: str) -> list[Participant]:
+    def _country(
+        self, updater: Updater, country: str, ends: dict[str, datetime]
+    ) -> list[Participant]:
         if not COUNTRY.fullmatch(country):
             self.excluded[country] = "not a country"
             return []
@@ -186,8 +191,10 @@ class DirectoryClient:
             updater.get_targetinfo(f"{country}/")  # no such target, but its role is loaded for it
         except ExpiredMetadataError:
             self.excluded[country] = "expired"
+            ends[country] = updater._trusted_set.reference_time
             return []
         role: Metadata[Targets] = Metadata.from_file(str(self._metadata / f"{country}.json"))
+        ends[country] = role.signed.expires
         return self._entries(updater, country, role.signed.targets)
 
     def _entries(self, updater: Updater, country: str, paths: Iterable[str]) -> list[Participant]:
@@ -274,6 +281,7 @@ def build_directory(
     digest: bytes,
     now: datetime,
     root_version: int = 1,
+    role_ends: Mapping[str, datetime] | None = None,
 ) -> TrustedDirectory:
     """Index checked entries.
 
@@ -287,6 +295,7 @@ def build_directory(
         digest=digest,
         participants={entry.id: entry for entry in entries},
         fetched_at=now,
+        role_ends=dict(role_ends or {}),
     )
     for entry in entries:
         for key in entry.keys:

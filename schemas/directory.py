@@ -154,6 +154,8 @@ class TrustedDirectory:
     fetched_at: datetime
     by_kid: dict[KeyId, tuple[Participant, PublishedKey]] = field(default_factory=dict)
     root_version: int = 1
+    role_ends: dict[str, datetime] = field(default_factory=dict)
+    """By role, a country's included: when it is believed no more unless its keepers sign it anew."""
     compromised_since: dict[KeyId, datetime] = field(default_factory=dict)
     """Of keys that a revocation names. A compromised key without a date was always another's."""
 

@@ -20,9 +20,23 @@ from broker.database import Database
 from broker.hub.relay.channels import definitions_for
 from broker.hub.settings import HubSettings, load_settings
 from broker.hub.store import participants
-from keys.custody import STRONG, KdfCost, NewCustody, new_custody
+from keys.custody import (
+    STRONG,
+    Custody,
+    KdfCost,
+    NewCustody,
+    credential,
+    new_custody,
+    open_custody,
+)
 from keys.trust import DirectoryClient
-from schemas.directory import Function, OrganisationKind, Participant, PublishedKey
+from schemas.directory import (
+    Function,
+    OrganisationKind,
+    Participant,
+    PublishedKey,
+    TrustedDirectory,
+)
 from schemas.errors import Conflict, Refused
 
 FILE = "hub.toml"
@@ -159,6 +173,21 @@ def _amqp_lines(folder: Path, amqp: AmqpPlace) -> list[str]:
     if amqp.management_url is not None:
         lines.append(f'management_url = "{amqp.management_url}"')
     return lines
+
+
+def open_hub(settings_file: Path) -> tuple[str, Custody, TrustedDirectory]:
+    """A hub's id, its custody, and the directory as it serves it now.
+
+    Raises:
+        CustodyLocked, DirectoryRefused: They do not open, or do not verify.
+    """
+    settings = load_settings(settings_file)
+    passphrase = credential(settings.passphrase_file).read_bytes()
+    client = DirectoryClient(
+        str(settings.directory), settings.state / "directory", settings.directory_root.read_bytes()
+    )
+    directory = client.refresh(SystemClock().now())
+    return settings.hub, open_custody(settings.custody, passphrase), directory
 
 
 @contextlib.asynccontextmanager

@@ -52,6 +52,12 @@ class Metrics:
             "hub_waiting", "Items not handed over yet", ["lane"], registry=self.registry
         )
         self.healthy = Gauge("hub_healthy", "1 if ready", registry=self.registry)
+        self.days_left = Gauge(
+            "hub_days_left",
+            "Until our key ends without a successor, or a role of the directory unless signed anew",
+            ["what"],
+            registry=self.registry,
+        )
         self.batch = Histogram(
             "hub_batch_size",
             "Submissions in one transaction",

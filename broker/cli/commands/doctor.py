@@ -17,7 +17,9 @@ from broker.cli.fetch import get
 from broker.cli.identity import home_option
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
+from keys.roles import ending_roles
 from keys.rotation import warnings
+from keys.trust import DirectoryClient
 from schemas.errors import BrokerError
 
 SMALLEST_DISK = 200 * 1024 * 1024
@@ -158,6 +160,23 @@ def examine_hub(file: Path) -> Iterator[Finding]:
         )
         return f"{len(custody.keys)} to sign with, and the log's"
 
+    def directory() -> str:
+        cache = settings.state / "directory"
+        root = settings.directory_root.read_bytes()
+        found = DirectoryClient(str(settings.directory), cache, root).refresh(datetime.now(UTC))
+        now, entry = datetime.now(UTC), found.participant(settings.hub)
+        if entry is None:
+            raise Wrong("this hub is not in the directory")
+        ending = [
+            f"our key {key.kid} within {days} days" for key, days in warnings(entry.keys, now)
+        ]
+        roles = ending_roles(found.role_ends, now)
+        ending += [f"role {role} within {days} days" for role, days in roles.items()]
+        if ending:
+            raise Wrong("ends, and must be signed anew: " + "; ".join(ending))
+        return f"version {found.version}, {len(found.participants)} participants"
+
     yield _look("keys", keys)
+    yield _look("directory", directory)
     yield _look("disk", lambda: _disk(file.parent))
     yield _look("process", lambda: _hub_answers(f"http://{settings.host}:{settings.port}"))

@@ -31,9 +31,9 @@ from keys.custody import Custody, create_custody, open_custody
 from keys.file_sealing import file_key_jwk, new_file_key
 from keys.lifecycle import STANDARD_VALIDITY, PrivateKey, Validity, new_keys
 from keys.revocation import sign_revocation
-from keys.rotation import STANDARD, Slot, due, rotated, slot_of, state_of, warnings
+from keys.rotation import STANDARD, Due, Slot, due, rotated, slot_of, state_of, warnings
 from schemas.base import instant_text
-from schemas.directory import Compartment, Participant, PublishedKey
+from schemas.directory import Compartment, OrganisationKind, Participant, PublishedKey
 from schemas.errors import HubUnreachable, NotFound, Unavailable
 from schemas.revocation import Revocation
 
@@ -155,17 +155,21 @@ def rotate(home: Path, out: Path, passphrase_file: str | None) -> None:
 
     Makes successors of keys that end within 37 days, in force a week from now; destroys private
     keys a day after they ended, and with them whatever was sealed to them. Run it weekly; with
-    nothing to do it writes nothing.
+    nothing to do it writes nothing. HOME may also be a hub's folder.
     """
-    identity = open_identity(home, passphrase_file)
     now = SystemClock().now()
-    entry = identity.directory().participant(identity.participant)
+    if (home / "hub.toml").is_file():
+        from broker.cli.hub_home import open_hub
+
+        participant, custody, directory = open_hub(home / "hub.toml")
+    else:
+        identity = open_identity(home, passphrase_file)
+        participant, custody = identity.participant, identity.custody
+        directory = identity.directory()
+    entry = directory.participant(participant)
     if entry is None:
-        raise NotFound(identity.participant)
-    todo = due(entry.keys, now)
-    made = [_successor(identity.custody, slot, entry, now) for slot in todo.make]
-    for kid in todo.destroy:
-        identity.custody.destroy(kid)
+        raise NotFound(participant)
+    todo, made, renewed = renew(custody, entry, now)
     result = {
         "made": [key.kid for key in made],
         "retired": list(todo.retire),
@@ -174,10 +178,22 @@ def rotate(home: Path, out: Path, passphrase_file: str | None) -> None:
     if not todo:
         current().result(result, plain="nothing is due")
         return
-    keys = rotated(entry.keys, todo, [key.published() for key in made])
-    out.write_bytes(entry.model_copy(update={"keys": keys, "entry_issued_at": now}).to_json())
-    current().say(f"{out} is for your country to publish: referral directory plan publish")
+    out.write_bytes(renewed.to_json())
+    deed = "hub" if entry.kind is OrganisationKind.HUB else "publish"
+    current().say(f"{out} is for the directory's keepers: referral directory plan {deed}")
     current().result(result)
+
+
+def renew(
+    custody: Custody, entry: Participant, now: datetime
+) -> tuple[Due, list[PrivateKey], Participant]:
+    """Do in custody what is due now: what it was, the keys that were made, the entry to publish."""
+    todo = due(entry.keys, now)
+    made = [_successor(custody, slot, entry, now) for slot in todo.make]
+    for kid in todo.destroy:
+        custody.destroy(kid)
+    keys = rotated(entry.keys, todo, [key.published() for key in made])
+    return todo, made, entry.model_copy(update={"keys": keys, "entry_issued_at": now})
 
 
 def _successor(custody: Custody, slot: Slot, entry: Participant, now: datetime) -> PrivateKey:

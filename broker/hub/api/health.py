@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
-from broker.hub.health import reasons_not_ready
+from broker.hub.health import reasons_not_ready, what_ends
 from broker.hub.state import Hub
 
 
@@ -24,6 +24,7 @@ def router(hub: Hub) -> APIRouter:
     @routes.api_route("/readyz", methods=["GET", "HEAD"])
     async def ready() -> Response:
         codes = await reasons_not_ready(hub)
-        return JSONResponse({"ready": not codes, "codes": codes}, status_code=503 if codes else 200)
+        told = {"ready": not codes, "codes": codes, "ending": what_ends(hub)}
+        return JSONResponse(told, status_code=503 if codes else 200)
 
     return routes

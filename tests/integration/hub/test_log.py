@@ -254,3 +254,19 @@ async def test_nothing_of_a_message_but_its_header_is_in_the_database(served: Se
             rows = (await connection.execute(text(f"SELECT * FROM {name}"))).all()  # noqa: S608
             assert canary not in repr(rows)
             assert canary.encode() not in repr(rows).encode()
+
+
+async def test_readiness_names_what_ends_soon_and_stays_green(
+    served: Served, clock: TurnedClock
+) -> None:
+    before = (await served.http.get("/readyz")).json()["ending"]
+    hub = served.hub
+    ends = hub.directory.current().role_ends
+    ends["it"] = clock.now() + timedelta(days=6)
+    soon = await served.http.get("/readyz")
+    assert soon.status_code == 200
+    assert soon.json()["ending"] == {**before, "role-it": 7}
+    left = hub.metrics.registry.get_sample_value("hub_days_left", {"what": "role-it"})
+    assert left is not None
+    assert 5.9 < left <= 6
+    assert hub.metrics.registry.get_sample_value("hub_days_left", {"what": "sign-key"})

@@ -13,7 +13,7 @@ from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from keys.ceremony import Repository, RoleSigner
 from keys.custody import Custody, create_custody
-from keys.roles import ONLINE_LIFE
+from keys.roles import COUNTRY_LIFE, ONLINE_LIFE, ending_roles, life_of
 from keys.trust import MAX_ENTRY_BYTES, insecure_directory
 from schemas.directory import (
     Compartment,
@@ -383,3 +383,33 @@ def test_entries_of_two_countries_are_two_ceremonies(
             online=world.online,
             now=NOW,
         )
+
+
+@pytest.mark.parametrize(
+    ("role", "life", "steps"),
+    [
+        ("root", 365, [(61, None), (60, 60), (30, 30), (7, 7), (0, 3)]),
+        ("targets", 182, [(61, None), (60, 60), (31, 60), (7, 7)]),
+        ("it", 90, [(60, None), (31, None), (30, 30), (8, 30), (7, 7)]),
+        ("timestamp", 7, [(7, None), (4, None), (3, 3), (0, 3), (-1, 3)]),
+    ],
+)
+def test_a_role_that_ends_is_named_in_the_second_half_of_its_life(
+    role: str, life: int, steps: list[tuple[int, int | None]]
+) -> None:
+    assert life_of(role) == timedelta(days=life)
+    for left, step in steps:
+        named = ending_roles({role: NOW + timedelta(days=left)}, NOW)
+        assert named == ({} if step is None else {role: step})
+
+
+def test_a_reader_knows_when_each_role_ends_and_which_has_ended(world: World) -> None:
+    client = world.reader()
+    ends = client.refresh(NOW).role_ends
+    assert ends.keys() == {"root", "targets", "snapshot", "timestamp", "it", "al"}
+    assert all(ends[role] == NOW + life_of(role) for role in ends)
+    later = NOW + COUNTRY_LIFE + timedelta(days=1)
+    world.repository.refresh_timestamp(world.online, later)
+    gone = client.refresh(later).role_ends
+    assert gone["it"] == gone["al"] == later
+    assert ending_roles(gone, later)["it"] == 3
