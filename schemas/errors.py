@@ -257,6 +257,12 @@ class PolicyRefused(Refused):
     status = 403
 
 
+class UseRestricted(PolicyRefused):
+    """It is kept and not used: the person contests it (GDPR Art 18). Until that is lifted."""
+
+    code = "use-restricted"
+
+
 class ConsentMissing(PolicyRefused):
     """No grant, and this kind needs one."""
 

@@ -21,6 +21,7 @@ from broker.gateway.receive.receipts import Receipts
 from broker.gateway.receive.receiver import Receiver
 from broker.gateway.reconciling import Reconciling
 from broker.gateway.retention import Retention
+from broker.gateway.rights.asking import Asking
 from broker.gateway.send.attachments import Attachments
 from broker.gateway.send.composer import Composer
 from broker.gateway.send.exceptions import Exceptions
@@ -54,6 +55,7 @@ class Parts:
     telling: Telling
     reporting: Reporting
     retention: Retention
+    asking: Asking
 
 
 def join(core: Core) -> Parts:
@@ -90,4 +92,5 @@ def join(core: Core) -> Parts:
         reporting=Reporting(core, composer, sender),
         reconciling=Reconciling(core, agreements),
         retention=Retention(core),
+        asking=Asking(core, composer, sender),
     )

@@ -70,3 +70,28 @@ def copy(
         path.chmod(0o600)
         path.write_text(content, encoding="utf-8")
     current().result({"paper": str(out), "data": str(beside)})
+
+
+@rights.command()
+@with_gateway
+@click.argument("kind", type=click.Choice(("rectify", "erase", "restrict", "lift")))
+@click.argument("case")
+@click.option("--ground", metavar="CODE", help="Why: of an erasure or a restriction.")
+@click.option("--sections", metavar="FILE", help="The right version, as JSON sections.")
+def ask(api: LocalApi, kind: str, case: str, ground: str | None, sections: str | None) -> None:
+    """Tell everyone who has it: correct it, erase it, freeze it, or use it again.
+
+    A restriction freezes the case here as well, at once.
+    """
+    wanted = {"kind": kind, "case": case, "ground": ground, "sections": read_object(sections)}
+    current().result(api.post("/v1/rights/ask", wanted))
+
+
+@rights.command()
+@with_gateway
+@click.argument("case")
+def status(api: LocalApi, case: str) -> None:
+    """Who was asked for what, what they answered, and who has not."""
+    answer = api.post("/v1/rights/status", {"case": case})
+    columns = ("at", "kind", "partner", "sent", "answer", "basis", "due_at", "open")
+    current().rows(answer["told"], columns)

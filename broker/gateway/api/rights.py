@@ -10,9 +10,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
+from broker.gateway.api.guard import Worker
 from broker.gateway.api.messages import parse
 from broker.gateway.consent.receipt import as_html, as_text
 from broker.gateway.parts import Parts
+from broker.gateway.rights.asking import RightDraft
 from broker.gateway.rights.copy import as_json, as_paper, as_row, copy_of
 from broker.gateway.rights.ledger import of_case
 from schemas.base import ProtectedModel
@@ -57,5 +59,17 @@ def router(parts: Parts) -> APIRouter:
         made = await copy_of(core, wanted.case, ours=wanted.sections, texts_read=wanted.texts_read)
         paper = as_paper(made, wanted.language)
         return {"copy": as_json(made), "html": as_html(paper), "text": as_text(paper)}
+
+    @routes.post("/rights/ask")
+    async def ask(request: Request, worker: Worker) -> dict[str, Any]:
+        """Tell everyone who has it: correct it, erase it, freeze it, use it again."""
+        asked = await parts.asking.ask(await parse(request, RightDraft), worker=worker)
+        return {"asked": str(asked)}
+
+    @routes.post("/rights/status")
+    async def status(request: Request) -> dict[str, Any]:
+        """Who was asked for what, what they answered, who has not."""
+        found = await parts.asking.status((await parse(request, CaseRequest)).case)
+        return {"told": found, "open": sum(row["open"] for row in found)}
 
     return routes

@@ -17,6 +17,7 @@ from broker.gateway.consent.grants import partner_case
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
 from broker.gateway.receive.unpack import Unpacked
+from broker.gateway.rights import restriction
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
 from broker.gateway.store.bulk import padded
@@ -28,6 +29,7 @@ from schemas.base import b64u
 from schemas.bodies.consent import Record, Update, Withdraw, WithdrawAck
 from schemas.bodies.referral import Recall
 from schemas.bodies.returning import Arrival
+from schemas.bodies.rights import Restrict, RestrictLift
 from schemas.envelope import Kind
 
 
@@ -107,6 +109,15 @@ class Consequences:
             tag = content.consent
             if isinstance(opened.body, Recall):
                 await raise_alarm(connection, "recalled", content.id, now=now)
+            if isinstance(opened.body, (Restrict, RestrictLift)):
+                await restriction.obey(
+                    connection,
+                    opened.body,
+                    message=content.id,
+                    by=content.from_,
+                    case_ref=opened.message.case_ref,
+                    now=now,
+                )
             if isinstance(opened.body, Arrival) and content.in_reply_to is not None:
                 await clear_alarms_of(connection, [content.in_reply_to], "arrival-missing", now=now)
             if isinstance(opened.body, (Withdraw, Update)) and tag is not None:

@@ -15,6 +15,7 @@ from broker.gateway.content_check import ask, consent_of, read_record
 from broker.gateway.own_log import Decision
 from broker.gateway.parts import Parts
 from broker.gateway.receive.receipts import Owed, owe
+from broker.gateway.rights.restriction import require_usable
 from broker.gateway.safeguards.known import About, persons
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.dialect import AnyRow
@@ -50,6 +51,7 @@ async def open_message(parts: Parts, message: UUID) -> dict[str, Any]:
     Raises:
         NotFound: No such message here.
         ConsentWithdrawn: It was withdrawn; what was here is gone or going.
+        UseRestricted: The person contests it: it is kept and not used.
         KeyRevoked: A thief of the sender's key may have written it.
         Refused: As the content rules say.
     """
@@ -130,6 +132,9 @@ async def _open(
     if row.state in ("stopped", "erased") or row.content is None:
         raise ConsentWithdrawn
     _check_key(row, core.trusted())
+    await require_usable(
+        connection, by=row.sender, case_ref=row.case_ref, business_id=row.business_id
+    )
     sections = (
         await connection.execute(
             select(inbox_section).where(

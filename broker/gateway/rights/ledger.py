@@ -48,6 +48,7 @@ class Disclosed:
     consent: str
     """`consent`, or the code of the exception in its place."""
     grant: UUID | None
+    business_id: UUID
     at: datetime
     recorded: bool
     """Its leaf is in our log and fits: nobody changed the row."""
@@ -194,6 +195,7 @@ def _entries(row: AnyRow, *, recorded: bool) -> list[Disclosed]:
             transfer_basis=transfer,
             consent=row.exception or "consent",
             grant=row.grant,
+            business_id=row.business_id,
             at=row.at,
             recorded=recorded,
         )

@@ -20,6 +20,7 @@ from broker.gateway import threads
 from broker.gateway.agreements import Agreements, KnownAgreement
 from broker.gateway.content_check import check_outgoing
 from broker.gateway.core import Core
+from broker.gateway.rights.restriction import require_sendable
 from broker.gateway.send.attachments import StagedFile, stage
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.known import Knowledge, Known, KnownGrant
@@ -132,6 +133,9 @@ async def compose(
     if exception is not None and exception.code not in row.exceptions:
         raise ExceptionRefused("this type does not travel under this exception")
     recipient = core.partner(draft.to)
+    await require_sendable(
+        core, connection, row, case_ref=draft.case_ref, derived_from=draft.derived_from
+    )
     sections = {
         name: section_content(validate_section(name, content))  # 1
         for name, content in draft.sections.items()

@@ -5,7 +5,7 @@ Ids, section names, bases and times; no content, so that they stay when content 
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, MetaData, String, Table, Text, Uuid
+from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, Uuid
 
 from broker.database import UtcDateTime
 
@@ -39,3 +39,33 @@ def disclosure_table(metadata: MetaData) -> Table:
         sqlite_where=made.c.derived_from.is_not(None),
     )
     return made
+
+
+def rights_tables(metadata: MetaData) -> tuple[Table, Table]:
+    """`right_told`: of whom something was asked. `restriction`: what may not be used now."""
+    told = Table(
+        "right_told",
+        metadata,
+        Column("asked", Uuid, primary_key=True),
+        Column("partner", String(66), primary_key=True),
+        Column("number", Integer, primary_key=True),
+        Column("kind", String(12), nullable=False),
+        Column("own_case", String(64), nullable=False),
+        Column("message", Uuid),
+        Column("code", String(40)),
+        Column("worker", String(64), nullable=False),
+        Column("at", UtcDateTime, nullable=False),
+    )
+    Index("ix_right_told_own_case", told.c.own_case)
+    frozen = Table(
+        "restriction",
+        metadata,
+        Column("message", Uuid, primary_key=True),
+        Column("by", String(66), nullable=False),
+        Column("case_ref", String(64), nullable=False),
+        Column("about", Uuid),
+        Column("since", UtcDateTime, nullable=False),
+        Column("lifted_at", UtcDateTime),
+    )
+    Index("ix_restriction_case_ref", frozen.c.case_ref)
+    return told, frozen

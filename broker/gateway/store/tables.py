@@ -27,7 +27,7 @@ from sqlalchemy import (
 from broker.audit.store import log_tables
 from broker.database import UtcDateTime, new_metadata
 from broker.gateway.store.case_tables import case_tables
-from broker.gateway.store.rights_tables import disclosure_table
+from broker.gateway.store.rights_tables import disclosure_table, rights_tables
 from broker.gateway.store.vault_tables import vault_tables
 
 metadata = new_metadata()
@@ -563,3 +563,6 @@ case_news, case_told, case_cursor, case_report = case_tables(metadata)
 
 disclosure = disclosure_table(metadata)
 """Who got what of whom, on which basis; see `broker.gateway.rights.ledger`."""
+
+right_told, restriction = rights_tables(metadata)
+"""Of whom a person's rights were asked, and what is kept and not used."""

@@ -6,15 +6,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from broker.gateway.consent.receipt import as_html
+from broker.gateway.receive.opening import open_message
+from broker.gateway.rights.asking import RightDraft
 from broker.gateway.rights.copy import as_json, as_paper, copy_of
 from broker.gateway.rights.ledger import Disclosed, of_case
 from broker.gateway.send.drafts import ConsentDraft
 from broker.gateway.store.grants import require_grant
-from broker.gateway.store.tables import disclosure
+from broker.gateway.store.tables import disclosure, inbox
+from broker.gateway.store.tables import grant as grant_table
 from schemas.consent import Purpose, ScopeGrant
+from schemas.errors import UseRestricted
 from tests.support.gateways import Side, World, world
 
 CASE = {"case_admin": {"status": "Active", "case_owner": "Invented worker"}}
@@ -115,3 +119,96 @@ async def test_her_copy_holds_hers_and_names_what_it_leaves_out(three: World) ->
         page = as_html(as_paper(made, language))
         assert f'dir="{direction}"' in page
         assert "Invented" not in page
+
+
+async def test_a_correction_reaches_all_who_got_it_and_is_open_until_the_last_has_answered(
+    three: World,
+) -> None:
+    await passed_on(three)
+    albania, shelter = three["al.nrm"], three["al.shelter"]
+    right = {"case_admin": {"status": "FollowUp"}}
+    wanted = RightDraft(kind="rectify", case="AL-1", sections=right)
+    await albania.parts.asking.ask(wanted, worker="anna")
+    await three.settle()
+    [told] = await albania.parts.asking.status("AL-1")
+    assert (told["partner"], told["open"]) == ("al.shelter", True)
+
+    async with shelter.gateway.core.database.read() as connection:
+        query = select(inbox).where(inbox.c.type == "rectify.notice")
+        notice = (await connection.execute(query)).one()
+    opened = await open_message(shelter.parts, notice.id)
+    assert opened["sections"] == right
+    await shelter.send(
+        type="rectify.ack",
+        to="al.nrm",
+        case_ref="SH-1",
+        thread=notice.thread,
+        in_reply_to=notice.id,
+        body={"outcome": "done", "done_at": "2026-11-22T12:00:00Z"},
+    )
+    await three.settle()
+    [told] = await albania.parts.asking.status("AL-1")
+    assert (told["answer"], told["open"]) == ("done", False)
+
+
+async def test_what_is_frozen_is_neither_opened_nor_passed_on_until_it_is_lifted(
+    three: World,
+) -> None:
+    await passed_on(three)
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    wanted = RightDraft(kind="restrict", case="CASE-1", ground="accuracy_contested")
+    await italy.parts.asking.ask(wanted, worker="anna")
+    await three.settle()
+    async with albania.gateway.core.database.read() as connection:
+        query = select(inbox).where(inbox.c.type == "referral.request")
+        referral = (await connection.execute(query)).one()
+        query = select(grant_table.c.id).where(grant_table.c.recipient == "al.shelter")
+        onward = await connection.scalar(query)
+
+    async def pass_on() -> None:
+        await albania.send(
+            type="referral.request",
+            to="al.shelter",
+            case_ref="AL-1",
+            grant=onward,
+            purpose=Purpose.PROTECTION,
+            sections=CASE,
+            body={"services": ["safe_house"]},
+            derived_from=referral.business_id,
+        )
+
+    with pytest.raises(UseRestricted):
+        await open_message(albania.parts, referral.id)
+    with pytest.raises(UseRestricted):
+        await pass_on()
+    with pytest.raises(UseRestricted):
+        await italy.refer("al.nrm", await italy.consent("al.nrm"))
+
+    await italy.parts.asking.ask(RightDraft(kind="lift", case="CASE-1"), worker="anna")
+    await three.settle()
+    assert (await open_message(albania.parts, referral.id))["sections"]
+    await pass_on()
+
+
+async def test_erasure_is_asked_of_everyone_and_a_kept_copy_says_on_which_ground(
+    three: World,
+) -> None:
+    await passed_on(three)
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    wanted = RightDraft(kind="erase", case="CASE-1", ground="no_longer_needed")
+    await italy.parts.asking.ask(wanted, worker="anna")
+    await three.settle()
+    async with albania.gateway.core.database.read() as connection:
+        query = select(inbox).where(inbox.c.type == "erase.notice")
+        notice = (await connection.execute(query)).one()
+    await albania.send(
+        type="erase.ack",
+        to="it.nrm",
+        case_ref="AL-1",
+        thread=notice.thread,
+        in_reply_to=notice.id,
+        body={"outcome": "kept", "done_at": "2026-11-22T12:00:00Z", "basis": "legal-claims"},
+    )
+    await three.settle()
+    [told] = await italy.parts.asking.status("CASE-1")
+    assert (told["answer"], told["basis"], told["open"]) == ("kept", "legal-claims", False)

@@ -1,0 +1,130 @@
+"""Frozen: what a person contests is kept and not used (GDPR Art 18).
+
+Neither opened, nor passed on, nor sent, until it is lifted. Danger, withdrawals and her rights
+themselves go on.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.gateway.core import Core
+from broker.gateway.store.dialect import upsert
+from broker.gateway.store.tables import inbox, restriction
+from schemas.bodies.rights import Restrict, RestrictLift
+from schemas.errors import UseRestricted
+from schemas.families.base import Chapter, MessageType
+
+GOES_ON = frozenset({Chapter.SAFETY, Chapter.CONSENT, Chapter.RIGHTS})
+
+
+async def freeze(
+    connection: AsyncConnection,
+    *,
+    message: UUID,
+    by: str,
+    case_ref: str,
+    about: UUID | None,
+    now: datetime,
+) -> None:
+    """From now on it is not used here.
+
+    Args:
+        by: Whose word it is, and whose data: the sender's of a notice, or ourselves.
+        case_ref: By that participant's numbering.
+        about: One referral only, by its business id; the whole case if none.
+    """
+    row = {
+        "message": message,
+        "by": by,
+        "case_ref": case_ref,
+        "about": about,
+        "since": now,
+        "lifted_at": None,
+    }
+    await upsert(connection, restriction, row, key=("message",))
+
+
+async def thaw(
+    connection: AsyncConnection, *, by: str, case_ref: str, about: UUID | None, now: datetime
+) -> int:
+    """It may be used again: one referral of the case, or all of it. How many that lifted."""
+    which = [
+        restriction.c.by == by,
+        restriction.c.case_ref == case_ref,
+        restriction.c.lifted_at.is_(None),
+    ]
+    if about is not None:
+        which.append(restriction.c.about == about)
+    done = await connection.execute(update(restriction).where(*which).values(lifted_at=now))
+    return done.rowcount
+
+
+async def obey(
+    connection: AsyncConnection,
+    body: Restrict | RestrictLift,
+    *,
+    message: UUID,
+    by: str,
+    case_ref: str,
+    now: datetime,
+) -> None:
+    """A partner says so of what it sent; in the transaction that receives it."""
+    if isinstance(body, Restrict):
+        await freeze(
+            connection, message=message, by=by, case_ref=case_ref, about=body.about, now=now
+        )
+    else:
+        await thaw(connection, by=by, case_ref=case_ref, about=body.about, now=now)
+
+
+async def require_usable(
+    connection: AsyncConnection, *, by: str, case_ref: str, business_id: UUID
+) -> None:
+    """Refuse to show what is frozen.
+
+    Raises:
+        UseRestricted: It is kept and not used, until the restriction is lifted.
+    """
+    if await _frozen(connection, [_matches(by, case_ref, business_id)]):
+        raise UseRestricted
+
+
+async def require_sendable(
+    core: Core,
+    connection: AsyncConnection,
+    row: MessageType,
+    *,
+    case_ref: str,
+    derived_from: UUID | None,
+) -> None:
+    """Refuse to send about a case that is frozen here, or to pass on what is.
+
+    Raises:
+        UseRestricted: As above.
+    """
+    if row.chapter in GOES_ON:
+        return
+    which = [_matches(core.participant, case_ref, None)]
+    if derived_from is not None:
+        rows = await connection.execute(
+            select(inbox.c.sender, inbox.c.case_ref).where(inbox.c.business_id == derived_from)
+        )
+        which += [_matches(source.sender, source.case_ref, derived_from) for source in rows]
+    if await _frozen(connection, which):
+        raise UseRestricted
+
+
+def _matches(by: str, case_ref: str, business_id: UUID | None) -> ColumnElement[bool]:
+    whole = restriction.c.about.is_(None)
+    covered = whole if business_id is None else or_(whole, restriction.c.about == business_id)
+    return and_(restriction.c.by == by, restriction.c.case_ref == case_ref, covered)
+
+
+async def _frozen(connection: AsyncConnection, which: list[ColumnElement[bool]]) -> bool:
+    query = select(restriction.c.message).where(restriction.c.lifted_at.is_(None), or_(*which))
+    return (await connection.scalar(query.limit(1))) is not None
