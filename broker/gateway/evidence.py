@@ -8,7 +8,7 @@ facts count from our hub alone, a gateway's facts from the message's recipient a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -31,6 +31,7 @@ from broker.telemetry import logger
 from keys.binding import subject_of
 from schemas.audit import Event
 from schemas.base import ParticipantId
+from schemas.envelope import Kind
 from schemas.evidence import (
     GATEWAY_FACTS,
     HUB_FACTS,
@@ -55,6 +56,8 @@ BAD_ENDINGS = {
 """Facts that raise an alarm, and the event that they are for the thread's opening message."""
 
 RECEIPTS = frozenset({Fact.DELIVERED, Fact.FILED, Fact.READ})
+OBEYED = RECEIPTS | {Fact.SUBMITTED, Fact.RELAYED}
+"""What the hub has done, of a withdrawal, once any of these is stated of it."""
 SOON = timedelta(milliseconds=60)
 """Longer than a message alone needs to arrive and be receipted: one transaction then has both."""
 BATCH = 256
@@ -136,6 +139,7 @@ class EvidenceBook:
         await self._insert(connection, counted)
         stands = await self._settle(connection, list({item.row.id for item in counted}))
         await self._arrived(connection, counted)
+        await self._obeyed(connection, {item.row.id: item.row for item in counted}, stands)
         for item in counted:
             if not _is_outdone(item.stated.fact, stands.get(item.row.id)):
                 await self._consequences(connection, item.stated, item.content.by, item.row)
@@ -231,6 +235,18 @@ class EvidenceBook:
             )
         await update_rows(connection, outbox, changes, key="id")
         return stands
+
+    async def _obeyed(
+        self, connection: AsyncConnection, rows: Mapping[UUID, AnyRow], stands: Mapping[UUID, Fact]
+    ) -> None:
+        """Destroy our sealed copies of what a withdrawal took back, once the hub has recorded it.
+
+        From then on nothing of it is handed over, so that nothing has to be sent again.
+        """
+        for message, row in rows.items():
+            withdrawal = row.kind == Kind.WITHDRAWAL and row.grant is not None
+            if withdrawal and stands.get(message) in OBEYED:
+                await outbox_store.destroy_copies(connection, row.grant, before=row.position)
 
     def _stated(self, row: AnyRow) -> Stated:
         by = Witness.HUB if row.by == self._core.settings.hub.id else Witness.RECIPIENT

@@ -1,6 +1,7 @@
 """Forgetting in time, at the gateway. Only what is final is ever touched.
 
-* *Sealed payload*: the bytes of what we sent go a while after they expired and can be sent no more.
+* *Sealed payload*: the bytes of what we sent go a while after they expired and can be sent no more;
+  at once if it was taken back and the hub has recorded that.
   What we received is not kept sealed.
 * *Addressing*: the rows of messages whose content is gone, erased or sealed, after years.
 * *Evidence*: what others stated about our messages and we about theirs, after years.

@@ -195,6 +195,7 @@ class Withdrawals:
             return
         after = await grant_store.take_back(connection, grant.id, scopes, now=now)
         await self._stop_unsent(connection, after)
+        await outbox_store.destroy_copies(connection, grant.id)
         await self._stop_received(connection, grant, scopes, message=message, digest=digest, by=by)
         if grant.sender == self._core.participant and by != grant.recipient:
             # By an authority, and who holds the copy answers those alone who address it. So we

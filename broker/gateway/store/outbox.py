@@ -8,12 +8,12 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, bindparam, case, exists, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import AnyRow, insert_for
-from broker.gateway.store.tables import grant, outbox, outbox_attachment, stream
+from broker.gateway.store.tables import doubt, grant, outbox, outbox_attachment, stream
 from schemas.envelope import NEVER_HELD_BACK, Lane
 
 UNSENT = ("queued", "sending")
@@ -124,6 +124,8 @@ async def lock_many(connection: AsyncConnection, messages: Sequence[UUID]) -> di
                 outbox.c.state,
                 outbox.c.grant,
                 outbox.c.thread,
+                outbox.c.kind,
+                outbox.c.position,
             )
             .where(outbox.c.id.in_(padded(wanted[start : start + 512])))
             .order_by(outbox.c.id)
@@ -167,6 +169,30 @@ async def postpone(connection: AsyncConnection, message: UUID, until: datetime) 
         .where(outbox.c.id == message, outbox.c.state.in_(UNSENT))
         .values(state="queued", next_attempt_at=until)
     )
+
+
+async def destroy_copies(
+    connection: AsyncConnection, given: UUID, *, before: int | None = None
+) -> int:
+    """Destroy the sealed bytes of what went out under a grant that was taken back.
+
+    Only of what will not be sent again with the same bytes; withdrawals and safety excepted.
+
+    Args:
+        before: Only what was stored before this position: under a narrowed grant, what came after
+            the narrowing holds nothing that was taken back.
+    """
+    where = [
+        outbox.c.grant == given,
+        outbox.c.state.not_in(UNSENT),
+        outbox.c.kind.not_in([str(kind) for kind in NEVER_HELD_BACK]),
+        func.length(outbox.c.envelope) > 0,
+        ~exists().where(doubt.c.message == outbox.c.id),
+    ]
+    if before is not None:
+        where.append(outbox.c.position < before)
+    gone = await connection.execute(update(outbox).where(*where).values(envelope=b""))
+    return gone.rowcount
 
 
 async def stop_under_grant(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from adapters.base import CannotMap
 from broker.gateway.receive.opening import open_message
@@ -48,6 +48,32 @@ async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
 
 def files(made: World, participant: str) -> list[Path]:
     return sorted((made.network.participants[participant].home / "htcds" / "in").glob("*.csv"))
+
+
+async def test_our_own_sealed_copy_goes_once_the_hub_has_recorded_the_withdrawal(
+    three: World,
+) -> None:
+    italy = three["it.nrm"]
+    ended, narrowed, live = [await italy.consent("al.nrm", f"CASE-{n}") for n in range(3)]
+    sent = {grant: (await italy.refer("al.nrm", grant)).id for grant in (ended, narrowed, live)}
+    await three.settle()
+    italy.line.cut = True
+    await italy.parts.withdrawals.order(ended)
+    gone = (ScopeGrant(purpose=Purpose.PROTECTION, section="case_admin"),)
+    await italy.parts.withdrawals.order(narrowed, gone)
+    await italy.push()
+    here = [await column(italy, outbox.c.envelope, outbox.c.id == sent[ended])]
+    italy.line.cut = False
+    await three.settle(4)
+
+    left = {
+        grant: bool((await column(italy, outbox.c.envelope, outbox.c.id == sent[grant]))[0])
+        for grant in sent
+    }
+    assert here != [[b""]]  # until then it may be what must be sent once more
+    assert left == {ended: False, narrowed: False, live: True}
+    kinds = await column(italy, outbox.c.kind, func.length(outbox.c.envelope) > 0)
+    assert kinds.count("withdrawal") == 2
 
 
 async def test_what_is_queued_stops_at_once_with_the_hub_away(three: World) -> None:

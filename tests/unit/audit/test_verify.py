@@ -250,7 +250,7 @@ def test_any_bit_flipped_in_what_is_proven_fails(part: str, data: st.DataObject)
 
 def test_the_verifier_needs_only_the_standard_library_and_cryptography() -> None:
     code = (
-        "import sys; import broker.audit.verify; "
+        "import sys; import broker.audit.verify, broker.audit.bundle; "
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     found = subprocess.run(
