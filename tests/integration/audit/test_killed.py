@@ -9,15 +9,9 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from itertools import pairwise
 
-from sqlalchemy import select
-
-from broker.audit.checkpoint import Checkpoint, open_checkpoint
-from broker.audit.merkle import leaf_hash, verify_consistency
-from broker.audit.proof import consistency
-from broker.audit.store import entries
-from broker.audit.tiles import Edge
+from broker.audit.checkpoint import open_checkpoint
+from tests.support.log_history import assert_one_history, stored
 from tests.support.stored_log import StoredLog
 
 CHILD = """
@@ -76,40 +70,6 @@ class Outside:
             (self.leaves if kind == "leaf" else self.checkpoints).append(bytes.fromhex(data))
 
 
-async def stored(log: StoredLog) -> list[bytes]:
-    async with log.database.read() as connection:
-        return await entries(connection, log.tables, start=0, limit=10**6)
-
-
-async def published(log: StoredLog) -> list[Checkpoint]:
-    """All checkpoints ever, oldest first, each verified."""
-    async with log.database.read() as connection:
-        table = log.tables.checkpoint
-        notes = list(
-            (await connection.execute(select(table.c.note).order_by(table.c.id))).scalars()
-        )
-    return [open_checkpoint(note.encode(), log.keys.verifiers).checkpoint for note in notes]
-
-
-async def assert_all_consistent(log: StoredLog, chance: random.Random) -> None:
-    """Every checkpoint is the head of the entries as they are now, and proven to lead to others."""
-    heads = await published(log)
-    roots, edge = {0: Edge().root()}, Edge()
-    for body in await stored(log):
-        list(edge.append(leaf_hash(body)))
-        roots[edge.size] = edge.root()
-    assert all(roots[head.size] == head.root for head in heads)
-    pairs = [*pairwise(heads), *(sorted(chance.sample(heads, 2), key=_size) for _ in range(20))]
-    async with log.database.read() as connection:
-        for old, new in pairs:
-            path = await consistency(connection, log.tables, old.size, new.size)
-            assert verify_consistency(old.size, new.size, path, old.root, new.root)
-
-
-def _size(head: Checkpoint) -> int:
-    return head.size
-
-
 async def test_a_sequencer_killed_again_and_again_leaves_one_history_that_proves(
     log: StoredLog, soaking: bool
 ) -> None:
@@ -120,13 +80,11 @@ async def test_a_sequencer_killed_again_and_again_leaves_one_history_that_proves
         await asyncio.to_thread(seen.run_and_kill, log.database.url, skey, seconds)
     while await log.sequencer.run_once():
         pass
-    bodies = await stored(log)
+    bodies = await stored(log.database, log.tables)
     assert len(set(bodies)) == len(bodies)
     assert set(seen.leaves) <= set(bodies)
     assert len(bodies) - len(seen.leaves) <= seen.kills
-    ever = set(await published(log))
-    assert {
-        open_checkpoint(note, log.keys.verifiers).checkpoint for note in seen.checkpoints
-    } <= ever
+    keys = log.keys.verifiers
+    ever = set(await assert_one_history(log.database, log.tables, keys, chance))
+    assert {open_checkpoint(note, keys).checkpoint for note in seen.checkpoints} <= ever
     assert len(ever) > 2
-    await assert_all_consistent(log, chance)

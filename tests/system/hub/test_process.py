@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -16,70 +14,20 @@ from broker.clock import SystemClock
 from schemas.evidence import Fact
 from tests.support import hub as support
 from tests.support.hub import Client, World
+from tests.support.hub_process import START, HubProcess
 
 NAMES = ("it.nrm", "al.nrm")
-SETTINGS = """
-hub = "hub.main"
-database = "{database}"
-port = {port}
-custody = "file:hub.json"
-passphrase_file = "passphrase"
-directory = "repository"
-directory_root = "root.json"
-state = "state"
-
-[limits]
-lease_seconds = 1.0
-
-[log]
-origin = "hub.test/log"
-"""
-START = "from broker.hub.app import run; from broker.hub.settings import load_settings; " + (
-    "import sys, pathlib; run(load_settings(pathlib.Path(sys.argv[1])))"
-)
-
-
-class Process:
-    """One hub process; started and killed by its own id."""
-
-    def __init__(self, folder: Path, database: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.settings = folder / f"hub-{self.port}.toml"
-        self.settings.write_text(SETTINGS.format(database=database, port=self.port))
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", START, str(self.settings), stderr=asyncio.subprocess.DEVNULL
-        )
-        async with httpx2.AsyncClient() as http, asyncio.timeout(30):
-            while True:
-                try:
-                    if (await http.get(self.url + "/readyz")).status_code == 200:
-                        return
-                except httpx2.TransportError:
-                    pass
-                await asyncio.sleep(0.05)
-
-    async def end(self, how: signal.Signals = signal.SIGKILL) -> int:
-        assert self._process is not None
-        os.kill(self._process.pid, how)
-        async with asyncio.timeout(20):
-            return await self._process.wait()
 
 
 @pytest.fixture
-def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str) -> Process:
-    process = Process(tmp_path, database_url)
+def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str) -> HubProcess:
+    process = HubProcess(tmp_path, database_url)
     monkeypatch.setattr(support, "BASE", process.url)
     return process
 
 
 async def test_killed_while_accepting_nothing_that_was_answered_is_lost_or_doubled(
-    base: Process, tmp_path: Path, database_url: str
+    base: HubProcess, tmp_path: Path, database_url: str
 ) -> None:
     world = World(tmp_path, SystemClock(), database=database_url, names=NAMES)
     await base.start()
@@ -134,7 +82,7 @@ async def test_a_second_process_on_one_sqlite_file_does_not_start(
     tmp_path: Path, sqlite_url: str
 ) -> None:
     World(tmp_path, SystemClock(), database=sqlite_url, names=NAMES)
-    first, second = Process(tmp_path, sqlite_url), Process(tmp_path, sqlite_url)
+    first, second = HubProcess(tmp_path, sqlite_url), HubProcess(tmp_path, sqlite_url)
     await first.start()
     try:
         process = await asyncio.create_subprocess_exec(
