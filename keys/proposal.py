@@ -231,7 +231,7 @@ class Proposal:
 
 
 def _bytes_of(part: object) -> dict[str, bytes]:
-    if not isinstance(part, dict):
+    if not isinstance(part, dict) or not all(isinstance(data, str) for data in part.values()):
         raise TypeError
     return {str(key): unb64u(data) for key, data in part.items()}
 

@@ -50,4 +50,7 @@ def parse_proof(text: str) -> TlogProof:
     path = tuple(unb64(line) for line in lines[2:])
     if match is None or len(path) > 63 or any(len(step) != HASH_SIZE for step in path):
         raise SchemaRefused("proof: bad index or path")
-    return TlogProof(int(match[1]), path, checkpoint.encode(), extra)
+    try:
+        return TlogProof(int(match[1]), path, checkpoint.encode(), extra)
+    except UnicodeEncodeError:
+        raise SchemaRefused("proof: half a surrogate pair is not text") from None

@@ -11,20 +11,25 @@ from uuid import UUID
 import pytest
 
 from broker.gateway.receive.unpack import Unpacked, unpack, verify
-from keys.binding import blind_scope
+from keys.binding import blind_scope, stream_context
 from keys.sealing import EnvelopeDraft, seal_envelope
+from keys.streams import new_stream_key, open_stream, seal_stream
 from keys.unsealing import Keyring
 from schemas.base import b64u
 from schemas.consent import Purpose
 from schemas.directory import Compartment
 from schemas.envelope import ConsentTag, Kind, Lane
 from schemas.errors import (
+    BadSignature,
     BrokerError,
+    CannotOpen,
     RecipientUnknown,
     SchemaRefused,
     ScopeMismatch,
+    SuiteRefused,
     UnknownType,
 )
+from tests.support.jose import jws, payload_of
 from tests.support.parties import GRANT_KEY, NOW, Party, directory_of, make_draft, make_party
 
 ITALY, ALBANIA = make_party("it.nrm"), make_party("al.nrm")
@@ -174,6 +179,83 @@ def test_each_broken_form_is_refused(what: str) -> None:
 
     with pytest.raises(error):
         received(content, None, **others)
+
+
+# --- What was true in one message, put into another ------------------------------------------
+
+THIRD = make_party("xx.third")
+EVERYBODY = directory_of(ITALY, ALBANIA, THIRD)
+OTHER_ID = UUID("01938f5e-0000-7000-8000-0000000000ff")
+
+
+def sealed_payload(**changes: Any) -> dict[str, Any]:
+    parts = {Compartment.CASEWORK: json.dumps(casework()).encode()}
+    sealed = seal_envelope(
+        header(**changes), parts, recipient=ALBANIA.entry, signer=ITALY.signer(), now=NOW
+    )
+    return payload_of(sealed.raw)
+
+
+ONE, OTHER = sealed_payload(), sealed_payload(id=OTHER_ID, thread=OTHER_ID)
+MOVED: dict[str, tuple[dict[str, Any], Party, str, type[BrokerError]]] = {
+    "a part of another message": (
+        {**ONE, "parts": [OTHER["parts"][0], *ONE["parts"][1:]]}, ITALY, "al.nrm", CannotOpen
+    ),
+    "all parts of another message": ({**ONE, "parts": OTHER["parts"]}, ITALY, "al.nrm", CannotOpen),
+    "the parts in another order": (
+        {**ONE, "parts": ONE["parts"][::-1]}, ITALY, "al.nrm", CannotOpen
+    ),
+    "a part left out": ({**ONE, "parts": ONE["parts"][:1]}, ITALY, "al.nrm", CannotOpen),
+    "one part's seal under the other's name": (
+        {**ONE, "parts": [
+            {"to_key": part["to_key"], "jwe": ONE["parts"][1 - place]["jwe"]}
+            for place, part in enumerate(ONE["parts"])
+        ]}, ITALY, "al.nrm", CannotOpen,
+    ),
+    "the header taken off and signed by another": (
+        {**ONE, "from": "xx.third"}, THIRD, "al.nrm", CannotOpen
+    ),
+    "signed by another in the sender's name": (ONE, THIRD, "al.nrm", BadSignature),
+    "readdressed": ({**ONE, "to": "xx.third"}, ITALY, "xx.third", SuiteRefused),
+    "handed to somebody else as it is": (ONE, ITALY, "xx.third", RecipientUnknown),
+    "its scope exchanged for another's": (
+        {**ONE, "consent": {**ONE["consent"], "scopes": ["B" * 21 + "A"]}},
+        ITALY, "al.nrm", CannotOpen,
+    ),
+    "under another grant": (
+        {**ONE, "consent": {**ONE["consent"], "grant": str(OTHER_ID)}}, ITALY, "al.nrm", CannotOpen
+    ),
+    "a file of another message hung on": (
+        {**ONE, "attachments": [{"scope": SCOPE, "digest": "A" * 43, "bucket": 65536}]},
+        ITALY, "al.nrm", CannotOpen,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MOVED)
+def test_what_was_true_of_one_message_is_not_believed_of_another(what: str) -> None:
+    payload, signer, ourselves, error = MOVED[what]
+    reader = {"al.nrm": ALBANIA, "xx.third": THIRD}[ourselves]
+    with pytest.raises(error):
+        unpack(
+            verify(jws(payload, signer.signer()), EVERYBODY, ourselves=ourselves, now=NOW),
+            reader,
+            reader.entry,
+        )
+
+
+def test_a_file_opens_in_its_own_thread_and_scope_only() -> None:
+    key, here = new_stream_key(), UUID(ONE["thread"])
+    sealed = seal_stream([b"a file"], key=key, context=stream_context(here, SCOPE))
+    data = b"".join(sealed)
+    for thread, scope in ((OTHER_ID, SCOPE), (here, None), (here, "B" * 21 + "A")):
+        context = stream_context(thread, scope)
+        with pytest.raises(CannotOpen):
+            list(open_stream([data], key=key, context=context, size=6, digest=sealed.digest))
+    right = open_stream(
+        [data], key=key, context=stream_context(here, SCOPE), size=6, digest=sealed.digest
+    )
+    assert b"".join(right) == b"a file"
 
 
 def test_the_parties_have_keys_of_their_own() -> None:
