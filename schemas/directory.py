@@ -73,6 +73,9 @@ class KeyStatus(StrEnum):
     COMPROMISED = "compromised"
 
 
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
+
+
 class PublishedKey(WireModel):
     """One public key with its use, suite and validity."""
 
@@ -104,6 +107,17 @@ class PublishedKey(WireModel):
         )
 
 
+class EntryPoint(WireModel):
+    """How somebody outside the network reaches a focal point: a telephone that is answered, and when.
+    Published by its country and shown to everybody, so nothing about a person has a place in it."""
+
+    telephone: Annotated[str, Field(pattern=r"^\+[1-9][0-9]{3,14}$")]
+    hours: ShortText
+    """As people there read it, with the time zone if it is not the country's only one."""
+    languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1, max_length=20)]
+    """ISO 639-3."""
+
+
 class Participant(WireModel):
     """One entry of the directory. Changes rarely; says nothing about any person of concern."""
 
@@ -122,6 +136,7 @@ class Participant(WireModel):
     """For a hub, and for a witness: C2SP signed-note verifier key."""
     url: str | None = None
     """For a hub."""
+    entry_point: EntryPoint | None = None
     keys: Annotated[tuple[PublishedKey, ...], Field(min_length=1, max_length=32)]
     entry_issued_at: Instant
 

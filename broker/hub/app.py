@@ -26,6 +26,7 @@ from broker.hub.api import (
     consents,
     directory,
     envelopes,
+    find,
     health,
     log,
     mailbox,
@@ -99,6 +100,7 @@ def create_app(settings: HubSettings, *, role: Role = "all", clock: Clock | None
         app.include_router(attachments.router(hub, callers, limiter))
         app.include_router(log.router(hub, callers))
         app.include_router(directory.router(hub))
+        app.include_router(find.router(hub))
     return app
 
 

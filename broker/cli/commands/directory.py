@@ -143,9 +143,27 @@ def country(
 @click.option("--name", required=True)
 @click.option("--kind", required=True, type=click.Choice([k.value for k in OrganisationKind]))
 @click.option("--function", required=True, type=click.Choice([f.value for f in Function]))
+@click.option("--telephone", help="Where somebody outside the network calls, as +390600000000.")
+@click.option("--hours", help="When it is answered.")
+@click.option("--language", "languages", multiple=True, help="Spoken there (ISO 639-3); repeat.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def entry(public: Path, name: str, kind: str, function: str, out: Path) -> None:
-    """Make a directory entry of what `referral gateway init` wrote as PUBLIC."""
+def entry(
+    public: Path,
+    name: str,
+    kind: str,
+    function: str,
+    telephone: str | None,
+    hours: str | None,
+    languages: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Make a directory entry of what `referral gateway init` wrote as PUBLIC.
+
+    With telephone, hours and languages it is shown to everybody: `referral find`.
+    """
+    point = {"telephone": telephone, "hours": hours, "languages": list(languages)}
+    if any(point.values()) and not all(point.values()):
+        raise click.UsageError("--telephone, --hours and --language belong together")
     found = strict_json.parse(public.read_bytes(), limit=LIMIT)
     if not isinstance(found, dict):
         raise click.UsageError(f"{public} is not what gateway init wrote")
@@ -157,6 +175,7 @@ def entry(public: Path, name: str, kind: str, function: str, out: Path) -> None:
                 "country": str(found.get("id", ""))[:2].upper(),
                 "kind": kind,
                 "function": function,
+                "entry_point": point if telephone else None,
                 "entry_issued_at": instant_text(SystemClock().now()),
             }
         )
