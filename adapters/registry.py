@@ -25,6 +25,7 @@ _BUILT_IN: Mapping[str, str] = {
     "external": "adapters.external",
     "fhir": "adapters.systems.fhir",
     "files": "adapters.systems.files",
+    "primero": "adapters.systems.primero",
     "webhook": "adapters.systems.webhook",
 }
 

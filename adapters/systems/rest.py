@@ -67,11 +67,13 @@ class Rest:
         json_body: Json = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        sign_in: bool = False,
     ) -> Answer:
         """Ask, and read the whole answer.
 
         Args:
             path: Under the base URL, or a whole URL under it.
+            sign_in: 401 is an answer: the caller signs in and asks again.
 
         Raises:
             CaseSystemUnavailable: No answer, or one that may be another later.
@@ -94,7 +96,8 @@ class Rest:
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise CaseSystemUnavailable(f"no answer: {type(error).__name__}") from None
         status = response.status_code
-        if 300 <= status < 400 or status in _LATER or status >= 500:
+        later = status in _LATER and not (sign_in and status == 401)
+        if 300 <= status < 400 or later or status >= 500:
             raise CaseSystemUnavailable(f"answered {status}")
         return Answer(status, _body(bytes(text), status), dict(response.headers))
 
