@@ -21,14 +21,31 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from broker.audit.leaves import new_leaf  # noqa: E402
+from broker.audit.tlog_proof import FIRST_LINE  # noqa: E402
+from keys.binding import blind_scope  # noqa: E402
 from keys.sealing import clear_header, seal_envelope  # noqa: E402
 from keys.signing import parse_envelope, verify_envelope  # noqa: E402
 from keys.unsealing import unseal_envelope  # noqa: E402
+from schemas.audit import Event  # noqa: E402
+from schemas.base import b64u, unb64u  # noqa: E402
 from schemas.directory import Compartment  # noqa: E402
-from tests.support.parties import NOW, Party, directory_of, make_draft, make_party  # noqa: E402
+from tests.support.audit_log import MemoryLog  # noqa: E402
+from tests.support.parties import (  # noqa: E402
+    GRANT_KEY,
+    NOW,
+    Party,
+    directory_of,
+    make_draft,
+    make_party,
+)
 
 PLAINTEXT = '{"greeting":"Përshëndetje nga Tirana"}'
 SUITES = (1, 2)
+SCOPES = [
+    {"grantKey": b64u(GRANT_KEY), "purpose": purpose, "section": section}
+    for purpose, section in (("protection", "identity_core"), ("justice", "case_admin"))
+]
 
 
 def private_jwk(party: Party, kid: str) -> dict[str, str]:
@@ -73,7 +90,20 @@ def tasks(italy: Party, albania: Party) -> dict[str, Any]:
                 "recipientKey": sealing_key.jwk,
             }
         )
-    return {"read": read, "write": write}
+    return {"read": read, "write": write, "scopes": SCOPES, "proofs": proofs()}
+
+
+def proofs() -> list[dict[str, str]]:
+    """Every leaf of a log of seven, proven; the peer checks path, note, and what the leaf is about."""
+    log, told = MemoryLog(), []
+    for number in range(7):
+        subject = number.to_bytes(32, "big")
+        leaf, opening = new_leaf(Event.ENVELOPE_SUBMITTED, NOW, subject)
+        log.entries.append(leaf)
+        told.append({"leaf": b64u(leaf), "salt": b64u(opening.salt), "subject": b64u(subject)})
+    head = log.head()
+    vkey = log.keys.vkey
+    return [{**one, "vkey": vkey, "proof": log.proof(at, head)} for at, one in enumerate(told)]
 
 
 def ask_peer(task: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -102,6 +132,14 @@ def check(result: dict[str, Any], italy: Party, albania: Party) -> int:
         assert found["kid"] == found["thumbprint"] == key.kid, "thumbprint"
         assert found["opened"] == PLAINTEXT, "the peer opened something else"
         agreed += 2
+    for asked, scope in zip(SCOPES, result["scopes"], strict=True):
+        key = unb64u(asked["grantKey"])
+        assert scope == blind_scope(key, asked["purpose"], asked["section"]), "blinded scope"
+        agreed += 1
+    for proven in result["proofs"]:
+        assert proven.pop("format") == FIRST_LINE, "tlog-proof"
+        assert set(proven.values()) == {True}, f"the log's proof: {proven}"
+        agreed += len(proven)
     for made in result["written"]:
         sealed = parse_envelope(made["envelope"].encode())
         verified = verify_envelope(sealed, directory, now=NOW)
