@@ -30,6 +30,7 @@ from broker.gateway.store.tables import (
     inbox,
     inbox_attachment,
     inbox_section,
+    notice,
     outbox,
     outbox_attachment,
     quarantine,
@@ -74,6 +75,7 @@ class Retention:
             (_owed, now - keep.evidence),
             (_quarantined, now - keep.technical),
             (_alarms, now - keep.technical),
+            (_told, now - keep.technical),
         )
         total = 0
         for step, before in steps:
@@ -180,6 +182,10 @@ async def _quarantined(connection: AsyncConnection, before: datetime) -> int:
 
 async def _alarms(connection: AsyncConnection, before: datetime) -> int:
     return await _delete_some(connection, alarm, alarm.c.cleared_at < before)
+
+
+async def _told(connection: AsyncConnection, before: datetime) -> int:
+    return await _delete_some(connection, notice, notice.c.done_at < before)
 
 
 async def _delete_some(

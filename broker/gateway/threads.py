@@ -14,9 +14,10 @@ from uuid import UUID
 from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.gateway.notices.said import due
 from broker.gateway.store.bulk import insert_rows, padded
 from broker.gateway.store.dialect import AnyRow
-from broker.gateway.store.tables import thread, thread_event
+from broker.gateway.store.tables import notice, thread, thread_event
 from schemas.base import ParticipantId
 from schemas.bodies.common import Body
 from schemas.catalogue import conversation
@@ -220,6 +221,11 @@ async def move(
         key=("id",),
         replace=_CHANGING,
     )
+    changed = [
+        (one.id, one.machine, one.state, one.case_ref)
+        for one in (entry.step.thread for entry in entries if entry.step.effect is Effect.MOVED)
+    ]
+    await insert_rows(connection, notice, due(changed, now))
     opened = {entry.step.thread.id for entry in entries if entry.opens}
     counts = await _counts(connection, [key for key in last if key not in opened])
     events: list[dict[str, object]] = []
@@ -355,6 +361,8 @@ async def _broker_moves(
         await connection.execute(
             update(thread).where(thread.c.id == thread_id).values(state=after.state, updated_at=now)
         )
+        changed = [(after.id, after.machine, after.state, after.case_ref)]
+        await insert_rows(connection, notice, due(changed, now))
 
 
 def _machine(row: MessageType) -> Machine:

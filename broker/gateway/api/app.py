@@ -12,6 +12,7 @@ from broker.gateway.api import (
     deadlines,
     inbound,
     messages,
+    notices,
     overview,
     rights,
     safeguards,
@@ -31,7 +32,7 @@ def create_api(parts: Parts, *, not_ready: Callable[[], tuple[str, ...]]) -> Fas
     app = FastAPI(title="Referral gateway", docs_url=None, redoc_url=None, openapi_url=None)
     install_error_handlers(app)
     app.add_middleware(Guard, settings=parts.core.settings.api, database=parts.core.database)
-    for module in (messages, consents, deadlines, overview, inbound, rights, safeguards):
+    for module in (messages, consents, deadlines, overview, inbound, notices, rights, safeguards):
         app.include_router(module.router(parts))
 
     @app.get("/livez")

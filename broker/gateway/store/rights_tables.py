@@ -69,3 +69,27 @@ def rights_tables(metadata: MetaData) -> tuple[Table, Table]:
     )
     Index("ix_restriction_case_ref", frozen.c.case_ref)
     return told, frozen
+
+
+def notice_table(metadata: MetaData) -> Table:
+    """`notice`: what a person is to be told of her case, and who told her how."""
+    made = Table(
+        "notice",
+        metadata,
+        Column("id", Uuid, primary_key=True),
+        Column("thread", Uuid, nullable=False),
+        Column("machine", String(12), nullable=False),
+        Column("state", String(24), nullable=False),
+        Column("case_ref", String(64), nullable=False),
+        Column("at", UtcDateTime, nullable=False),
+        Column("done_at", UtcDateTime),
+        Column("how", String(20)),
+        Column("worker", String(64)),
+    )
+    Index(
+        "ix_notice_open",
+        made.c.at,
+        postgresql_where=made.c.done_at.is_(None),
+        sqlite_where=made.c.done_at.is_(None),
+    )
+    return made

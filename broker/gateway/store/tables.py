@@ -27,7 +27,7 @@ from sqlalchemy import (
 from broker.audit.store import log_tables
 from broker.database import UtcDateTime, new_metadata
 from broker.gateway.store.case_tables import case_tables
-from broker.gateway.store.rights_tables import disclosure_table, rights_tables
+from broker.gateway.store.rights_tables import disclosure_table, notice_table, rights_tables
 from broker.gateway.store.vault_tables import vault_tables
 
 metadata = new_metadata()
@@ -566,3 +566,6 @@ disclosure = disclosure_table(metadata)
 
 right_told, restriction = rights_tables(metadata)
 """Of whom a person's rights were asked, and what is kept and not used."""
+
+notice = notice_table(metadata)
+"""What a person is still to be told of her case."""

@@ -1,0 +1,1 @@
+"""What a person is told of her case: a plain notice at every change, handed over by a worker."""
