@@ -34,6 +34,14 @@ class Table:
     columns: Cells
     rows: tuple[Cells, ...]
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers; their headings stand above the digits."""
+        return tuple(
+            all(text[:1].isdigit() or text == "-" for text in column)
+            for column in zip(*self.rows, strict=True)
+        )
+
 
 MEASURES = (
     ("Sent", "sent"),
@@ -180,19 +188,22 @@ def _table(table: Table) -> str:
     if not table.rows:
         inner = "<p class=none>None in this period.</p>"
     else:
-        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
+        kinds = [" class=n" if numeric else "" for numeric in table.numeric]
+        head = "".join(
+            f'<th scope="col"{kind}>{escape(name)}</th>'
+            for kind, name in zip(kinds, table.columns, strict=True)
+        )
         rows = "".join(
-            "<tr>" + "".join(_cell(text) for text in cells) + "</tr>" for cells in table.rows
+            "<tr>"
+            + "".join(f"<td{k}>{escape(text)}</td>" for k, text in zip(kinds, cells, strict=True))
+            + "</tr>"
+            for cells in table.rows
         )
         inner = (
             f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
             "</div>"
         )
     return f"<section><h2>{escape(table.title)}</h2><p>{escape(table.note)}</p>{inner}</section>"
-
-
-def _cell(text: str) -> str:
-    return f"<td{' class=n' if text[:1].isdigit() or text == '-' else ''}>{escape(text)}</td>"
 
 
 def _chart(total: Row) -> str:
@@ -222,7 +233,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;margin:0}
 dt{opacity:.8}dd{margin:0;overflow-wrap:anywhere}
 main{padding:1.5rem max(1rem,calc(50vw - 30rem))}section{margin:0 0 2rem}
 section>p{margin:.1rem 0 .7rem;color:var(--soft)}.none{font-style:italic}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(7rem,1fr));gap:.7rem;padding:0;
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(6.2rem,1fr));gap:.7rem;padding:0;
 list-style:none;margin:0 0 2rem}
 .tiles li{background:var(--back);border:1px solid var(--line);border-radius:.5rem;padding:.7rem;
 color:var(--soft);font-size:.9rem}
@@ -230,7 +241,7 @@ color:var(--soft);font-size:.9rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}
 th{text-align:start;border-bottom:2px solid var(--tone);padding:.35rem .5rem;white-space:nowrap}
 td{border-bottom:1px solid var(--line);padding:.35rem .5rem}
-.n{text-align:end;font-variant-numeric:tabular-nums;white-space:nowrap}
+td.n,th.n{text-align:end;font-variant-numeric:tabular-nums;white-space:nowrap}
 svg{width:100%;max-width:42rem;font:13px system-ui,sans-serif;fill:var(--ink)}
 svg rect{fill:var(--tone)}
 pre{background:var(--back);border:1px solid var(--line);padding:.7rem;overflow-x:auto}

@@ -133,14 +133,13 @@ def _chart(total: Row) -> Drawing:
 
 
 def _table(table: Table) -> LongTable:
+    styles = [NUMBER if numeric else SMALL for numeric in table.numeric]
     head = [
-        Paragraph(f"<font color='white'><b>{escape(c)}</b></font>", SMALL) for c in table.columns
+        Paragraph(f"<font color='white'><b>{escape(name)}</b></font>", style)
+        for name, style in zip(table.columns, styles, strict=True)
     ]
     rows = [
-        [
-            Paragraph(escape(text), NUMBER if text[:1].isdigit() or text == "-" else SMALL)
-            for text in cells
-        ]
+        [Paragraph(escape(text), style) for text, style in zip(cells, styles, strict=True)]
         for cells in table.rows
     ]
     return LongTable(

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from broker.audit.bundle import figures_of
-from broker.audit.checkpoint import open_checkpoint
+from broker.audit.checkpoint import SignedCheckpoint, open_checkpoint
 from broker.audit.countries import policy_of
 from broker.audit.note import NoteSigner, Verifier
 from broker.audit.policy import Policy
@@ -28,7 +28,9 @@ from schemas.errors import Conflict, Refused, SchemaRefused
 def make_bundle(
     settings_file: Path, target: Path, first: datetime, last: datetime, corridor: str | None
 ) -> dict[str, object]:
-    """Make a bundle; say what is in it.
+    """Make a bundle; say what is in it, and whether its head has the witnesses that it needs.
+
+    Witnesses sign one head a minute: of evidence that is younger, none has it yet.
 
     Args:
         first, last: Days in UTC, both included.
@@ -51,16 +53,16 @@ def make_bundle(
     with TemporaryDirectory(dir=target.resolve().parent) as beside:
         folder = Path(beside) / "bundle"
         folder.mkdir()
-        count = _fill(settings, folder, wanted)
+        count, witnessed = _fill(settings, folder, wanted)
         if target.suffix == ".zip":
             made = shutil.make_archive(str(Path(beside) / "packed"), "zip", folder)
             Path(made).rename(target)
         else:
             folder.rename(target)
-    return {"target": str(target), "evidence": count}
+    return {"target": str(target), "evidence": count, "witnessed": witnessed}
 
 
-def _fill(settings: HubSettings, folder: Path, wanted: Wanted) -> int:
+def _fill(settings: HubSettings, folder: Path, wanted: Wanted) -> tuple[int, bool]:
     now = SystemClock().now()
     custody = open_custody(settings.custody, settings.passphrase_file.read_bytes())
     directory = DirectoryClient(
@@ -91,16 +93,18 @@ def _fill(settings: HubSettings, folder: Path, wanted: Wanted) -> int:
             await database.close()
 
     count = asyncio.run(write())
-    about, figures = _about(settings.hub, folder, wanted, policy, now), figures_of(folder)
+    head = open_checkpoint((folder / "checkpoint").read_bytes(), policy.logs, policy.witness_keys)
+    about, figures = _about(settings.hub, head, wanted, policy, now), figures_of(folder)
     (folder / "report.html").write_text(html(about, figures), encoding="utf-8")
     write_pdf(folder / "report.pdf", about, figures)
     signer = custody.signer_for(settings.suite, now, directory.participant(settings.hub))
     sign_contents(folder, hub=settings.hub, signer=signer, wanted=wanted, now=now)
-    return count
+    return count, policy.is_met(head.by_witnesses)
 
 
-def _about(hub: str, folder: Path, wanted: Wanted, policy: Policy, now: datetime) -> About:
-    head = open_checkpoint((folder / "checkpoint").read_bytes(), policy.logs, policy.witness_keys)
+def _about(
+    hub: str, head: SignedCheckpoint, wanted: Wanted, policy: Policy, now: datetime
+) -> About:
     names = {key: name for name, key in policy.witnesses.items()}
     met = "" if policy.is_met(head.by_witnesses) else " (fewer than the policy asks for)"
     return About(

@@ -307,7 +307,13 @@ def bundle(
     """
     from broker.cli.log_bundle import make_bundle
 
-    current().result(make_bundle(settings, target, first, last, corridor))
+    made = make_bundle(settings, target, first, last, corridor)
+    current().result(made)
+    if not made["witnessed"]:
+        current().say(
+            "Too few witnesses have signed this head: it will not verify under a policy that asks "
+            "for them. If the newest evidence is of this minute, make the bundle again in two."
+        )
 
 
 log.add_command(monitor)
