@@ -26,6 +26,7 @@ _BUILT_IN: Mapping[str, str] = {
     "fhir": "adapters.systems.fhir",
     "files": "adapters.systems.files",
     "primero": "adapters.systems.primero",
+    "sftp": "adapters.systems.sftp",
     "webhook": "adapters.systems.webhook",
 }
 

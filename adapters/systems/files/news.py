@@ -56,7 +56,7 @@ class DecidedFolder:
                 return Polled((), None)
         except OSError as error:
             raise CaseSystemUnavailable(f"cannot read decisions: errno {error.errno}") from None
-        items = tuple(_items(content, filed))
+        items = tuple(decisions(content, filed))
         return Polled(items, f"{_digest(content)} {names[0]}", more=len(names) > 1)
 
     def _read(self, name: str) -> bytes:
@@ -98,7 +98,8 @@ def told_file(case_ref: str, news: News) -> tuple[str, bytes]:
     return f"{news.business_id}.{mark}.csv", text.getvalue().encode()
 
 
-def _items(content: bytes, filed: Callable[[UUID], Filed | None]) -> Iterator[News | Ambiguous]:
+def decisions(content: bytes, filed: Callable[[UUID], Filed | None]) -> Iterator[News | Ambiguous]:
+    """Every row of a file of decisions; what cannot be understood is reported beside the others."""
     digest = _digest(content)
     if len(content) > MAX_FILE:
         yield Ambiguous(digest, "file", "too-large")

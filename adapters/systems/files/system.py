@@ -14,12 +14,10 @@ demonstrations. All files are for the owner alone (mode 0600, folders 0700).
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from uuid import UUID
 
 from adapters.base import (
@@ -37,20 +35,18 @@ from adapters.base import (
     Source,
     Tools,
 )
+from adapters.systems.files.case_file import (
+    case_file,
+    checked,
+    file_name,
+    filed_case,
+    is_same,
+    read_file,
+)
 from adapters.systems.files.dropped import SUFFIXES, DropFolder
 from adapters.systems.files.folder import Folder
-from adapters.systems.files.mapping import (
-    RowRefused,
-    is_header,
-    read_header,
-    read_row,
-    write_row,
-    written_columns,
-)
 from adapters.systems.files.news import DecidedFolder, told_file
-from adapters.systems.files.records import MAX_RECORD, BadRecord, Record, read_records
 from adapters.systems.files.rejected import RejectedFile
-from adapters.systems.files.workbook import OLE, ZIP, read_workbook
 from schemas.errors import CaseSystemUnavailable, NotFound, SchemaRefused
 
 
@@ -75,18 +71,15 @@ class FilesSystem:
 
     def find(self, business_id: UUID) -> Filed | None:
         """See the port."""
-        name = _file_name(business_id)
+        name = file_name(business_id)
         return Filed(name, already=True) if self._filed.has(name) else None
 
     def read(self, reference: str) -> CaseRecord | None:
         """See the port."""
-        content = self._filed.get(_checked(reference))
+        content = self._filed.get(checked(reference))
         if content is None:
             return None
-        case = next(iter(_cases(io.BytesIO(content), rejected=None)), None)
-        if not isinstance(case, CaseRecord):
-            raise SchemaRefused("a filed case cannot be read back; was it edited by hand?")
-        return case
+        return filed_case(content)
 
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
         """See the port."""
@@ -94,9 +87,9 @@ class FilesSystem:
 
     def file_many(self, cases: Sequence[tuple[UUID, CaseRecord]]) -> list[Outcome]:
         """See the port. One sync of the folder serves the whole batch."""
-        contents = [_content(case, business_id) for business_id, case in cases]
+        contents = [case_file(case, business_id) for business_id, case in cases]
         ready = [
-            (_file_name(business_id), content)
+            (file_name(business_id), content)
             for (business_id, _), content in zip(cases, contents, strict=True)
             if isinstance(content, bytes)
         ]
@@ -106,21 +99,20 @@ class FilesSystem:
             if isinstance(content, CannotMap):
                 outcomes.append(content)
             elif next(put):
-                outcomes.append(Filed(_file_name(business_id)))
+                outcomes.append(Filed(file_name(business_id)))
             else:
                 outcomes.append(self._again(business_id, case))
         return outcomes
 
     def _again(self, business_id: UUID, case: CaseRecord) -> Outcome:
-        # Compared as rows, not as bytes: a retry by a newer version of this adapter is a retry.
-        there = self.read(_file_name(business_id))
-        same = there is not None and _row(there, business_id) == _row(case, business_id)
-        return Filed(_file_name(business_id), already=True) if same else Declined("id-conflict")
+        there = self.read(file_name(business_id))
+        same = there is not None and is_same(there, case, business_id)
+        return Filed(file_name(business_id), already=True) if same else Declined("id-conflict")
 
     def update(self, reference: str, case: CaseRecord) -> Outcome:
         """See the port."""
-        name = _checked(reference)
-        content = _content(case, UUID(name.removesuffix(".csv")))
+        name = checked(reference)
+        content = case_file(case, UUID(name.removesuffix(".csv")))
         if isinstance(content, CannotMap):
             return content
         if not self._filed.has(name):
@@ -130,7 +122,7 @@ class FilesSystem:
 
     def erase(self, reference: str) -> Erased:
         """See the port."""
-        return Erased(existed=self._filed.remove(_checked(reference)))
+        return Erased(existed=self._filed.remove(checked(reference)))
 
     def read_cases(self, source: Source | None = None) -> Iterator[CaseRecord | RejectedRow]:
         """See the port. Rows of files under `out` that are rejected are kept under `rejected`."""
@@ -141,7 +133,7 @@ class FilesSystem:
         elif isinstance(source, Path):
             yield from self._read_file(source)
         else:
-            yield from _cases(source, rejected=None)
+            yield from read_file(source, rejected=None)
 
     def poll(self, cursor: str | None) -> Polled:
         """See the port. One file of `decided` is one page; it is put aside once it is stored."""
@@ -161,7 +153,7 @@ class FilesSystem:
         except OSError as error:
             raise CaseSystemUnavailable(f"cannot open the file: errno {error.errno}") from None
         with stream, RejectedFile(_rejected(self.root, path)) as rejected:
-            yield from _cases(stream, rejected=rejected)
+            yield from read_file(stream, rejected=rejected)
 
 
 def make(settings: Mapping[str, Any], tools: Tools) -> FilesSystem:
@@ -180,80 +172,3 @@ def _rejected(root: Path, path: Path) -> Path:
     """Where the rejected rows of a file are kept; a workbook and a CSV of one name have two."""
     name = path.name if path.suffix.casefold() == ".csv" else f"{path.name}.csv"
     return root / "rejected" / name
-
-
-def _file_name(business_id: UUID) -> str:
-    return f"{business_id}.csv"
-
-
-def _checked(reference: str) -> str:
-    """A reference comes back from outside: it must be one that `file` could have given."""
-    try:
-        if _file_name(UUID(reference.removesuffix(".csv"))) == reference:
-            return reference
-    except ValueError:
-        pass
-    raise SchemaRefused("not a reference of the files adapter")
-
-
-def _row(case: CaseRecord, business_id: UUID) -> list[str]:
-    return write_row(case, business_id=business_id, sender=case.sender)
-
-
-def _content(case: CaseRecord, business_id: UUID) -> bytes | CannotMap:
-    try:
-        row = _row(case, business_id)
-    except SchemaRefused as refused:
-        return CannotMap(refused.where or (refused.detail,))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows((written_columns(), row))
-    content = text.getvalue().encode("utf-8")
-    return content if len(content) <= MAX_RECORD else CannotMap(("case: too-large",))
-
-
-def _records(stream: BinaryIO) -> Iterator[Record | BadRecord]:
-    """The records of a CSV file or of a workbook, whichever its first bytes say it is."""
-    begin = stream.read(len(OLE)) if stream.seekable() else b""
-    if begin:
-        stream.seek(0)
-    if begin == OLE:
-        raise SchemaRefused("a workbook of the old kind, or one with a password: save it as .xlsx")
-    if begin.startswith(ZIP):
-        return read_workbook(stream, is_header)
-    return read_records(stream)
-
-
-def _cases(
-    stream: BinaryIO, *, rejected: RejectedFile | None
-) -> Iterator[CaseRecord | RejectedRow]:
-    records = _records(stream)
-    first = next(records, None)
-    if first is None:
-        raise SchemaRefused("the file is empty")
-    if isinstance(first, BadRecord):
-        raise SchemaRefused("the first line is not a header", where=(f"line 1: {first.code}",))
-    header = read_header(first.cells)
-    seen: set[int] = set()
-    for record in records:
-        case = _read_record(header, record, seen)
-        if isinstance(case, RejectedRow) and rejected is not None:
-            rejected.add(case, record.raw)
-        yield case
-
-
-def _read_record(
-    header: tuple[str, ...], record: Record | BadRecord, seen: set[int]
-) -> CaseRecord | RejectedRow:
-    if isinstance(record, BadRecord):
-        return RejectedRow(record.line, record.cells or (f"row: {record.code}",))
-    try:
-        case = read_row(header, record.cells)
-    except RowRefused as refused:
-        return RejectedRow(record.line, refused.reasons)
-    # Hashes, not texts: a hundred thousand of them stay under ten megabytes. Two numbers with one
-    # hash would cost a rejected row with a wrong reason, once in 10^9 files of that size.
-    mark = hash(("case", case.case_ref))
-    if mark in seen:
-        return RejectedRow(record.line, ("x_case_ref: twice-in-this-file",))
-    seen.add(mark)
-    return case

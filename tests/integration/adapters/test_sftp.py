@@ -1,0 +1,258 @@
+"""Cases on a server of others: one file or none, sealed where the country says so, nobody else's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from adapters.base import Ambiguous, Declined, Erased, Filed, Kept, News, Step, Tools
+from adapters.conformance import conform
+from adapters.conformance.cases import full_case
+from adapters.conformance.checks import new_id
+from adapters.systems.files import FilesSystem
+from adapters.systems.sftp import SftpSystem, make
+from keys.file_sealing import new_file_key, open_file, seal_file
+from schemas.errors import CaseSystemUnavailable, SchemaRefused, Suspect
+from tests.support.sftp import Drop, dropping, write_keys
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+HEADER = b"x_business_id,x_step,x_at,x_reason,x_services\n"
+KEY = new_file_key()
+TOOLS = Tools(
+    seal_file=lambda content: seal_file(content, KEY), open_file=lambda data: open_file(data, KEY)
+)
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Iterator[Drop]:
+    with dropping(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def opened(drop: Drop) -> Iterator[Callable[..., SftpSystem]]:
+    systems: list[SftpSystem] = []
+
+    def start(**more: Any) -> SftpSystem:
+        systems.append(make(drop.settings(**more), TOOLS))
+        return systems[-1]
+
+    yield start
+    for system in systems:
+        system.line.close()
+
+
+def names(drop: Drop, folder: str) -> list[str]:
+    return sorted(path.name for path in (drop.folder / folder).iterdir())
+
+
+def test_it_keeps_every_promise_also_when_it_is_killed(drop: Drop) -> None:
+    report = conform("sftp", drop.settings(sealed=True), TOOLS, now=NOW, kills=2)
+    assert [each for each in report.results if each.outcome != "passed"] == []
+    assert names(drop, "in") == names(drop, "parts") == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_line_that_breaks_at_any_step_leaves_one_file_or_none(
+    after: bool, drop: Drop, opened: Callable[..., SftpSystem]
+) -> None:
+    system = opened()
+    drop.after = after
+    for step in range(20):
+        business_id = new_id()
+        drop.break_at = step
+        try:
+            system.file(business_id, full_case())
+        except CaseSystemUnavailable:
+            assert len(drop.broken) == step + 1
+        else:
+            assert drop.break_at is not None  # it never came to this step
+            break
+        # As after a restart: asked first, then filed.
+        found = opened().find(business_id)
+        assert names(drop, "parts") == []
+        again = found or system.file(business_id, full_case())
+        assert isinstance(again, Filed)
+        assert system.read(again.reference) is not None
+        assert names(drop, "in") == [again.reference]
+        assert system.erase(again.reference) == Erased(existed=True)
+        assert (names(drop, "in"), names(drop, "parts")) == ([], [])
+    assert {"open", "write", "fsync", "close", "rename"} <= set(drop.broken)
+
+
+def test_sealed_the_server_sees_ids_and_sizes_alone(
+    drop: Drop, opened: Callable[..., SftpSystem]
+) -> None:
+    system, business_id = opened(sealed=True), new_id()
+    answer = system.file(business_id, full_case())
+    assert answer == Filed(f"{business_id}.csv.jwe")
+    system.tell("CASE-1", News("n-1", business_id, Step.ACCEPTED, NOW))
+    for path in drop.folder.rglob("*.jwe"):
+        assert not any(word in path.read_bytes() for word in (b"Invented", b"XA-TEST", b"CASE-1"))
+        assert path.stat().st_mode & 0o077 == 0
+    other = make(
+        drop.settings(sealed=True),
+        replace(TOOLS, open_file=lambda data: open_file(data, new_file_key())),
+    )
+    try:
+        with pytest.raises(Suspect):
+            other.read(answer.reference)
+    finally:
+        other.line.close()
+
+
+def test_a_country_that_begins_to_seal_does_not_get_its_cases_twice(
+    drop: Drop, opened: Callable[..., SftpSystem]
+) -> None:
+    business_id = new_id()
+    plain = opened().file(business_id, full_case())
+    assert isinstance(plain, Filed)
+    sealing = opened(sealed=True)
+    assert sealing.find(business_id) == Filed(plain.reference, already=True)
+    assert sealing.file(business_id, full_case()) == Filed(plain.reference, already=True)
+    assert names(drop, "in") == [plain.reference]
+
+
+def test_a_file_that_the_files_adapter_wrote_is_the_same_file(
+    drop: Drop, opened: Callable[..., SftpSystem]
+) -> None:
+    business_id = new_id()
+    here = FilesSystem(drop.folder).file(business_id, full_case())
+    there = opened().file(business_id, full_case())
+    assert isinstance(here, Filed)
+    assert there == Filed(here.reference, already=True)
+
+
+def test_another_servers_key_gets_no_case(
+    drop: Drop, opened: Callable[..., SftpSystem], tmp_path: Path
+) -> None:
+    _, foreign = write_keys(tmp_path / "foreign", "host")
+    with pytest.raises(CaseSystemUnavailable) as refused:
+        opened(host_key_file=str(foreign)).file(new_id(), full_case())
+    assert "pinned" in str(refused.value)
+    stranger, _ = write_keys(tmp_path / "foreign", "user")
+    with pytest.raises(CaseSystemUnavailable):
+        opened(key_file=str(stranger)).check()
+    assert drop.steps == []
+
+
+def test_a_key_file_that_others_may_read_is_not_used(
+    drop: Drop, opened: Callable[..., SftpSystem]
+) -> None:
+    os.chmod(drop.key, 0o640)
+    with pytest.raises(CaseSystemUnavailable):
+        opened().check()
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+def test_a_page_of_decisions_comes_again_until_it_is_stored(
+    sealed: bool, drop: Drop, opened: Callable[..., SftpSystem]
+) -> None:
+    system, business_id = opened(sealed=sealed), new_id()
+    system.file(business_id, full_case())
+    decided = drop.folder / "decided"
+    decided.mkdir()
+    rows = HEADER + f"{business_id},accepted,2026-11-22T10:00:00Z,,\n".encode()
+    rows += f"{UUID(int=7)},accepted,2026-11-22T10:00:00Z,,\n".encode()
+    name = "a.csv.jwe" if sealed else "a.csv"
+    (decided / name).write_bytes(seal_file(rows, KEY) if sealed else rows)
+    first = system.poll(None)
+    assert system.poll(None) == first
+    known, unknown = first.items
+    assert isinstance(known, News)
+    assert (known.business_id, known.step) == (business_id, Step.ACCEPTED)
+    assert isinstance(unknown, Ambiguous)
+    assert unknown.code == "no-referral"
+    assert system.poll(first.cursor).items == ()
+    assert [path.name for path in decided.glob("*.*")] == []
+    assert len(names(drop, "decided/done")) == 1
+
+
+def test_a_sealed_file_of_decisions_that_does_not_open_is_shown_to_a_person(
+    drop: Drop, opened: Callable[..., SftpSystem]
+) -> None:
+    decided = drop.folder / "decided"
+    decided.mkdir()
+    (decided / "a.csv.jwe").write_bytes(seal_file(HEADER, new_file_key()))
+    system = opened(sealed=True)
+    assert system.poll(None).items == ()  # it may still be growing
+    os.utime(decided / "a.csv.jwe", (0, 0))
+    (item,) = system.poll(None).items
+    assert isinstance(item, Ambiguous)
+    assert item.code == "cannot-open"
+
+
+def test_cases_are_read_from_the_servers_folder_sealed_or_plain(
+    drop: Drop, opened: Callable[..., SftpSystem]
+) -> None:
+    out = drop.folder / "out"
+    out.mkdir()
+    rows = b"x_case_ref,prs_FirstName\nIT-%d,Invented\n"
+    (out / "a.csv").write_bytes(rows % 1)
+    (out / "b.csv.jwe").write_bytes(seal_file(rows % 2, KEY))
+    (out / "~c.csv").write_bytes(rows % 3)
+    (out / "d.txt").write_bytes(rows % 4)
+    system = opened(sealed=True)
+    found = [getattr(case, "case_ref", case) for case in system.read_cases()]
+    assert found == ["IT-1", "IT-2"]
+
+
+def test_what_the_servers_operator_keeps_is_said_when_a_case_is_erased(
+    drop: Drop, opened: Callable[..., SftpSystem]
+) -> None:
+    system, business_id = opened(keeps="backup-30-days"), new_id()
+    answer = system.file(business_id, full_case())
+    assert isinstance(answer, Filed)
+    assert system.erase(answer.reference) == Kept("backup-30-days")
+    assert system.find(business_id) is None
+
+
+def test_other_content_under_one_id_is_declined_also_by_a_second_process(
+    opened: Callable[..., SftpSystem],
+) -> None:
+    business_id = new_id()
+    other = replace(full_case(), sections={"identity_core": {"first_name": "Another"}})
+    assert isinstance(opened().file(business_id, full_case()), Filed)
+    assert opened().file(business_id, other) == Declined("id-conflict")
+
+
+def test_a_server_that_is_away_means_later_and_one_that_returns_is_used_again(
+    drop: Drop, opened: Callable[..., SftpSystem]
+) -> None:
+    system = opened()
+    system.check()
+    drop.break_at = 0
+    with pytest.raises(CaseSystemUnavailable):
+        system.file(new_id(), full_case())
+    assert isinstance(system.file(new_id(), full_case()), Filed)
+    with pytest.raises(CaseSystemUnavailable):
+        opened(root="/nowhere").check()
+    with pytest.raises(CaseSystemUnavailable):
+        opened(port=1).check()
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "no choice whether to seal": {"sealed": None},
+    "a password": {"password": "invented"},
+    "no host key": {"host_key_file": ""},
+    "a port that is none": {"port": 0},
+    "a ground in words": {"keeps": "we keep backups"},
+    "an endless timeout": {"timeout": 0},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
+def test_wrong_settings_are_named(wrong: dict[str, Any], tmp_path: Path) -> None:
+    table = Drop(tmp_path, tmp_path / "key", tmp_path / "host").settings(port=22)
+    with pytest.raises(SchemaRefused) as refused:
+        make({**table, **wrong}, TOOLS)
+    assert refused.value.where == tuple(sorted(wrong))
+    with pytest.raises(SchemaRefused):
+        make({**table, "sealed": True}, Tools())
