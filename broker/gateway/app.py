@@ -105,6 +105,7 @@ class Gateway:
                 parts.erasing.run,
                 parts.epochs.run,
                 parts.retention.run,
+                parts.majority.run,
                 parts.deadlines.run,
                 parts.witness.run,
                 parts.polling.run,

@@ -11,6 +11,7 @@ from broker.gateway.cases.telling import Telling
 from broker.gateway.consent.epochs import Epochs
 from broker.gateway.consent.erasing import Erasing
 from broker.gateway.consent.grants import Consents
+from broker.gateway.consent.majority import Majority
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
 from broker.gateway.deadlines import Deadlines
@@ -56,6 +57,7 @@ class Parts:
     reporting: Reporting
     retention: Retention
     asking: Asking
+    majority: Majority
 
 
 def join(core: Core) -> Parts:
@@ -93,4 +95,5 @@ def join(core: Core) -> Parts:
         reconciling=Reconciling(core, agreements),
         retention=Retention(core),
         asking=Asking(core, composer, sender),
+        majority=Majority(core, withdrawals),
     )

@@ -74,6 +74,9 @@ class TravelNotice(Body):
     transport: Annotated[str, *Code(EXCHANGE, "transport")]
     escort: bool
     received_by_role: ShortText
+    risk_valid_until: date | None = None
+    """Last day on which the joint assessment of risk holds, unless it travels as a section. With no
+    day at all the content rules refuse."""
     via: Annotated[tuple[Country, ...], Field(max_length=6)] = ()
 
     def answer_by(self, sent_at: datetime) -> datetime | None:
@@ -113,6 +116,9 @@ class Departure(Body):
     proceedings_considered: Literal[True]
     travel_document: Literal[True]
     reception_named: Literal[True]
+    risk_valid_until: date | None = None
+    """Last day on which the joint assessment of risk holds, unless it travels as a section. With no
+    day at all the content rules refuse."""
 
     def event(self) -> str | None:
         return "in_transit" if self.leg == "in_transit" else None

@@ -26,6 +26,9 @@ class Offer(Body):
     """Days in which both work on the case by agreement."""
     new_worker_known: bool
     """True if the person knows who will work with her."""
+    risk_valid_until: date | None = None
+    """Last day on which the joint assessment of risk holds, unless it travels as a section. With no
+    day at all the content rules refuse."""
     note: Note | None = None
 
 

@@ -8,6 +8,8 @@ from schemas.base import b64u
 
 WHEN = "2026-11-22T12:00:00Z"
 DAY = "2026-11-22"
+ASSESSED = "2099-12-31"
+"""Until when the risk assessment holds; far off, since gateways under test have the real time."""
 GRANT = "0194f3a0-0000-7000-8000-000000000001"
 OTHER = "0194f3a0-0000-7000-8000-0000000000bb"
 
@@ -35,7 +37,7 @@ RECORD = {
 _STATEMENT = {"record": RECORD, "statement": b64u(b'{"payload":"","signature":""}')}
 _PLAN = {
     "decision_recorded": True,
-    "risk_valid_until": "2026-12-20",
+    "risk_valid_until": ASSESSED,
     "alternatives": ["supported flat"],
     "transport": "air",
     "reception_role": "duty officer",
@@ -143,11 +145,16 @@ BODIES: dict[str, dict[str, Any]] = {
         "transport": "air",
         "escort": True,
         "received_by_role": "duty officer",
+        "risk_valid_until": ASSESSED,
         "via": ["XK"],
     },
     "transit.assist.request": {"help": ["meet"], "arrives_at": WHEN},
     "transit.assist.reply": {"possible": True, "worker_role": "duty officer"},
-    "departure.confirm": {"planned_arrival": WHEN, **dict.fromkeys(_ATTESTED, True)},
+    "departure.confirm": {
+        "planned_arrival": WHEN,
+        "risk_valid_until": ASSESSED,
+        **dict.fromkeys(_ATTESTED, True),
+    },
     "departure.cancelled": {"reason": "unfit"},
     "arrival.handover.confirm": {
         "at": WHEN,
@@ -159,7 +166,11 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "arrival.failed": {"reason": "not_on_board"},
     "return.completed": {"completed_on": DAY},
-    "transfer.offer": {"effective_date": "2026-12-01", "new_worker_known": True},
+    "transfer.offer": {
+        "effective_date": "2026-12-01",
+        "new_worker_known": True,
+        "risk_valid_until": ASSESSED,
+    },
     "transfer.pull.request": {"person_asked": True, "asked_on": DAY, "match_confirmed_twice": True},
     "transfer.accept": {"worker_role": "case worker 2"},
     "transfer.accept_conditional": {"worker_role": "case worker 2", "needs": ["later_date"]},

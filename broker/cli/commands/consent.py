@@ -77,6 +77,21 @@ def record(
     current().result(api.post("/v1/consents", found))
 
 
+@consent.command()
+@with_gateway
+@click.argument("grant", type=ID)
+@click.option("--until", "valid_until", required=True, metavar="YYYY-MM-DD")
+@click.option("--language", metavar="ISO-639-3", help="If it was explained in another one.")
+@click.option("--notice", help="If another version of the notice was given.")
+@click.option("--how", type=click.Choice(["read", "read-out", "pictogram", "audio"]))
+@click.option("--guardian", metavar="FILE", help="The guardian's decision and the child's, anew.")
+def renew(api: LocalApi, grant: str, guardian: str | None, **given: Any) -> None:
+    """She was asked again and says yes to the same, for longer. What she took back stays out."""
+    body = {**given, "guardian": read_object(guardian) or None}
+    found = {name: value for name, value in body.items() if value is not None}
+    current().result(api.post(f"/v1/consents/{grant}/renew", found))
+
+
 @consent.command("list")
 @with_gateway
 def list_(api: LocalApi) -> None:

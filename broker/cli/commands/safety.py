@@ -86,11 +86,28 @@ def approve(api: LocalApi, exception: str) -> None:
     current().result(api.post(f"/v1/exceptions/{exception}/approve"))
 
 
+@safety.command()
+@with_gateway
+@click.argument("exception", type=ID)
+def told(api: LocalApi, exception: str) -> None:
+    """The person was told what was sent without her consent, and why."""
+    current().result(api.post(f"/v1/exceptions/{exception}/told"))
+
+
 @safety.command("list")
 @with_gateway
 def list_(api: LocalApi) -> None:
     """What was proposed, by whom, and what became of it."""
     current().rows(
         api.items("/v1/exceptions", "exceptions"),
-        ("id", "code", "case_ref", "requested_by", "approved_by", "review_by"),
+        (
+            "id",
+            "code",
+            "case_ref",
+            "requested_by",
+            "approved_by",
+            "review_by",
+            "tell_by",
+            "told_at",
+        ),
     )

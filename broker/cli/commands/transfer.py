@@ -29,6 +29,7 @@ def transfer() -> None:
 @click.option("--grant", required=True, metavar="ID", help="Consent with purpose case_transfer.")
 @click.option("--date", "effective", required=True, metavar="YYYY-MM-DD", help="From when.")
 @click.option("--known/--not-known", default=False, help="The person knows the new worker.")
+@click.option("--risk-until", metavar="YYYY-MM-DD", help="Until when the risk assessment holds.")
 @click.option("--purpose", default="case_transfer", show_default=True)
 @click.option("--sections", metavar="FILE", help="Sections as a JSON file.")
 @body_options
@@ -39,11 +40,17 @@ def offer(
     grant: str,
     effective: str,
     known: bool,
+    risk_until: str | None,
     purpose: str,
     sections: str | None,
     body: dict[str, Any],
 ) -> None:
-    """Offer a case to another organisation."""
+    """Offer a case to another organisation.
+
+    It needs a risk assessment that still holds: its last day in --risk-until, or in the section
+    risk_security of --sections.
+    """
+    assessed = {} if risk_until is None else {"risk_valid_until": risk_until}
     answer = api.post(
         "/v1/messages",
         {
@@ -53,7 +60,7 @@ def offer(
             "grant": grant,
             "purpose": purpose,
             "sections": read_object(sections),
-            "body": {"effective_date": effective, "new_worker_known": known, **body},
+            "body": {"effective_date": effective, "new_worker_known": known, **assessed, **body},
         },
     )
     current().result(answer)

@@ -260,6 +260,8 @@ def hand_over(world: World) -> None:
     scopes = [{"purpose": "case_transfer", "section": name} for name in sorted(case.sections)]
     grant = world.italy.post("/v1/consents", _consent(ALBANIA, case, scopes))["grant"]
     today = datetime.now(UTC).date().isoformat()
+    # Both sides assessed the risk together; it is assessed anew when a month is over.
+    assessed = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
     consented: dict[str, Any] = {"grant": grant, "purpose": "case_transfer"}
     offer = world.italy.post(
         "/v1/messages",
@@ -268,7 +270,11 @@ def hand_over(world: World) -> None:
             "to": ALBANIA,
             "case_ref": case.case_ref,
             "sections": {"case_admin": case.sections["case_admin"]},
-            "body": {"effective_date": today, "new_worker_known": True},
+            "body": {
+                "effective_date": today,
+                "new_worker_known": True,
+                "risk_valid_until": assessed,
+            },
             **consented,
         },
     )

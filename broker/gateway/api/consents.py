@@ -17,7 +17,7 @@ from broker.gateway.consent import exclusions, reading
 from broker.gateway.consent.receipt import as_html, as_text, receipt
 from broker.gateway.consent.record import as_json_ld
 from broker.gateway.parts import Parts
-from broker.gateway.send.drafts import ConsentDraft, ExceptionDraft, WithdrawalDraft
+from broker.gateway.send.drafts import ConsentDraft, ExceptionDraft, RenewalDraft, WithdrawalDraft
 from broker.gateway.store import grants as store
 from broker.gateway.store.tables import erasure, exception_request, withdrawal
 from broker.rules.content import is_exclusion
@@ -110,6 +110,11 @@ def router(parts: Parts) -> APIRouter:
         )
         return {"html": as_html(found), "text": as_text(found)}
 
+    @routes.post("/consents/{grant}/renew")
+    async def renew(request: Request, grant: UUID) -> dict[str, Any]:
+        """She was asked again and said yes to the same: a grant of its own."""
+        return {"grant": str(await parts.consents.renew(grant, await parse(request, RenewalDraft)))}
+
     @routes.post("/consents/{grant}/withdraw")
     async def withdraw(request: Request, grant: UUID) -> dict[str, Any]:
         """Withdraw or narrow. In force here before the answer, with the hub down too."""
@@ -184,6 +189,8 @@ def router(parts: Parts) -> APIRouter:
                     "approved_by": row.approved_by,
                     "message": None if row.message is None else str(row.message),
                     "review_by": views.moment(row.review_by),
+                    "tell_by": views.moment(row.tell_by),
+                    "told_at": views.moment(row.told_at),
                     "at": views.moment(row.created_at),
                 }
                 for row in rows
@@ -194,6 +201,12 @@ def router(parts: Parts) -> APIRouter:
     async def approve(exception: UUID, worker: Worker) -> dict[str, Any]:
         """Approve what another worker proposed: it is sent."""
         return stored_view(await parts.exceptions.approve(exception, worker=worker))
+
+    @routes.post("/exceptions/{exception}/told")
+    async def told(exception: UUID) -> dict[str, Any]:
+        """The person was told what was sent without her consent."""
+        await parts.exceptions.told(exception)
+        return {"id": str(exception)}
 
     @routes.post("/exclusions")
     async def exclude(request: Request, worker: Worker) -> dict[str, Any]:

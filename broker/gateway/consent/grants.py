@@ -16,10 +16,11 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.agreements import Agreements
+from broker.gateway.consent.majority import NOT_KNOWN, childhood_ends
 from broker.gateway.core import Core
 from broker.gateway.own_log import Decision
 from broker.gateway.send.compose import Composed, compose_statement
-from broker.gateway.send.drafts import ConsentDraft
+from broker.gateway.send.drafts import ConsentDraft, RenewalDraft
 from broker.gateway.send.sender import Sender
 from broker.gateway.store import grants as store
 from broker.gateway.store.alarms import raise_alarm
@@ -29,12 +30,13 @@ from broker.telemetry import logger
 from keys.binding import blind_scope, new_grant_key, record_digest, subject_of
 from keys.signing import parse_envelope, sign_jws, verify_grant
 from schemas.audit import Event
-from schemas.bodies.consent import Record
+from schemas.bodies.consent import Record, Renewal
 from schemas.consent import GRANT_TYP, ConsentRecord, ConsentStatus, GrantStatement
 from schemas.envelope import Lane
 from schemas.errors import (
     BadSignature,
     BrokerError,
+    ChildRule,
     ConsentRecipient,
     ConsentScope,
     ConsentStale,
@@ -83,7 +85,48 @@ class Consents:
 
     # --- giving -----------------------------------------------------------------------------
 
-    async def give(self, draft: ConsentDraft) -> UUID:
+    async def renew(self, grant_id: UUID, draft: RenewalDraft) -> UUID:
+        """The person was asked again and said yes to the same: a grant of its own, told as a renewal.
+
+        What she has taken back since is not in it, and what was withdrawn is not renewed: a new
+        consent is recorded instead.
+
+        Raises:
+            NotFound: No such grant, or its record is not here.
+            ConsentRecipient: It is not ours to renew.
+            ConsentWithdrawn: It ended by her word, or by her coming of age.
+        """
+        core = self._core
+        async with core.database.read() as connection:
+            state = await store.require_grant(connection, grant_id)
+            if state.sender != core.participant:
+                raise ConsentRecipient
+            if state.withdrawn or state.record is None:
+                raise ConsentWithdrawn
+            plain = await core.vault.read(connection, state.record)
+        old = ConsentRecord.from_json(plain)
+        live = {names for names in state.live().values() if names is not None}
+        again = ConsentDraft(
+            to=state.recipient,
+            case_ref=str(state.case_ref),
+            scopes=tuple(s for s in old.scopes if (str(s.purpose), s.section) in live),
+            principal=old.pii_principal_id,
+            valid_until=draft.valid_until,
+            language=draft.language or old.language,
+            notice=draft.notice or old.privacy_notice,
+            how=draft.how or old.how,
+            interpreter=old.interpreter if draft.interpreter is None else draft.interpreter,
+            presumed_child=old.presumed_child,
+            guardian=draft.guardian,
+            guardian_until=old.guardian_until,
+            derived_from=state.derived_from,
+            withdrawal_method=old.withdrawal_method,
+        )
+        if (old.guardian is None) != (draft.guardian is None):
+            raise ChildRule(where=("guardian",))  # both are asked again, or she alone
+        return await self.give(again, renewal=True)
+
+    async def give(self, draft: ConsentDraft, *, renewal: bool = False) -> UUID:
         """Record a consent, tell the recipient sealed, and register the grant at the hub.
 
         With the hub away the registration is repeated later; what travels under the grant waits.
@@ -97,7 +140,11 @@ class Consents:
         if draft.derived_from is not None:
             await self._require_covered(draft)
         grant_id, key = uuid4(), new_grant_key()
-        record = self._record(draft, now)
+        if draft.guardian is not None and draft.guardian_until is None:
+            async with core.database.read() as connection:
+                until = await childhood_ends(core, connection, draft.case_ref)
+            draft = draft.model_copy(update={"guardian_until": until})
+        record = self._record(draft, now, renewal=renewal)
         scopes = {
             blind_scope(key, scope.purpose, scope.section): (str(scope.purpose), scope.section)
             for scope in draft.scopes
@@ -116,7 +163,7 @@ class Consents:
             }
         )
         raw = sign_jws(statement.to_json(), typ=GRANT_TYP, signer=core.signer)
-        announcement = self._announcement(draft, grant_id, key, record, raw)
+        announcement = self._announcement(draft, grant_id, key, record, raw, renewal=renewal)
         async with core.database.begin() as connection:
             case = own_case(draft.case_ref)
             secret = await core.vault.store(connection, case, f"grant-key:{grant_id}", None, key)
@@ -142,6 +189,9 @@ class Consents:
                     "next_attempt_at": now,
                     "created_at": now,
                     "withdrawn_at": None,
+                    "guardian_until": None
+                    if draft.guardian is None
+                    else draft.guardian_until or NOT_KNOWN,
                 },
                 dict(scopes),
             )
@@ -229,7 +279,7 @@ class Consents:
         if beyond:
             raise ConsentScope(where=tuple(sorted(beyond)))
 
-    def _record(self, draft: ConsentDraft, now: datetime) -> ConsentRecord:
+    def _record(self, draft: ConsentDraft, now: datetime, *, renewal: bool) -> ConsentRecord:
         core = self._core
         return ConsentRecord(
             schema_version="https://w3id.org/dpv/schema/dpv-27560#record",
@@ -245,7 +295,7 @@ class Consents:
             jurisdiction=core.self_entry().country,
             withdrawal_method=draft.withdrawal_method,
             retention_until=draft.retention_until or draft.valid_until,
-            status=ConsentStatus.GIVEN,
+            status=ConsentStatus.RENEWED if renewal else ConsentStatus.GIVEN,
             given_at=now,
             valid_until=draft.valid_until,
             presumed_child=draft.presumed_child,
@@ -255,17 +305,25 @@ class Consents:
         )
 
     def _announcement(
-        self, draft: ConsentDraft, grant_id: UUID, key: bytes, record: ConsentRecord, raw: bytes
+        self,
+        draft: ConsentDraft,
+        grant_id: UUID,
+        key: bytes,
+        record: ConsentRecord,
+        raw: bytes,
+        *,
+        renewal: bool,
     ) -> Composed:
-        found = self._agreements.for_partner(draft.to, "consent.record", Lane.ROUTINE)
+        type_name = "consent.renew" if renewal else "consent.record"
+        found = self._agreements.for_partner(draft.to, type_name, Lane.ROUTINE)
         from schemas.envelope import ConsentTag
 
         return compose_statement(
             self._core,
-            type_name="consent.record",
+            type_name=type_name,
             to=draft.to,
             case_ref=draft.case_ref,
-            body=Record(record=record, statement=raw),
+            body=(Renewal if renewal else Record)(record=record, statement=raw),
             agreement=None if found is None else found[0],
             consent=ConsentTag(grant=grant_id, scopes=(), until=draft.valid_until),
             grant=grant_id,

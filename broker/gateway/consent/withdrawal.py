@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 from sqlalchemy import insert, select, update
@@ -38,6 +38,7 @@ from schemas.base import ParticipantId
 from schemas.bodies.common import Body
 from schemas.bodies.consent import (
     BY_OTHERS,
+    Majority,
     RevokedByOther,
     Update,
     Withdraw,
@@ -103,6 +104,12 @@ class Withdrawals:
         core.log.wake()
         return ordered
 
+    async def end_with_childhood(
+        self, connection: AsyncConnection, grant: GrantState, of_age_on: date
+    ) -> Ordered:
+        """End a grant of ours that a guardian agreed to: she is of age from this day on."""
+        return await self._order(connection, grant, (), of_age_on=of_age_on)
+
     async def _order(
         self,
         connection: AsyncConnection,
@@ -110,6 +117,7 @@ class Withdrawals:
         blinded: Sequence[str],
         *,
         reason: str | None = None,
+        of_age_on: date | None = None,
     ) -> Ordered:
         """Stop under a grant and tell its other party, inside the caller's transaction."""
         core, now = self._core, self._core.now()
@@ -123,9 +131,11 @@ class Withdrawals:
         await self._stop_unsent(connection, after)
         code = WithdrawalReason(reason) if reason else WithdrawalReason.NO_REASON_GIVEN
         whole = after.withdrawn
-        if whole and code in BY_OTHERS:
-            body: Body = RevokedByOther(reason_code=code)
-            type_name = "consent.revoke_by_other"
+        if of_age_on is not None:
+            body: Body = Majority(of_age_on=of_age_on)
+            type_name = "consent.majority"
+        elif whole and code in BY_OTHERS:
+            body, type_name = RevokedByOther(reason_code=code), "consent.revoke_by_other"
         elif whole:
             body, type_name = Withdraw(reason_code=code), "consent.withdraw"
         else:

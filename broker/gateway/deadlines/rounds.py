@@ -72,6 +72,7 @@ class Deadlines:
             late += await self._filings(connection, now)
             late += await answers_due(self._core, connection, now)
             late += await self._reviews(connection, now)
+            late += await self._untold(connection, now)
             late += await self._keys(connection, now)
             await self._unretrieved(connection, now)
             # Ids are kept until nothing with them can be valid any more.
@@ -190,6 +191,19 @@ class Deadlines:
                 now,
             )
         )
+
+    async def _untold(self, connection: AsyncConnection, now: datetime) -> int:
+        """Persons who were to be told by now of what was sent without their consent."""
+        untold = await self._raise(
+            connection,
+            select(exception_request.c.id)
+            .where(exception_request.c.tell_by < now, exception_request.c.told_at.is_(None))
+            .order_by(exception_request.c.tell_by, exception_request.c.id),
+            "exception-untold",
+            exception_request.c.id,
+            now,
+        )
+        return len(untold)
 
     async def _raise(
         self, connection: AsyncConnection, query: Any, code: str, about: Any, now: datetime

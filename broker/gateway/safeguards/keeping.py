@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.consent.grants import own_case
+from broker.gateway.consent.majority import learn
 from broker.gateway.core import Core
 from broker.gateway.own_log import Decision
 from broker.gateway.safeguards.known import written_about
@@ -36,6 +37,7 @@ async def change(core: Core, about: str, changes: Mapping[str, Any], *, worker: 
         before = await written_about(core, connection, about)
         after = _changed(before or Safeguards(), changes)
         await _keep(core, connection, about, after)
+        await learn(core, connection, about)
         record = {"about": about, "at": instant_text(core.now()), "worker": worker}
         await core.log.add(
             connection,

@@ -77,6 +77,18 @@ class ConsentDraft(ProtectedModel):
     withdrawal_method: ShortText = USUAL_WITHDRAWAL
 
 
+class RenewalDraft(ProtectedModel):
+    """A consent that a person gave again, to the same; what is not said stays as it was."""
+
+    valid_until: date
+    language: Annotated[str, Field(pattern=r"^[a-z]{3}$")] | None = None
+    notice: ShortText | None = None
+    how: Annotated[str, Field(pattern=r"^(read|read-out|pictogram|audio)$")] | None = None
+    interpreter: bool | None = None
+    guardian: GuardianDecision | None = None
+    """Asked again too, where a guardian agreed before."""
+
+
 class WithdrawalDraft(ProtectedModel):
     """Whole (no scopes) or in part. The person owes nobody a reason."""
 

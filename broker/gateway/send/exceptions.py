@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from broker.gateway.agreements import Agreements
 from broker.gateway.consent.grants import own_case
@@ -16,14 +16,17 @@ from broker.gateway.core import Core
 from broker.gateway.send.compose import compose
 from broker.gateway.send.drafts import ExceptionDraft
 from broker.gateway.send.sender import Sender, Stored
+from broker.gateway.store.alarms import clear_alarms
 from broker.gateway.store.tables import exception_request
 from schemas.catalogue import message_type
 from schemas.errors import ExceptionRefused, NotFound
 from schemas.message import ExceptionUse
 
+NOBODY_TO_TELL = frozenset({"anonymous_statistics"})
+
 
 class Exceptions:
-    """Proposes and approves."""
+    """Proposes, approves, and remembers that the person was told."""
 
     def __init__(self, core: Core, agreements: Agreements, sender: Sender) -> None:
         self._core = core
@@ -60,6 +63,8 @@ class Exceptions:
                     approved_by=None,
                     message=None,
                     review_by=draft.review_by,
+                    tell_by=None,
+                    told_at=None,
                     created_at=now,
                     decided_at=None,
                 )
@@ -104,7 +109,12 @@ class Exceptions:
             claimed = await connection.execute(
                 update(exception_request)
                 .where(exception_request.c.id == exception, exception_request.c.message.is_(None))
-                .values(approved_by=worker, message=composed.id, decided_at=now)
+                .values(
+                    approved_by=worker,
+                    message=composed.id,
+                    decided_at=now,
+                    tell_by=None if draft.code in NOBODY_TO_TELL else use.tell_person_by,
+                )
             )
             if claimed.rowcount == 0:
                 raise ExceptionRefused("decided already")
@@ -112,3 +122,22 @@ class Exceptions:
         core.wakes.outbox.set()
         core.log.wake()
         return stored
+
+    async def told(self, exception: UUID) -> None:
+        """The person was told what was sent without her consent, and why.
+
+        Raises:
+            NotFound: Nothing was sent under such an exception, or there is nobody to tell.
+        """
+        now = self._core.now()
+        async with self._core.database.begin() as connection:
+            found = await connection.execute(
+                update(exception_request)
+                .where(
+                    exception_request.c.id == exception, exception_request.c.tell_by.is_not(None)
+                )
+                .values(told_at=func.coalesce(exception_request.c.told_at, now))
+            )
+            if found.rowcount == 0:
+                raise NotFound("nobody to tell of such an exception")
+            await clear_alarms(connection, exception, "exception-untold", now=now)

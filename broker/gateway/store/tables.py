@@ -300,10 +300,20 @@ grant = Table(
     Column("next_attempt_at", UtcDateTime, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("withdrawn_at", UtcDateTime),
+    Column("guardian_until", Date),
     CheckConstraint("state IN ('live','narrowed','withdrawn','refused')", name="state"),
 )
 """Grants we gave and grants given to us. `secret` (the grant key) and `record` lie in the vault."""
 Index("ix_grant_derived_from", grant.c.derived_from)
+
+_BY_GUARDIAN = grant.c.guardian_until.is_not(None)
+Index(
+    "ix_grant_guardian_until",
+    grant.c.guardian_until,
+    postgresql_where=_BY_GUARDIAN,
+    sqlite_where=_BY_GUARDIAN,
+)
+"""Ours that a guardian agreed to, by the last day of childhood; `NOT_KNOWN` sorts last."""
 
 grant_scope = Table(
     "grant_scope",
@@ -486,6 +496,8 @@ exception_request = Table(
     Column("approved_by", String(64)),
     Column("message", Uuid),
     Column("review_by", UtcDateTime, nullable=False),
+    Column("tell_by", UtcDateTime),
+    Column("told_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("decided_at", UtcDateTime),
 )

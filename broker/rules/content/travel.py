@@ -42,8 +42,9 @@ def recovery_comes_first(question: Question) -> Found:
 
 @rule("travel.risk", "CETS 197, Art 16(2) and (7)")
 def risk_was_assessed(question: Question) -> Found:
-    """Nobody travels, and no case changes hands, on an assessment of risk that has run out.
+    """Nobody travels, and no case changes hands, without an assessment of risk that still holds.
 
+    Until when it holds is said in the section or in the body; not said is not assessed.
     Asked of the sender: what was sent in time may be read later.
     """
     if question.moment is not Moment.SEND:
@@ -55,5 +56,5 @@ def risk_was_assessed(question: Question) -> Found:
         question.message.body.get("risk_valid_until"),
     )
     days = [date.fromisoformat(str(day)) for day in said if day is not None]
-    if days and max(days) < question.now.date():
+    if not days or min(days) < question.now.date():
         yield PolicyRefused, "sections.risk_security"

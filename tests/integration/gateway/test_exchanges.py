@@ -15,7 +15,14 @@ from broker.gateway import threads
 from broker.gateway.receive.opening import open_attachment, open_message
 from broker.gateway.send.drafts import ExceptionDraft, MessageDraft
 from broker.gateway.store.dialect import upsert
-from broker.gateway.store.tables import alarm, exclusion, inbox, inbox_attachment, outbox
+from broker.gateway.store.tables import (
+    alarm,
+    exception_request,
+    exclusion,
+    inbox,
+    inbox_attachment,
+    outbox,
+)
 from schemas.consent import Purpose
 from schemas.errors import (
     ConsentMissing,
@@ -63,7 +70,7 @@ async def test_a_case_has_one_owner_until_both_have_signed(two: World) -> None:
         type="transfer.offer",
         to="al.nrm",
         case_ref="CASE-1",
-        body={"effective_date": TODAY, "new_worker_known": True},
+        body={"effective_date": TODAY, "new_worker_known": True, "risk_valid_until": TODAY},
         **consented,
     )
     thread = offer.thread
@@ -136,6 +143,18 @@ async def test_an_exception_needs_two_different_workers(two: World) -> None:
     assert "exception-received" in await column(albania, alarm.c.code)
     with pytest.raises(ExceptionRefused):
         await italy.parts.exceptions.approve(proposal, worker="third")
+
+    async def due() -> set[str]:
+        await italy.parts.deadlines.run_once()
+        open_ones = await column(italy, alarm.c.code, alarm.c.cleared_at.is_(None))
+        return {"exception-review", "exception-untold"} & set(open_ones)
+
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    async with italy.gateway.core.database.begin() as connection:
+        await connection.execute(update(exception_request).values(review_by=past, tell_by=past))
+    assert await due() == {"exception-review", "exception-untold"}
+    await italy.parts.exceptions.told(proposal)
+    assert await due() == {"exception-review"}
 
 
 async def test_an_alert_without_its_exception_is_refused(two: World) -> None:

@@ -11,12 +11,17 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from broker.gateway.consent import reading
+from broker.gateway.consent.majority import NOT_KNOWN
 from broker.gateway.home import add_worker
 from broker.gateway.receive.opening import open_message
 from broker.gateway.safeguards.keeping import change
-from broker.gateway.store.tables import fact, inbox, opening, outbox
-from schemas.consent import Purpose
-from schemas.errors import PolicyRefused
+from broker.gateway.send.drafts import RenewalDraft
+from broker.gateway.store.tables import alarm, fact, inbox, opening, outbox
+from broker.gateway.store.tables import grant as grants
+from broker.rules.countries import last_day_of_childhood
+from schemas.consent import ConsentStatus, GuardianDecision, Purpose, ScopeGrant
+from schemas.errors import ConsentWithdrawn, PolicyRefused
 from tests.integration.gateway.test_api import Desk
 from tests.integration.gateway.test_return import BODIES
 from tests.support.gateways import CASE, Side, World, register_agreement, world
@@ -163,6 +168,74 @@ async def test_what_received_sections_say_protects_her_onward(three: World) -> N
     async with shelter.gateway.core.database.read() as connection:
         left = select(inbox.c.state).where(inbox.c.id == sent.id)
         assert await connection.scalar(left) == "erased"
+
+
+BOTH = GuardianDecision(
+    guardian_role="guardian authority",
+    guardian_agrees=True,
+    child_view="Invented words.",
+    child_agrees=True,
+)
+
+
+async def test_a_guardians_word_ends_on_the_day_she_comes_of_age(three: World) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    core = italy.gateway.core
+    today = core.now().date()
+    birthday = today.replace(year=today.year - 18, day=1) + timedelta(days=70)
+    await change(core, "CASE-1", {"born": birthday.isoformat()}, worker="knowing")
+    child: dict[str, Any] = {"presumed_child": True, "guardian": BOTH}
+    grant = await italy.consent("al.nrm", **child)
+    assert await until_of(italy, grant) == last_day_of_childhood(birthday.isoformat(), "IT")
+    unknown = await italy.consent("al.nrm", "CASE-2", **child)
+    assert await until_of(italy, unknown) == NOT_KNOWN
+
+    assert await italy.parts.majority.run_once() == 0
+    of_age = today.replace(year=today.year - 18) - timedelta(days=1)
+    for case in ("CASE-1", "CASE-2"):
+        await change(core, case, {"born": of_age.isoformat()}, worker="knowing")
+    assert await italy.parts.majority.run_once() == 2
+    assert await italy.parts.majority.run_once() == 0
+    await three.settle(2)
+
+    async with albania.gateway.core.database.read() as connection:
+        came = list(await connection.scalars(select(inbox.c.type)))
+    async with core.database.read() as connection:
+        raised = select(alarm.c.code, alarm.c.about).where(alarm.c.code == "consent-majority")
+        asked = {row.about for row in await connection.execute(raised)}
+    assert came.count("consent.majority") == 2
+    assert asked == {str(grant), str(unknown)}
+    with pytest.raises(ConsentWithdrawn):
+        await italy.refer("al.nrm", grant)
+    with pytest.raises(ConsentWithdrawn):
+        await italy.parts.consents.renew(grant, RenewalDraft(valid_until=today))
+
+
+async def test_a_consent_that_she_renews_leaves_out_what_she_took_back(three: World) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm", sections=("case_admin", "risk_security"))
+    await italy.parts.withdrawals.order(
+        grant, [ScopeGrant(purpose=Purpose.PROTECTION, section="risk_security")]
+    )
+    longer = italy.gateway.core.now().date() + timedelta(days=90)
+
+    again = await italy.parts.consents.renew(grant, RenewalDraft(valid_until=longer))
+    await italy.refer("al.nrm", again)
+    await three.settle(2)
+
+    told = await reading.read(albania.gateway.core, again)
+    assert (told.status, told.record.valid_until) == (ConsentStatus.RENEWED, longer)
+    assert [scope.section for scope in told.record.scopes] == ["case_admin"]
+    async with albania.gateway.core.database.read() as connection:
+        came = set(await connection.scalars(select(inbox.c.type)))
+    assert {"consent.renew", "referral.request"} <= came
+
+
+async def until_of(side: Side, grant_id: Any) -> Any:
+    async with side.gateway.core.database.read() as connection:
+        return await connection.scalar(
+            select(grants.c.guardian_until).where(grants.c.id == grant_id)
+        )
 
 
 async def business_id(side: Side, message: Any) -> Any:

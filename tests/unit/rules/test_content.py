@@ -211,11 +211,12 @@ def test_a_decline_cannot_smuggle_a_section_along() -> None:
 
 
 def test_consent_to_refer_does_not_transfer_a_case() -> None:
-    message = a_message("transfer.offer")
+    body = {"risk_valid_until": NOW.date().isoformat()}
+    message = a_message("transfer.offer", body=body)
     assert refused(question("transfer.offer", message=message)) == ("consent-scope",)
     scopes = tuple(entry(section, Purpose.CASE_TRANSFER) for section in SECTIONS)
     grant = a_grant(scopes=frozenset((Purpose.CASE_TRANSFER, section) for section in SECTIONS))
-    offer = a_message("transfer.offer", scopes=scopes)
+    offer = a_message("transfer.offer", scopes=scopes, body=body)
     assert refused(question("transfer.offer", message=offer, grant=grant)) == ()
 
 

@@ -529,6 +529,14 @@ CASES = (
         "sections.risk_security",
         offer({"risk_security": {"valid_until": TODAY.isoformat()}}),
     ),
+    Case(
+        "travel.risk",
+        "nobody says until when it holds",
+        offer({"risk_security": {}}),
+        "policy",
+        "sections.risk_security",
+        offer({"risk_security": {"valid_until": TODAY.isoformat()}}),
+    ),
     # --- exceptions --------------------------------------------------------------------------
     Case(
         "exception.allowed",
@@ -782,7 +790,8 @@ def test_a_grown_child_loses_nothing_else_than_the_guardians_word() -> None:
 
 
 def test_a_shelters_address_travels_with_the_notice_of_arrival() -> None:
-    asked = says({"return_travel": {}, **SHELTERED}, purpose=P.TRAVEL_RECEPTION)
+    assessed = {"risk_security": {"valid_until": TODAY.isoformat()}}
+    asked = says({"return_travel": {}, **assessed, **SHELTERED}, purpose=P.TRAVEL_RECEPTION)
     assert decide(asked).rules == ("what.shelter",)
     assert decide(replace(asked, type=catalogue["travel.notice"])).allowed
 
