@@ -91,6 +91,7 @@ def preview(answer: Mapping[str, Any]) -> str:
     """What a dry run found, for a person: the clear part first, then what is sealed to whom."""
     return "\n".join(
         (
+            *_expected(answer.get("expected_too", ())),
             "Travels in the clear (the hub and the queue see this):",
             fields(answer.get("clear", {}), indent="  "),
             "Sealed (only the recipient's key opens it):",
@@ -158,3 +159,10 @@ def reply(
         **{name: value for name, value in more.items() if value is not None},
     }
     return api.post("/v1/messages", draft)
+
+
+def _expected(sections: Iterable[str]) -> list[str]:
+    names = ", ".join(sections)
+    return (
+        [f"The other side expects these too; it travels without them: {names}", ""] if names else []
+    )

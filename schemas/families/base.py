@@ -14,7 +14,7 @@ from schemas.directory import OrganisationKind
 from schemas.envelope import Kind, Lane
 from schemas.families.deadline import Deadline
 from schemas.machine import By
-from schemas.sections.index import SECTION_INDEX
+from schemas.sections.index import SECTION_INDEX, View
 
 ANY_SECTION = frozenset({"*"})
 NO_SECTION: frozenset[str] = frozenset()
@@ -152,6 +152,8 @@ class MessageType:
     alarm: str = "answer-overdue"
     """The alarm that our own clock raises then; empty where silence is an answer like any other."""
     pauses_clock: bool = False
+    views: Mapping[str, View] = field(default_factory=dict)
+    """Sections of which it carries no more than a reduced form."""
     tells_shelter: bool = False
     """True if a shelter's name and address may cross a border in it."""
     filed: bool = False

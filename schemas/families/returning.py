@@ -18,6 +18,7 @@ from schemas.families.base import (
     under,
 )
 from schemas.families.deadline import BY_URGENCY, hours
+from schemas.sections.index import View
 
 _P = Precondition
 _row = partial(
@@ -33,6 +34,7 @@ _plan = partial(
     _row,
     preconditions=_PLANNING,
     permitted_sections=sections("RSK REI NAT HLT"),
+    views={"health_general": View.FIT_TO_TRAVEL},
     replies=("return.plan.agree", "return.plan.amend", "return.plan.reject"),
     deadline=BY_URGENCY,
 )

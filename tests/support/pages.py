@@ -27,6 +27,7 @@ from schemas.catalogue import FAMILIES, catalogue, elsewhere
 from schemas.directory import KeyStatus
 from schemas.evidence import PRECEDENCE
 from schemas.families.base import PARTICIPANTS, Chapter, MessageType, Precondition
+from schemas.families.expected import expected_sections
 from schemas.machine import By, Machine
 from schemas.obligations import OBLIGATION
 from schemas.sections.index import SECTION_INDEX
@@ -354,7 +355,10 @@ def _word(row: MessageType) -> str:
     required = row.required_sections
     more = row.permitted_sections - required - row.child_sections
     asked = " ".join(f"**{_CODE[name]}**" for name in SECTION_INDEX if name in required)
-    may = "any" if "*" in more else " ".join(_CODE[name] for name in SECTION_INDEX if name in more)
+    expected = expected_sections(row)
+    hoped = " ".join(f"*{_CODE[name]}*" for name in SECTION_INDEX if name in expected)
+    rest = " ".join(_CODE[name] for name in SECTION_INDEX if name in more - expected)
+    may = f"{hoped} {'any' if '*' in more else rest}".strip()
     needs = ", ".join(item.value for item in Precondition if item in row.preconditions)
     within = "–"
     if row.deadline is not None:

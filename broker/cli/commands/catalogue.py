@@ -12,6 +12,7 @@ from schemas.catalogue import catalogue as types
 from schemas.catalogue import elsewhere
 from schemas.errors import UnknownType
 from schemas.families.base import CarriedElsewhere, MessageType
+from schemas.families.expected import expected_sections
 
 COLUMNS = ("type", "direction", "consent_needed", "deadline", "replies")
 
@@ -56,6 +57,7 @@ def described(entry: MessageType) -> dict[str, Any]:
         "consent_needed": entry.needs_consent,
         "exceptions": sorted(entry.exceptions),
         "required_sections": sorted(entry.required_sections),
+        "expected_sections": sorted(expected_sections(entry)),
         "sections_for_a_child": sorted(entry.child_sections),
         "permitted_sections": sorted(entry.permitted_sections),
         "purposes": None if entry.purposes is None else sorted(p.value for p in entry.purposes),

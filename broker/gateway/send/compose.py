@@ -26,7 +26,7 @@ from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.known import Knowledge, Known, KnownGrant
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import outbox
-from broker.rules.content import Decision, bases_for
+from broker.rules.content import Decision, bases_for, fitting
 from keys.binding import blind_scope, uuid7
 from schemas.base import instant_text
 from schemas.bodies.common import Body, Urgency, urgency_of
@@ -45,6 +45,7 @@ from schemas.errors import (
     SchemaRefused,
 )
 from schemas.families.base import MessageType
+from schemas.families.expected import expected_sections
 from schemas.message import (
     AttachmentKey,
     CaseworkPart,
@@ -137,7 +138,13 @@ async def compose(
         core, connection, row, case_ref=draft.case_ref, derived_from=draft.derived_from
     )
     sections = {
-        name: section_content(validate_section(name, content))  # 1
+        name: fitting(  # 1
+            section_content(validate_section(name, content)),
+            section=name,
+            row=row,
+            purpose=draft.purpose,
+            exception=exception,
+        )
         for name, content in draft.sections.items()
     }
     check_together(sections)
@@ -532,6 +539,7 @@ def preview(core: Core, composed: Composed) -> dict[str, Any]:
             ],
             "attachments": [ref.to_dict() for ref in composed.attachments],
         },
+        "expected_too": sorted(expected_sections(composed.row) - composed.message.sections.keys()),
         "sealed": {
             compartment.value: _without_key(json.loads(part))
             for compartment, part in composed.parts.items()

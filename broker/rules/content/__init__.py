@@ -13,7 +13,7 @@ A refusal names a code and a section. It never says why a person is protected fr
 the silent rules answer `policy`, with no path at all, and no error, log or timing tells which of
 them it was. Who may know the case's safeguards looks there.
 
-The reading order: `question`, `who`, `what`, `consent`, `family`, `travel`, `exceptions`, `bases`,
+The reading order: `question`, `who`, `what`, `reduced`, `consent`, `family`, `travel`, `exceptions`, `bases`,
 `agreement`, `decision`.
 """
 
@@ -30,6 +30,7 @@ from broker.rules.content.question import (
     Question,
     Rule,
 )
+from broker.rules.content.reduced import fitting
 
 __all__ = [
     "RULES",
@@ -44,6 +45,7 @@ __all__ = [
     "Rule",
     "bases_for",
     "decide",
+    "fitting",
     "is_exclusion",
     "transfer_is_lawful",
 ]

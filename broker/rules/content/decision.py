@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from broker.rules.content import agreement, bases, consent, exceptions, family, travel, what, who
+from broker.rules.content import (
+    agreement,
+    bases,
+    consent,
+    exceptions,
+    family,
+    reduced,
+    travel,
+    what,
+    who,
+)
 from broker.rules.content.question import Question, Rule
 from schemas.errors import BrokerError, codes
 
@@ -38,6 +48,7 @@ RULES: tuple[Rule, ...] = (
     what.counting_is_opted_into,
     what.bank_data_goes_to_who_pays,
     what.narratives_are_read_first,
+    reduced.no_more_than_its_view,
     what.shelter_stays_in_its_country,
     travel.recovery_comes_first,
     travel.risk_was_assessed,

@@ -140,6 +140,16 @@ def offer(sections: Mapping[str, Mapping[str, Any]]) -> Question:
     return replace(asked, message=message, type=catalogue["transfer.offer"])
 
 
+def plan(sections: Mapping[str, Mapping[str, Any]]) -> Question:
+    """A return is planned together with Albania, whose focal point keeps health apart."""
+    asked = says({"return_travel": {}, **sections}, purpose=P.RETURN_PLANNING)
+    body = {"risk_valid_until": TODAY.isoformat()}
+    message = asked.message.model_copy(update={"type": "return.plan.propose", "body": body})
+    recipient = asked.recipient.model_copy(update={"compartments": tuple(Compartment)})
+    row = catalogue["return.plan.propose"]
+    return replace(asked, message=message, type=row, recipient=recipient)
+
+
 @dataclass(frozen=True)
 class Case:
     rule: str
@@ -528,6 +538,14 @@ CASES = (
         "policy",
         "sections.risk_security",
         offer({"risk_security": {"valid_until": TODAY.isoformat()}}),
+    ),
+    Case(
+        "what.reduced",
+        "a plan for the return tells of her illness",
+        plan({"health_general": {"fit_to_travel": "fit", "chronic_conditions": ["Invented"]}}),
+        "policy",
+        "sections.health_general",
+        plan({"health_general": {"fit_to_travel": "fit"}}),
     ),
     Case(
         "travel.risk",
