@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import click
 
@@ -38,6 +39,38 @@ def terms_of(raw: bytes) -> Agreement:
     outer = strict_json.parse(raw, limit=LIMIT)
     payload = outer.get("payload") if isinstance(outer, dict) else None
     return Agreement.from_json(unb64u(payload if isinstance(payload, str) else ""))
+
+
+@agreement.command()
+@click.option("--corridor", required=True, help="A known programme, as tact or care.")
+@click.option("--from", "sender", required=True, metavar="PARTICIPANT", help="In the destination.")
+@click.option("--to", "recipient", required=True, metavar="PARTICIPANT", help="In the origin.")
+@click.option("--days", type=click.IntRange(1, 1830), default=365, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write the terms here.")
+def draft(corridor: str, sender: str, recipient: str, days: int, out: Path | None) -> None:
+    """Terms to start from, of a corridor that exists. Read them, change them, then sign.
+
+    Nothing is signed or registered. Where the law leaves a choice of transfer basis, they name the
+    one that two public bodies usually take.
+    """
+    from adapters import corridors
+
+    now = SystemClock().now().replace(microsecond=0)
+    terms = corridors.draft(
+        corridor,
+        sender,
+        recipient,
+        agreement=uuid4(),
+        valid_from=now.date(),
+        valid_until=now.date() + timedelta(days=days),
+        now=now,
+    )
+    text = json.dumps(terms.to_dict(), ensure_ascii=False, indent=2)
+    if out is None:
+        current().text(text)
+        return
+    out.write_text(text + "\n", encoding="utf-8")
+    current().result({"agreement": str(terms.id), "corridor": corridor, "out": str(out)})
 
 
 @agreement.command()

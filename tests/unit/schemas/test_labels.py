@@ -16,7 +16,7 @@ from schemas.sections.words import in_words
 
 ALL_LISTS = [
     codes.code_list(standard, name)
-    for standard in codes.STANDARDS
+    for standard in (*codes.STANDARDS, codes.EXCHANGE)
     for name in codes.list_names(standard)
 ]
 BRANDS = frozenset(codes.code_list(codes.HTCDS, "vic_RecruitmentWebsitesAndApps").codes) - {"Other"}
