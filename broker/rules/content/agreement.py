@@ -5,6 +5,7 @@ from __future__ import annotations
 from broker.rules.content.question import Found, Moment, Question, known, path, rule
 from schemas.envelope import NEVER_HELD_BACK
 from schemas.errors import NoAgreement, TransferBasis
+from schemas.families.base import Precondition
 
 
 def _passes(question: Question) -> bool:
@@ -17,7 +18,7 @@ def _passes(question: Question) -> bool:
     )
 
 
-@rule("agreement.in-force", "GDPR Art 26, Art 28; directory")
+@rule("agreement.in-force", "GDPR Art 26, Art 28; directory", keeps=Precondition.AGREEMENT)
 def agreement_is_in_force(question: Question) -> Found:
     """Two participants exchange under an agreement of theirs, of today, not suspended."""
     if _passes(question):

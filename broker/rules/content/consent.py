@@ -12,11 +12,11 @@ from schemas.errors import (
     ConsentScope,
     ConsentWithdrawn,
 )
-from schemas.families.base import Direction
+from schemas.families.base import Direction, Precondition
 from schemas.sections.index import HardRule
 
 
-@rule("consent.there", "GDPR Art 7(1); professional confidence")
+@rule("consent.there", "GDPR Art 7(1); professional confidence", keeps=Precondition.CONSENT)
 def consent_is_there(question: Question) -> Found:
     """Nothing about a person travels without her consent, or an exception in its place."""
     if question.needs_grant() and question.grant is None:
@@ -106,6 +106,7 @@ def child_has_two_voices(question: Question) -> Found:
     "child.guardian-named",
     "CETS 197, Art 10(3) and (4)",
     HardRule.MANDATORY_FOR_CHILD,
+    keeps=Precondition.GUARDIAN,
 )
 def child_is_sent_with_its_guardian(question: Question) -> Found:
     """A (presumed) child is not referred without saying who decides beside it."""

@@ -24,6 +24,7 @@ RULES: tuple[Rule, ...] = (
     who.nobody_excluded,
     who.origin_learns_no_protection_claim,
     who.origin_learns_of_no_protection,
+    who.it_goes_the_way_of_the_person,
     what.sections_belong_to_type,
     who.compartments_are_kept_apart,
     who.suspects_are_told_to_authorities,

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from broker.rules import countries
 from broker.rules.content.question import SKEW, Found, Moment, Question, known, rule
 from schemas.errors import ExceptionRefused
+from schemas.families.base import Precondition
 from schemas.sections.index import HardRule, View
 from schemas.sections.views import reduced
 
@@ -46,7 +47,11 @@ MINIMUM_VIEW: Mapping[tuple[str, str], View] = MappingProxyType(
 ALERT_FIELDS = frozenset({"suicide_alert", "alert_raised_on", "alert_measures"})
 
 
-@rule("exception.allowed", "message catalogue: exceptions; GDPR Art 6(1)(c), (d)")
+@rule(
+    "exception.allowed",
+    "message catalogue: exceptions; GDPR Art 6(1)(c), (d)",
+    keeps=Precondition.EXCEPTION,
+)
 def exception_is_allowed(question: Question) -> Found:
     """An exception has a code that the type accepts; a legal obligation names its law."""
     use = question.message.exception

@@ -9,6 +9,7 @@ from broker.rules.content.question import Found, Question, rule
 from broker.rules.countries import CHILDHOOD_ENDS
 from schemas.consent import Purpose
 from schemas.errors import ConsentMissing, PolicyRefused
+from schemas.families.base import Precondition
 from schemas.sections.index import HardRule
 
 TOUCHES_FAMILY = frozenset({Purpose.FAMILY_TRACING, Purpose.FAMILY_ASSESSMENT})
@@ -20,7 +21,10 @@ def _relatives(question: Question, section: str) -> Iterator[tuple[int, Mapping[
 
 
 @rule(
-    "family.own-consent", "GDPR Art 14; seed 003: consent of relatives", HardRule.RELATIVES_CONSENT
+    "family.own-consent",
+    "GDPR Art 14; seed 003: consent of relatives",
+    HardRule.RELATIVES_CONSENT,
+    keeps=Precondition.RELATIVES,
 )
 def each_adult_relative_agrees(question: Question) -> Found:
     """What is said of an adult relative travels with that relative's own consent.

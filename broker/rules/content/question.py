@@ -26,7 +26,7 @@ from schemas.consent import (
 from schemas.directory import Participant
 from schemas.envelope import MAX_SKEW_SECONDS
 from schemas.errors import BrokerError
-from schemas.families.base import MessageType
+from schemas.families.base import MessageType, Precondition
 from schemas.message import Message, ScopeEntry
 from schemas.sections.index import SECTION_INDEX, HardRule
 
@@ -198,6 +198,8 @@ class Rule:
     ask: Callable[[Question], Found]
     enforces: frozenset[HardRule] = frozenset()
     """Hard rules of sections that it keeps."""
+    keeps: Precondition | None = None
+    """The catalogue's precondition that it keeps: for types that name it, or for all."""
     silent: bool = False
     """Its refusal says `policy` and nothing else: why would tell of the person."""
 
@@ -211,12 +213,16 @@ class Rule:
 
 
 def rule(
-    id: str, source: str, *enforces: HardRule, silent: bool = False
+    id: str,
+    source: str,
+    *enforces: HardRule,
+    silent: bool = False,
+    keeps: Precondition | None = None,
 ) -> Callable[[Callable[[Question], Found]], Rule]:
     """Make a rule of a function; its docstring is what the rule says."""
 
     def make(ask: Callable[[Question], Found]) -> Rule:
-        return Rule(id, source, ask, frozenset(enforces), silent)
+        return Rule(id, source, ask, frozenset(enforces), keeps, silent)
 
     return make
 

@@ -26,6 +26,7 @@ def _recovery_ends(question: Question) -> Iterator[date]:
 @rule(
     "travel.recovery",
     "CETS 197, Art 13; Directive 2004/81/EC, Art 6; CJEU C-66/21",
+    keeps=Precondition.RECOVERY_OVER,
 )
 def recovery_comes_first(question: Question) -> Found:
     """Until recovery and reflection are over, no travel is prepared, unless the person asks."""
@@ -40,7 +41,7 @@ def recovery_comes_first(question: Question) -> Found:
                 yield PolicyRefused, path(entry)
 
 
-@rule("travel.risk", "CETS 197, Art 16(2) and (7)")
+@rule("travel.risk", "CETS 197, Art 16(2) and (7)", keeps=Precondition.RISK_CURRENT)
 def risk_was_assessed(question: Question) -> Found:
     """Nobody travels, and no case changes hands, without an assessment of risk that still holds.
 

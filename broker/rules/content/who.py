@@ -11,7 +11,7 @@ from broker.rules.content.question import Found, Question, rule
 from schemas.directory import Compartment, Function, OrganisationKind
 from schemas.envelope import Kind
 from schemas.errors import Forbidden, PolicyRefused
-from schemas.families.base import Direction
+from schemas.families.base import Corridor, Direction, Precondition
 from schemas.sections.index import SECTION_INDEX, HardRule
 
 TELLS_NOTHING = frozenset({"cannot_say", "not_found"})
@@ -57,6 +57,7 @@ def nobody_excluded(question: Question) -> Found:
     "1951 Refugee Convention; Directive 2013/32/EU, Art 30",
     HardRule.NEVER_TO_ORIGIN_DURING_ASYLUM,
     silent=True,
+    keeps=Precondition.NO_ASYLUM_BLOCK,
 )
 def origin_learns_no_protection_claim(question: Question) -> Found:
     """While a protection claim is open nothing reaches authorities of the country of origin or fear.
@@ -91,6 +92,23 @@ def origin_learns_of_no_protection(question: Question) -> Found:
         unknown = question.person.origin is None and question.crosses_border()
         if _is_of_origin(question) or (state and (question.recipient.country in feared or unknown)):
             yield PolicyRefused, ""
+
+
+@rule("who.direction", "message catalogue: direction")
+def it_goes_the_way_of_the_person(question: Question) -> Found:
+    """What is said towards the country of origin is not said from there, nor the other way round.
+
+    Where the country of origin is not known, and inside one country, there is no direction.
+    """
+    origin, way = question.person.origin, question.type.corridor
+    if origin is None or not question.crosses_border():
+        return
+    from_there = way in (Corridor.TO_ORIGIN, Corridor.TO_ORIGIN_OR_TRANSIT)
+    back_there = way is Corridor.TO_DESTINATION
+    if (from_there and question.sender.country == origin) or (
+        back_there and question.recipient.country == origin
+    ):
+        yield PolicyRefused, "type"
 
 
 @rule("who.origin-unasked", "GDPR Art 5(1)(b), (c)", HardRule.ORIGIN_ONLY_IF_ASKED)

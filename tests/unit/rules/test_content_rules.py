@@ -27,6 +27,7 @@ from schemas.catalogue import catalogue
 from schemas.consent import ConsentStatus, Purpose, kinds_of
 from schemas.directory import Compartment, Function, OrganisationKind, Participant
 from schemas.errors import codes
+from schemas.families.base import Precondition
 from schemas.sections.index import SECTION_INDEX, DataClass, HardRule
 from tests.support.questions import (
     AL,
@@ -150,6 +151,14 @@ def plan(sections: Mapping[str, Mapping[str, Any]]) -> Question:
     return replace(asked, message=message, type=row, recipient=recipient)
 
 
+def tracing(origin: str) -> Question:
+    """Italy asks Albania to look for a family."""
+    asked = says({"family_dependants": {}, "identity_core": {}}, purpose=P.FAMILY_TRACING)
+    message = asked.message.model_copy(update={"type": "family.tracing.request"})
+    person = replace(asked.person, origin=origin)
+    return replace(asked, message=message, type=catalogue["family.tracing.request"], person=person)
+
+
 @dataclass(frozen=True)
 class Case:
     rule: str
@@ -195,6 +204,14 @@ CASES = (
         "forbidden",
         "type",
         REFERRAL,
+    ),
+    Case(
+        "who.direction",
+        "the country of origin asks the country of destination to trace the family",
+        tracing(origin="IT"),
+        "policy",
+        "type",
+        tracing(origin="AL"),
     ),
     Case(
         "who.excluded",
@@ -841,3 +858,9 @@ def test_no_departure_is_confirmed_while_she_recovers() -> None:
 )
 def test_an_exclusion_is_a_participant_or_one_of_these_words(words: str, understood: bool) -> None:
     assert is_exclusion(words) is understood
+
+
+def test_every_precondition_of_the_catalogue_is_kept_by_one_rule() -> None:
+    kept = [rule.keeps for rule in RULES if rule.keeps is not None]
+
+    assert sorted(kept) == sorted(Precondition)
