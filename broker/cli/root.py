@@ -188,6 +188,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": (f"{_COMMANDS}.log:log", "Prove and verify; works offline."),
     "catalogue": (f"{_COMMANDS}.catalogue:catalogue", "The message types and what they carry."),
     "find": (f"{_COMMANDS}.find:find", "Whom to call in a country: for anybody, no account."),
+    "statistics": (f"{_COMMANDS}.statistics:statistics", "Counts in which nobody can be found."),
     "countries": (f"{_COMMANDS}.countries:countries", "What is known of each country."),
     "conform": (f"{_COMMANDS}.conform:conform", "Try every promise of the port on an adapter."),
     "sandbox": (f"{_COMMANDS}.sandbox:sandbox", "A partner country that answers by script."),

@@ -20,16 +20,18 @@ SMALLEST_CELL = 11
 
 
 class Cell(ProtectedModel):
-    """One count; None is suppressed."""
+    """One figure of a table. Where a heading is absent, it counts all of that heading."""
 
-    exploitation: Annotated[str, *Code(EXCHANGE, "exploitation")]
-    age: Annotated[str, *Code(EXCHANGE, "age_band")]
-    sex: Annotated[str, *Code(EXCHANGE, "sex_band")]
+    exploitation: Annotated[str, *Code(EXCHANGE, "exploitation")] | None = None
+    age: Annotated[str, *Code(EXCHANGE, "age_band")] | None = None
+    sex: Annotated[str, *Code(EXCHANGE, "sex_band")] | None = None
     count: Annotated[int, Field(ge=SMALLEST_CELL)] | None
+    """None is held back: fewer than eleven, none among them, or what would give those away."""
 
 
 class Aggregate(Body):
-    """Counts of one corridor in one period."""
+    """The tables of one corridor in one period, as they were published: with their totals, and
+    with what is held back in them chosen so that nobody can compute it."""
 
     first: date
     last: date

@@ -16,6 +16,7 @@ from broker.gateway.api import (
     overview,
     rights,
     safeguards,
+    statistics,
 )
 from broker.gateway.api.guard import Guard
 from broker.gateway.parts import Parts
@@ -32,7 +33,17 @@ def create_api(parts: Parts, *, not_ready: Callable[[], tuple[str, ...]]) -> Fas
     app = FastAPI(title="Referral gateway", docs_url=None, redoc_url=None, openapi_url=None)
     install_error_handlers(app)
     app.add_middleware(Guard, settings=parts.core.settings.api, database=parts.core.database)
-    for module in (messages, consents, deadlines, overview, inbound, notices, rights, safeguards):
+    for module in (
+        messages,
+        consents,
+        deadlines,
+        overview,
+        inbound,
+        notices,
+        rights,
+        safeguards,
+        statistics,
+    ):
         app.include_router(module.router(parts))
 
     @app.get("/livez")

@@ -28,6 +28,8 @@ from broker.audit.store import log_tables
 from broker.database import UtcDateTime, new_metadata
 from broker.gateway.store.case_tables import case_tables
 from broker.gateway.store.rights_tables import disclosure_table, notice_table, rights_tables
+from broker.gateway.store.rights_tables import disclosure_table, rights_tables
+from broker.gateway.store.statistics_tables import statistics_tables
 from broker.gateway.store.vault_tables import vault_tables
 
 metadata = new_metadata()
@@ -581,3 +583,6 @@ right_told, restriction = rights_tables(metadata)
 
 notice = notice_table(metadata)
 """What a person is still to be told of her case."""
+
+publication = statistics_tables(metadata)
+"""What was published of the statistics, figure by figure, as JSON; what is held back is null."""

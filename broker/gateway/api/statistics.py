@@ -1,0 +1,78 @@
+"""`/v1/statistics`: tables of many, what was published of them, and records for research."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from broker.gateway.api.messages import parse, stored_view
+from broker.gateway.parts import Parts
+from broker.gateway.statistics import ledger
+from broker.gateway.statistics.export import as_csv
+from broker.gateway.statistics.page import page
+from broker.gateway.statistics.people import read_records
+from schemas.base import ParticipantId, ProtectedModel
+
+
+class Publication(ProtectedModel):
+    """A period to publish; told to `to` as well, if anybody is named."""
+
+    first: date
+    last: date
+    to: ParticipantId | None = None
+
+
+def router(parts: Parts) -> APIRouter:
+    routes = APIRouter(prefix="/v1/statistics")
+    core = parts.core
+
+    @routes.get("/table")
+    async def table(first: date, last: date) -> dict[str, Any]:
+        """The tables of a period, as published or as they would be. Small counts are not in it."""
+        made = await ledger.tables_of(core, first, last)
+        return {
+            "first": str(first),
+            "last": str(last),
+            "figures": ledger.rows_of(made),
+            "html": page(made, core.participant),
+        }
+
+    @routes.post("/publications")
+    async def publish(request: Request) -> dict[str, Any]:
+        """Publish a period: into the ledger, for good, and to a rapporteur."""
+        wanted = await parse(request, Publication)
+        made = await ledger.publish(core, wanted.first, wanted.last)
+        sent = [] if wanted.to is None else await ledger.tell(parts, made, wanted.to)
+        return {
+            "first": str(wanted.first),
+            "last": str(wanted.last),
+            "figures": ledger.rows_of(made),
+            "messages": [stored_view(one) for one in sent],
+        }
+
+    @routes.get("/publications")
+    async def publications() -> dict[str, Any]:
+        """What was published, period by period."""
+        async with core.database.read() as connection:
+            found = await ledger.history(connection)
+        return {
+            "publications": [
+                {"id": str(number), "first": str(first), "last": str(last), "at": at}
+                for number, first, last, at in found
+            ]
+        }
+
+    @routes.get("/export")
+    async def export() -> Response:
+        """Records in CTDC's variables, as CSV; every line is there at least eleven times."""
+        async with core.database.read() as connection:
+            records = await read_records(core, connection)
+        text, left_out = as_csv(records, core.participant)
+        return Response(
+            text, media_type="text/csv; charset=utf-8", headers={"x-left-out": str(left_out)}
+        )
+
+    return routes
