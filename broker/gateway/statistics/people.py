@@ -5,7 +5,7 @@ Counted is what reached this gateway in the section `statistics_research`, for t
 let some bodies count more (Art 5(1)(b), Art 9(2)(j) and Art 89(1) with a national law), but not every
 participant has such a law, and a person who said no to statistics is owed that no is no. So a case
 that travelled for any other purpose, or under an exception, is not counted, and who withdraws is gone
-from every later count.
+from every later count. What is restricted (Art 18) is not used, so it is not counted either.
 
 One person counts once: the newest record of each partner's case, in the quarter in which it came.
 """
@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway.core import Core
 from broker.gateway.statistics.periods import Quarter
 from broker.gateway.store.grants import GrantState, load_grants
-from broker.gateway.store.tables import inbox, inbox_section
+from broker.gateway.store.tables import inbox, inbox_section, restriction
 from schemas.consent import Purpose
 from schemas.sections.record import StatisticsResearch
 
@@ -70,6 +70,7 @@ async def read_records(core: Core, connection: AsyncConnection) -> list[Record]:
             select(
                 inbox.c.sender,
                 inbox.c.case_ref,
+                inbox.c.business_id,
                 inbox.c.grant,
                 inbox.c.received_at,
                 inbox_section.c.scope,
@@ -87,11 +88,21 @@ async def read_records(core: Core, connection: AsyncConnection) -> list[Record]:
         )
     ).all()
     grants = await load_grants(connection, {row.grant for row in rows})
+    frozen = {
+        (row.by, row.case_ref, row.about)
+        for row in await connection.execute(
+            select(restriction.c.by, restriction.c.case_ref, restriction.c.about).where(
+                restriction.c.lifted_at.is_(None)
+            )
+        )
+    }
     today = core.now().date()
     newest = {
         (row.sender, row.case_ref): row
         for row in rows
-        if row.grant in grants and _covers(grants[row.grant], row.scope, today)
+        if row.grant in grants
+        and _covers(grants[row.grant], row.scope, today)
+        and not frozen & {(row.sender, row.case_ref, about) for about in (None, row.business_id)}
     }
     contents = await core.vault.read_many(connection, [row.content for row in newest.values()])
     return [
