@@ -26,10 +26,10 @@ class Publication(ProtectedModel):
 
 
 def router(parts: Parts) -> APIRouter:
-    routes = APIRouter(prefix="/v1/statistics")
+    routes = APIRouter(prefix="/v1")
     core = parts.core
 
-    @routes.get("/table")
+    @routes.get("/statistics/table")
     async def table(first: date, last: date) -> dict[str, Any]:
         """The tables of a period, as published or as they would be. Small counts are not in it."""
         made = await ledger.tables_of(core, first, last)
@@ -40,7 +40,7 @@ def router(parts: Parts) -> APIRouter:
             "html": page(made, core.participant),
         }
 
-    @routes.post("/publications")
+    @routes.post("/statistics/publications")
     async def publish(request: Request) -> dict[str, Any]:
         """Publish a period: into the ledger, for good, and to a rapporteur."""
         wanted = await parse(request, Publication)
@@ -53,7 +53,7 @@ def router(parts: Parts) -> APIRouter:
             "messages": [stored_view(one) for one in sent],
         }
 
-    @routes.get("/publications")
+    @routes.get("/statistics/publications")
     async def publications() -> dict[str, Any]:
         """What was published, period by period."""
         async with core.database.read() as connection:
@@ -65,7 +65,7 @@ def router(parts: Parts) -> APIRouter:
             ]
         }
 
-    @routes.get("/export")
+    @routes.get("/statistics/export")
     async def export() -> Response:
         """Records in CTDC's variables, as CSV; every line is there at least eleven times."""
         async with core.database.read() as connection:
