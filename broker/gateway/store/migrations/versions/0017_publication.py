@@ -1,6 +1,6 @@
 """The ledger of what was published of the statistics.
 
-Revision ID: 0016
+Revision ID: 0017
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from alembic import op
 
 from broker.database import UtcDateTime
 
-revision = "0016"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
