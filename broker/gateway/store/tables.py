@@ -28,7 +28,6 @@ from broker.audit.store import log_tables
 from broker.database import UtcDateTime, new_metadata
 from broker.gateway.store.case_tables import case_tables
 from broker.gateway.store.rights_tables import disclosure_table, notice_table, rights_tables
-from broker.gateway.store.rights_tables import disclosure_table, rights_tables
 from broker.gateway.store.statistics_tables import statistics_tables
 from broker.gateway.store.vault_tables import vault_tables
 
