@@ -111,6 +111,7 @@ class Gateway:
                 parts.polling.run,
                 parts.telling.run,
                 parts.reporting.run,
+                parts.notifier.run,
             ):
                 group.create_task(self._supervised(loop))
             for loop in (

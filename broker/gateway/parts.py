@@ -16,6 +16,7 @@ from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
 from broker.gateway.deadlines import Deadlines
 from broker.gateway.evidence import EvidenceBook
+from broker.gateway.notify import Notifier
 from broker.gateway.receive.filing import Filing
 from broker.gateway.receive.intake import Intake
 from broker.gateway.receive.receipts import Receipts
@@ -58,6 +59,7 @@ class Parts:
     retention: Retention
     asking: Asking
     majority: Majority
+    notifier: Notifier
 
 
 def join(core: Core) -> Parts:
@@ -96,4 +98,5 @@ def join(core: Core) -> Parts:
         retention=Retention(core),
         asking=Asking(core, composer, sender),
         majority=Majority(core, withdrawals),
+        notifier=Notifier(core),
     )

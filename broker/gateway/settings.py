@@ -11,13 +11,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from schemas.base import ParticipantId, paths_of
 from schemas.errors import Refused, SchemaRefused
 
 FILE = "gateway.toml"
+_ADDRESS = r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
 
 
 class _Settings(BaseSettings):
@@ -195,6 +196,55 @@ class WitnessSettings(_Settings):
     """After so many failed steps in a row there is an alarm: ten minutes, as they stand."""
 
 
+class MailSettings(_Settings):
+    """The mail server: STARTTLS and a verified certificate, or nothing is sent."""
+
+    host: str
+    port: int = Field(default=587, ge=1, le=65535)
+    sender: str = Field(pattern=_ADDRESS)
+    """Address that mail comes from. Its domain is all that a mail says of us."""
+    ca: Path | None = None
+    """Certificates to trust; default: the system's."""
+    user: str | None = None
+    password_file: Path | None = None
+
+
+class RecipientSettings(_Settings):
+    """One worker's address."""
+
+    address: str = Field(pattern=_ADDRESS)
+    language: Literal["en", "fr", "ar"] = "en"
+
+
+class NotifySettings(_Settings):
+    """Mail that says that there is something new, and nothing else."""
+
+    mail: MailSettings
+    recipients: tuple[RecipientSettings, ...] = Field(min_length=1, max_length=50)
+    alarms: tuple[str, ...] = (
+        "answer-overdue",
+        "arrival-missing",
+        "erasure-by-hand",
+        "exception-received",
+        "filing-failed",
+        "outcome-unknown",
+        "receipt-missing",
+        "recalled",
+    )
+    """Besides new messages: the codes of the alarms that are told about."""
+    shortest: timedelta = timedelta(minutes=5)
+    longest: timedelta = timedelta(minutes=30)
+    """A mail goes a random while between these after the first event that it is about."""
+    most_a_day: int = Field(default=6, ge=1, le=100)
+    every: timedelta = timedelta(seconds=30)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> NotifySettings:
+        if not timedelta() <= self.shortest <= self.longest:
+            raise ValueError("shortest, then longest")
+        return self
+
+
 class Settings(_Settings):
     """The whole file."""
 
@@ -218,6 +268,8 @@ class Settings(_Settings):
     witness: WitnessSettings = WitnessSettings()
     vault: VaultSettings = VaultSettings()
     retention: RetentionSettings = RetentionSettings()
+    notify: NotifySettings | None = None
+    """None: no mail."""
 
     def path(self, path: Path) -> Path:
         """A path of the settings, absolute."""
