@@ -16,14 +16,14 @@ for (const file of SEARCH_PARAMETER_BUNDLE_FILES) {
 }
 
 class Checked extends MemoryRepository {
-  async createResource(resource) {
+  async createResource(resource, ...rest) {
     validateResource(resource);
-    return super.createResource(resource);
+    return super.createResource(resource, ...rest);
   }
 
-  async updateResource(resource, options) {
+  async updateResource(resource, ...rest) {
     validateResource(resource);
-    return super.updateResource(resource, options);
+    return super.updateResource(resource, ...rest);
   }
 }
 
