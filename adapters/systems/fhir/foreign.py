@@ -160,7 +160,10 @@ def _case(
     resources = [entry.resource for entry in belonging]
 
     business_id = business_id_of(start.resource)
-    ours = None if business_id is None else case_there(resources, business_id)
+    try:
+        ours = None if business_id is None else case_there(resources, business_id)
+    except SchemaRefused:
+        return RejectedRow(start.number, ("ServiceRequest.extension: bad-value",))
     if ours is not None:
         return ours
 
@@ -255,7 +258,8 @@ def _tidy(resource: Resource) -> Resource:
 def _related(resource: Resource) -> tuple[native.Draft, Resource]:
     named = _tidy(resource)
     for name in found(named, ("name", {})):
-        parts = [*(name.get("given") or ()), name.get("family")]
+        given = name.get("given")
+        parts = [*(given if isinstance(given, list) else [given]), name.get("family")]
         if "text" not in name and all(isinstance(part, str) for part in parts if part):
             name["text"] = " ".join(part for part in parts if part)
             name.pop("given", None)

@@ -218,11 +218,15 @@ def case_there(resources: Sequence[Mapping[str, Any]], business_id: UUID) -> Cas
 
     A native element that says something else than what was filed was changed there, and counts;
     but not if the whole section would no longer fit its model.
+
+    Raises:
+        SchemaRefused: What is in the extension is no case of ours.
     """
     request = next((each for each in resources if each["resourceType"] == "ServiceRequest"), None)
     filed = filed_case(request) if request is not None else None
     if filed is None:
         return None
+    filed = checked(filed)
     as_filed = resources_of(filed, business_id).values()
     sections = {name: dict(section) for name, section in filed.sections.items()}
     for rows, kind in ((rows, kind) for kind, rows in _ROWS.items()):

@@ -131,8 +131,7 @@ class FhirSystem:
             if filed is None:
                 raise CaseSystemUnavailable("filed, and not found yet")
             return Filed(filed["id"], not_held=_not_held(filed, whole))
-        same = filed_case(there)
-        if same is None or checked(same) != whole:
+        if not _is_same(there, whole):
             return Declined("id-conflict")
         return Filed(there["id"], already=True)
 
@@ -297,6 +296,14 @@ def _not_held(filed: Resource, case: CaseRecord) -> tuple[str, ...]:
         for section, fields in case.sections.items()
         for field in fields
     )
+
+
+def _is_same(request: Resource, case: CaseRecord) -> bool:
+    filed = filed_case(request)
+    try:
+        return filed is not None and checked(filed) == case
+    except SchemaRefused:
+        return False
 
 
 def _part(resource: Resource) -> str:

@@ -84,10 +84,15 @@ def filed_case(record: Mapping[str, Any]) -> CaseRecord | None:
 
 
 def case_there(record: Mapping[str, Any], business_id: UUID, *, carry: bool) -> CaseRecord | None:
-    """The case as Primero holds it: as filed, and what people changed in its own fields since."""
+    """The case as Primero holds it: as filed, and what people changed in its own fields since.
+
+    Raises:
+        SchemaRefused: What is in our field is no case of ours.
+    """
     filed = filed_case(record)
     if filed is None:
         return None
+    filed = checked(filed)
     as_filed = fields_of(filed, business_id, carry=True)
     sections = {name: dict(section) for name, section in filed.sections.items()}
     for row in words.ROWS:

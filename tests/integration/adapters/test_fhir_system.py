@@ -333,6 +333,21 @@ def test_what_a_server_refuses_is_told_by_place_and_never_by_its_words(
     assert not server.store.of("Patient")
 
 
+def test_a_transaction_that_was_done_in_part_is_not_taken_for_done(
+    server: Server, system: FhirSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def partly(self: Server, bundle: Any) -> Any:
+        answer = whole(self, bundle)
+        if bundle["type"] == "transaction":
+            answer["entry"][-1] = {"response": {"status": "400"}}
+        return answer
+
+    whole = Server._bundle
+    monkeypatch.setattr(Server, "_bundle", partly)
+    with pytest.raises(CaseSystemUnavailable):
+        system.file(uuid4(), full_case())
+
+
 def test_a_token_goes_to_its_server_alone_and_from_a_file_of_its_owner(
     tmp_path: Path,
 ) -> None:

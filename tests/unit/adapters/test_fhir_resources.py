@@ -9,6 +9,8 @@ from uuid import UUID
 
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.base import CaseRecord, RejectedRow
 from adapters.conformance.cases import (
@@ -236,3 +238,43 @@ def test_each_table_says_each_field_once_and_reads_what_it_writes() -> None:
         fields = [(row.section, row.field) for row in table]
         assert len(set(fields)) == len(fields)
         assert len({str(row.place) for row in table}) == len(table)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=4,
+)
+
+
+@given(st.data())
+def test_a_bundle_that_is_damaged_anywhere_gives_cases_or_reasons_and_never_another_error(
+    data: st.DataObject,
+) -> None:
+    whole = [*made_of(full_case()).values(), PATIENT, REQUEST]
+    resources = json.loads(json.dumps(whole))
+    node: Any = resources
+    while isinstance(node, dict | list) and node:
+        keys = sorted(node) if isinstance(node, dict) else range(len(node))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(node[key], dict | list) or data.draw(st.booleans()):
+            node[key] = data.draw(ANYTHING)
+            break
+        node = node[key]
+    try:
+        found = list(read_bundle(bundle(*resources)))
+    except SchemaRefused:
+        return
+    assert all(isinstance(each, CaseRecord | RejectedRow) for each in found)
+
+
+def test_a_forged_extension_is_a_reason_and_no_case() -> None:
+    made = made_of(full_case())
+    [extension] = made["request"]["extension"]
+    forged = json.loads(extension["valueString"])
+    forged["sections"]["family_dependants"] = {"relatives": 5}
+    extension["valueString"] = json.dumps(forged)
+    made["request"]["subject"] = {"reference": "Patient/p1"}
+    assert cases(PATIENT, made["request"]) == [
+        RejectedRow(2, ("ServiceRequest.extension: bad-value",))
+    ]
