@@ -17,6 +17,7 @@ PARTS = {
     "scale": [],
     "memory": ["--count", "100000"],
     "retention": [],
+    "gateway_scale": [],
 }
 
 

@@ -128,7 +128,8 @@ class Deadlines:
                     ~_stated(outbox.c.id, SETTLES_FILING),
                     ~_withdrawn(outbox.c.grant),
                 )
-                .order_by(outbox.c.position),
+                # By position SQLite would read the whole box, in order, for want of a sort.
+                .order_by(outbox.c.created_at),
                 "filing-overdue",
                 outbox.c.id,
                 now,
@@ -168,7 +169,7 @@ class Deadlines:
                 inbox.c.received_at < now - self._core.settings.deadlines.filing,
                 ~said,
             )
-            .order_by(inbox.c.position)
+            .order_by(inbox.c.received_at)
             .limit(GROUP)
         )
         facts = [Owed(row.sender, row.id, row.digest, Fact.UNRETRIEVED, now) for row in rows.all()]

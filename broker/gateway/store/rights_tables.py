@@ -29,8 +29,15 @@ def disclosure_table(metadata: MetaData) -> Table:
         Column("sections", Text, nullable=False),
         Column("at", UtcDateTime, nullable=False),
     )
-    Index("ix_disclosure_own_case", made.c.own_case)
-    Index("ix_disclosure_their_case", made.c.their_case)
+    for column in (made.c.own_case, made.c.their_case):
+        # Of those that have one: a gateway that only sends has no case of others', and an index of
+        # nothing but nulls would be taken for useless.
+        Index(
+            f"ix_disclosure_{column.name}",
+            column,
+            postgresql_where=column.is_not(None),
+            sqlite_where=column.is_not(None),
+        )
     Index("ix_disclosure_thread", made.c.thread)
     Index(
         "ix_disclosure_derived_from",
