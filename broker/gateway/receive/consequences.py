@@ -23,9 +23,9 @@ from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import grant as grant_table
-from broker.gateway.store.tables import outbox, withdrawal
+from broker.gateway.store.tables import inbox, outbox, withdrawal
 from keys.binding import blind_scope
-from schemas.base import b64u
+from schemas.base import ParticipantId, b64u
 from schemas.bodies.consent import Record, Update, Withdraw, WithdrawAck
 from schemas.bodies.referral import Recall
 from schemas.bodies.returning import Arrival
@@ -108,6 +108,7 @@ class Consequences:
                 await raise_alarm(connection, "exception-received", content.id, now=now)
             tag = content.consent
             if isinstance(opened.body, Recall):
+                await self._recalled(connection, content.from_, opened.body)
                 await raise_alarm(connection, "recalled", content.id, now=now)
             if isinstance(opened.body, (Restrict, RestrictLift)):
                 await restriction.obey(
@@ -131,6 +132,21 @@ class Consequences:
                 )
             elif isinstance(opened.body, WithdrawAck):
                 await self._acknowledged(connection, opened, opened.body)
+
+    async def _recalled(
+        self, connection: AsyncConnection, sender: ParticipantId, body: Recall
+    ) -> None:
+        """Sent to us in error: from now on nobody opens or files it. A person destroys the copies
+        that a case system has, and attests it."""
+        await connection.execute(
+            update(inbox)
+            .where(
+                inbox.c.sender == sender,
+                inbox.c.business_id.in_(padded(body.messages)),
+                inbox.c.state.not_in(("stopped", "erased")),
+            )
+            .values(state="stopped")
+        )
 
     async def _acknowledged(
         self, connection: AsyncConnection, opened: Unpacked, body: WithdrawAck

@@ -170,6 +170,28 @@ async def test_what_received_sections_say_protects_her_onward(three: World) -> N
         assert await connection.scalar(left) == "erased"
 
 
+async def test_what_was_sent_in_error_is_opened_by_nobody_once_it_is_recalled(
+    three: World,
+) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    grant = await italy.consent("al.nrm")
+    sent, other = await italy.refer("al.nrm", grant), await italy.refer("al.nrm", grant)
+    await three.settle(2)
+
+    await italy.send(
+        type="referral.recall",
+        to="al.nrm",
+        case_ref="CASE-1",
+        thread=sent.thread,
+        body={"messages": [str(await business_id(italy, sent.id))]},
+    )
+    await three.settle(2)
+
+    with pytest.raises(ConsentWithdrawn):
+        await open_message(albania.parts, sent.id)
+    assert (await open_message(albania.parts, other.id))["type"] == "referral.request"
+
+
 BOTH = GuardianDecision(
     guardian_role="guardian authority",
     guardian_agrees=True,
