@@ -45,6 +45,7 @@ class Store:
     versions: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
     keeps_history: bool = True
     keeps_extensions: bool = True
+    sorts: bool = True
     page: int = 50
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -182,7 +183,7 @@ class Server:
         for name, value in query:
             if name not in ("_count", "_sort", "_from"):
                 found = [each for each in found if _fits(each, name, value)]
-        if ("_sort", "_lastUpdated") in query:
+        if ("_sort", "_lastUpdated") in query and self.store.sorts:
             found.sort(key=lambda each: each["meta"]["lastUpdated"])
         return found
 

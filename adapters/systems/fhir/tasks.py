@@ -32,13 +32,16 @@ def poll(server: FhirServer, cursor: str | None) -> Polled:
     query = {"identifier": f"{words.REFERRAL}|", "_sort": "_lastUpdated"}
     if sweep.since is not None:
         query["_lastUpdated"] = f"ge{_instant(sweep.since)}"
-    tasks = []
+    tasks: list[Resource] = []
+    in_order = True
     for task in server.search("Task", query):
         # Ours by our own look, too: a server that ignores a search parameter answers with all.
-        if business_id_of(task) is not None and not _was_told(task):
-            tasks.append(task)
+        if business_id_of(task) is None or _was_told(task):
+            continue
+        in_order = in_order and (not tasks or _key(tasks[-1])[0] <= _key(task)[0])
+        tasks.append(task)
         page, more = sweep.page(tasks, _key, most=PAGE)
-        if more and _key(tasks[-1])[0] > _key(page[-1])[0]:
+        if more and in_order and _key(task)[0] > _key(page[-1])[0]:
             break  # sorted by the server: nothing earlier follows
     page, more = sweep.page(tasks, _key, most=PAGE)
     items = [

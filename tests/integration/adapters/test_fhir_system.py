@@ -219,6 +219,23 @@ def test_of_many_changes_at_one_moment_none_is_skipped_and_none_comes_for_ever(
     assert (sorted(told), pages) == (sorted(ids), 3)
 
 
+def test_a_server_that_sorts_otherwise_hides_no_decision(
+    server: Server, system: FhirSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.systems.fhir.tasks.PAGE", 2)
+    ids = [filed(system)[0] for _ in range(7)]
+    for at, business_id in enumerate(reversed(ids)):
+        server.store.now = lambda at=at: NOW.replace(minute=at)  # type: ignore[misc]
+        decide(server, business_id, "accepted")
+    server.store.sorts = False
+    told, cursor, more = [], None, True
+    while more:
+        page = system.poll(cursor)
+        told += [item.business_id for item in page.items if isinstance(item, News)]
+        cursor, more = page.cursor, page.more
+    assert told == ids[::-1]
+
+
 def test_a_refusal_without_a_known_reason_is_for_a_person(
     server: Server, system: FhirSystem
 ) -> None:
