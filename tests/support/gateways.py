@@ -106,7 +106,7 @@ class Side:
         return await self.send(
             type="referral.request",
             to=to,
-            case_ref="CASE-1",
+            case_ref=more.pop("case_ref", "CASE-1"),
             grant=grant,
             purpose=Purpose.PROTECTION,
             sections=more.pop("sections", CASE),
