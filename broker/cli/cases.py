@@ -14,6 +14,7 @@ import click
 
 from adapters.base import CaseRecord, RejectedRow
 from adapters.registry import open_adapter
+from broker.cli.identity import lent_tools
 from broker.gateway.settings import load_settings
 from schemas.errors import NotFound, SchemaRefused
 
@@ -34,7 +35,9 @@ def read_cases(home: Path, path: Path) -> Iterator[CaseRecord | RejectedRow]:
         # Whatever the case system, people write and exchange these by hand.
         folder = settings.path(settings.adapter.folder)
         return open_adapter("files", {"root": str(folder)}).read_cases(path.resolve())
-    system = open_adapter(settings.adapter.name, settings.adapter_table)
+    # Reading our own folder needs no key, and asks for no passphrase.
+    tools = None if settings.adapter.name == "files" else lent_tools(home)
+    system = open_adapter(settings.adapter.name, settings.adapter_table, tools)
     return system.read_cases(path.resolve())
 
 

@@ -50,9 +50,10 @@ def drop_folder(home: Path) -> DropFolder:
         click.UsageError: Its adapter has none.
     """
     settings = load_settings(home)
-    system = open_adapter(settings.adapter.name, settings.adapter_table)
-    if not isinstance(system, FilesSystem):
+    if settings.adapter.name != FilesSystem.name:
         raise click.UsageError("only the files adapter has a folder for dropped files")
+    system = open_adapter(settings.adapter.name, settings.adapter_table)
+    assert isinstance(system, FilesSystem)  # noqa: S101 - nobody can take its name
     return system.dropped
 
 

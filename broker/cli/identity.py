@@ -13,9 +13,11 @@ from typing import Any
 
 import click
 
+from adapters.base import Tools
 from broker.cli.passphrase import read_passphrase
 from broker.client.hub import HubClient
 from broker.clock import SystemClock
+from broker.gateway.lending import lend
 from broker.gateway.settings import Settings, load_settings
 from keys.custody import Custody, NewCustody, credential, open_custody
 from keys.custody.credentials import CREDENTIAL
@@ -105,6 +107,16 @@ def chosen_custody(uri: str | None, pin_file: Path | None) -> NewCustody | None:
     if pin_file.stat().st_mode & 0o077:
         raise click.UsageError("the PIN's file is open to others; chmod 600")
     return NewCustody(uri, pin_file)
+
+
+def lent_tools(home: Path, passphrase_file: str | None = None) -> Tools:
+    """What the gateway of a home lends its adapter, for a command that opens the adapter itself.
+
+    Raises:
+        CustodyLocked, SchemaRefused: See `open_identity`.
+    """
+    identity = open_identity(home, passphrase_file)
+    return lend(identity.settings, identity.custody, identity.signer, SystemClock())
 
 
 def home_option(command: Callable[..., Any]) -> Callable[..., Any]:

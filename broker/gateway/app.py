@@ -48,8 +48,16 @@ from keys.signing import Signer
 from keys.trust import DirectoryClient
 from schemas.base import b64u
 from schemas.directory import TrustedDirectory
-from schemas.errors import BrokerError, CustodyLocked, KeyRevoked, Refused, SecondIncarnation
+from schemas.errors import (
+    BrokerError,
+    CaseSystemUnavailable,
+    CustodyLocked,
+    KeyRevoked,
+    Refused,
+    SecondIncarnation,
+)
 
+FILES = "files"
 EPOCH_SECRET = "vault-epochs"  # noqa: S105 (the name under which custody keeps them)
 LOOK_FOR_KEYS = timedelta(seconds=10)
 REFRESH_AGREEMENTS = timedelta(minutes=1)
@@ -259,7 +267,13 @@ async def _assemble(
     sign_with()
     tools = lend(settings, custody, sign_with, clock)
     adapter = open_adapter(settings.adapter.name, settings.adapter_table, tools)
-    await asyncio.to_thread(adapter.check)
+    try:
+        await asyncio.to_thread(adapter.check)
+    except CaseSystemUnavailable as error:
+        if settings.adapter.name == FILES:
+            raise  # a folder of this machine that is not there will not come by itself
+        # It may be away; what is withdrawn meanwhile must not wait for it.
+        logger().warning("case-system:not-reached", code=error.code)
     core = Core(
         settings=settings,
         database=database,

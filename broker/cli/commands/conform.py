@@ -13,6 +13,7 @@ from adapters.base import Tools
 from adapters.conformance import conform as run
 from adapters.registry import adapter_names
 from broker.cli.failures import Exit
+from broker.cli.identity import lent_tools
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
 from schemas.errors import SchemaRefused
@@ -31,6 +32,11 @@ from schemas.errors import SchemaRefused
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder of the adapter's own, as its gateway would lend it.",
 )
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A gateway's home: signatures, sealing and a folder are lent as it lends them.",
+)
 @click.option("--kills", default=20, show_default=True, help="How often it is killed while filing.")
 @click.option("--seed", default=1, show_default=True, help="Draws the moments of the kills.")
 @click.option(
@@ -42,6 +48,7 @@ def conform(
     adapter: str,
     settings_file: Path | None,
     state: Path | None,
+    home: Path | None,
     kills: int,
     seed: int,
     report: Path | None,
@@ -55,11 +62,12 @@ def conform(
     if adapter not in adapter_names():
         voice.say(f"adapters here: {', '.join(adapter_names())}")
     settings = {} if settings_file is None else _table(settings_file)
+    tools = Tools(state=state) if home is None else lent_tools(home)
     with voice.progress("trying") as at:
         found = run(
             adapter,
             settings,
-            Tools(state=state),
+            tools,
             now=datetime.now(UTC),
             kills=kills,
             seed=seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from broker.gateway.app import Gateway, build
 from broker.gateway.home import MIGRATIONS, init_home, rename_database
 from broker.gateway.settings import Settings, load_settings
 from broker.gateway.store.tables import metadata
+from keys.http_signing import verify_request
 from schemas.errors import Conflict, Refused, SecondIncarnation, StorageUnavailable
+from tests.support.endpoint import Casebook, serving, status
 from tests.support.gateways import World, close, world
 
 
@@ -159,3 +162,42 @@ async def test_the_whole_way_works_on_postgresql(tmp_path: Path, postgres_url: s
 
         assert filed == 10
         assert list((place / "htcds" / "in").glob("*.csv")) == []
+
+
+async def test_a_case_system_that_is_away_keeps_no_gateway_from_starting_and_is_filed_in_later(
+    tmp_path: Path,
+) -> None:
+    """A withdrawal must be heard also while the case system is down."""
+    book = Casebook()
+    with serving(book) as url:
+        async with world(tmp_path / "network", "it.nrm") as made:
+            file = made.network.participants["al.nrm"].home / "gateway.toml"
+            values = {**tomllib.loads(file.read_text())["adapter"], "name": "webhook"}
+            values.pop("settings", None)
+            book.before += [status(503)] * 2
+            before, rest = file.read_text().split("[adapter]", 1)
+            _, _, after = rest.partition("\n[")
+            table = "".join(f'{name} = "{value}"\n' for name, value in values.items())
+            table += f'[adapter.settings]\nurl = "{url}"\nmemory = "lookup"\n'
+            file.write_text(f"{before}[adapter]\n{table}" + (f"\n[{after}" if after else ""))
+
+            albania = await made.open("al.nrm")
+            assert [got.act for got in book.got] == ["check"]
+            italy = made["it.nrm"]
+            await italy.refer("al.nrm", await italy.consent("al.nrm"))
+            await italy.push()
+            await albania.pull()
+            book.before.clear()
+            async with asyncio.timeout(30):
+                while not book.cases:
+                    await albania.pull()
+            (got,) = [each for each in book.got if each.act == "file"]
+            by = verify_request(
+                method="POST",
+                url=f"{url}/file",
+                headers=got.headers,
+                body=got.body,
+                directory=albania.gateway.core.trusted(),
+                now=albania.gateway.core.now(),
+            )
+            assert by.id == "al.nrm"
