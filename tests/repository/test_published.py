@@ -10,6 +10,7 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic_asyncapi import AsyncAPI
 from referencing import Registry, Resource
 
@@ -146,3 +147,25 @@ def test_a_section_s_schema_takes_what_its_model_writes_and_no_unknown_field() -
 
 def test_the_queues_are_described_as_asyncapi_has_it() -> None:
     AsyncAPI.model_validate(BY_NAME["asyncapi.json"])
+
+
+def test_hub_and_gateway_are_described_as_openapi_has_it() -> None:
+    for side in ("hub", "gateway"):
+        document = BY_NAME[f"openapi-{side}.json"]
+        assert document["openapi"].startswith("3.1")
+        OpenAPIV31SpecValidator(document).validate()
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                assert "default" in operation["responses"], (method, path)
+
+
+def test_whatever_the_gateway_is_told_about_a_person_wants_a_worker() -> None:
+    paths = BY_NAME["openapi-gateway.json"]["paths"]
+
+    guarded = {path for path, methods in paths.items() if path.startswith("/v1/")}
+    assert len(guarded) > 30
+    bodies = [path for path in guarded if "requestBody" in paths[path].get("post", {})]
+    assert len(bodies) > 15
+    for path in guarded:
+        for operation in paths[path].values():
+            assert operation["security"] == [{"worker": []}]

@@ -1,7 +1,8 @@
 """The published schemas, written from the code: `python -m tests.support.published`.
 
 `schemas/published/` is for those who write another implementation: JSON Schema 2020-12 for each
-message type, section and wire object, an example of each type, AsyncAPI 3 of queues and messages.
+message type, section and wire object, an example of each type, AsyncAPI 3 of queues and messages,
+OpenAPI 3.1 of hub and gateway.
 A test keeps them equal to the code. Identifiers are URNs: there is nothing to fetch from anybody.
 """
 
@@ -26,6 +27,7 @@ from schemas.families.base import MessageType
 from schemas.message import CaseworkPart, CompartmentPart
 from schemas.revocation import Revocation
 from schemas.sections import SECTIONS
+from tests.support import openapi
 from tests.support.examples import BODIES
 
 FOLDER = Path(__file__).resolve().parents[2] / "schemas" / "published"
@@ -219,6 +221,8 @@ def documents() -> Iterator[tuple[str, dict[str, Any]]]:
     for model in WIRE:
         yield f"wire/{model.__name__}.json", model_schema("wire", model.__name__, model)
     yield "asyncapi.json", asyncapi()
+    yield "openapi-hub.json", openapi.hub()
+    yield "openapi-gateway.json", openapi.gateway()
 
 
 def written(document: Mapping[str, Any]) -> str:
