@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from broker.audit.policy import Policy
 from broker.audit.verify import TrustedKey, verify_proof
 from broker.clock import TurnedClock
 from broker.hub import deadlines, retention
-from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT
+from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, LOG
 from keys.trust import DirectoryClient
 from schemas.base import unb64u
 from schemas.evidence import Fact
@@ -151,6 +152,41 @@ async def test_a_log_that_cannot_be_written_stops_intake_at_once_and_lets_go_by_
     assert (refused.status_code, refused.json()["code"]) == (503, "log-unavailable")
     assert green.status_code == 200
     assert proven.status_code == 200
+
+
+async def test_heads_are_signed_every_minute_under_load_and_every_hour_when_idle(
+    served: Served, clock: TurnedClock
+) -> None:
+    """By the hub's own loops, as a reader of its checkpoint sees them; the clock is turned."""
+    it, _, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    table = LOG.checkpoint
+
+    async def dates() -> list[datetime]:
+        async with served.hub.database.read() as connection:
+            rows = await connection.execute(select(table.c.issued_at).order_by(table.c.id))
+            return list(rows.scalars())
+
+    async def signed_since(moment: datetime) -> bool:
+        for _ in range(100):
+            if (await dates())[-1] >= moment:
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
+    assert await signed_since(clock.now())
+    began = len(await dates()) - 1
+    for _ in range(6):
+        clock.turn(timedelta(seconds=30))
+        await served.hub.sequencer.run_once()  # as the loop, which the clock outran
+        await it.send("al.nrm", agreement=agreement, grant=grant)
+        assert await signed_since(clock.now())
+    busy = (await dates())[began:]
+    clock.turn(timedelta(minutes=61))
+    quiet = await signed_since(clock.now())
+
+    assert all(after - before <= timedelta(minutes=1) for before, after in pairwise(busy))
+    assert quiet
 
 
 async def test_readiness_is_red_when_the_hub_cannot_sign(
