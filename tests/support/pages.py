@@ -368,7 +368,7 @@ def _word(row: MessageType) -> str:
     tried = _TRIED.get(row.machine, _ALL_THREADS)
     return " | ".join(
         (
-            f"| `{row.name}`",
+            f"| [`{row.name}`](../schemas/published/examples/{row.name}.json)",
             f"{row.corridor.value}, {row.direction.value}{who}",
             needs or "nothing",
             f"{asked} {may}".strip() or "none",

@@ -18,7 +18,7 @@ caption{text-align:start;font-weight:600;padding-block-end:.4rem}
 th,td{padding:.3rem .8rem;border-block-end:1px solid #d5d5d5;text-align:end}
 th[scope=row],th:first-child{text-align:start;font-weight:400}
 thead th{font-weight:600}tr.all th,tr.all td{font-weight:600}
-td.held{color:#595959}svg{vertical-align:middle}
+td.held{color:#595959}abbr{text-decoration:none}svg{vertical-align:middle}
 """
 
 
