@@ -5,6 +5,7 @@ hub.toml  keys.json (encrypted)  passphrase (0600)  secret (0600)  root.json  st
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
@@ -16,7 +17,8 @@ from urllib.parse import urlsplit
 from broker.audit.checkpoint import make_log_key
 from broker.cli.passphrase import new_passphrase_file, write_secret
 from broker.clock import SystemClock
-from broker.database import Database
+from broker.database import Database, upgrade
+from broker.hub.app import MIGRATIONS
 from broker.hub.relay.channels import definitions_for
 from broker.hub.settings import HubSettings, load_settings
 from broker.hub.store import participants
@@ -192,6 +194,8 @@ def open_hub(settings_file: Path) -> tuple[str, Custody, TrustedDirectory]:
 
 @contextlib.asynccontextmanager
 async def _database(settings: HubSettings) -> AsyncIterator[Database]:
+    # Definitions are wanted before the hub's first start, which makes the tables otherwise.
+    await asyncio.to_thread(upgrade, settings.database_url(), MIGRATIONS)
     database = Database(settings.database_url())
     try:
         yield database

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from datetime import timedelta
@@ -11,9 +12,11 @@ from uuid import uuid4
 import pytest
 
 from broker.cli.demo.tamper import altered
-from broker.cli.hub_home import AmqpPlace, amqp_definitions
+from broker.cli.hub_home import AmqpPlace, amqp_definitions, renew_queue_access
 from broker.cli.network import HUB, MEMBERS, Network, create_network
 from broker.clock import SystemClock
+from broker.hub.relay.channels import Names
+from broker.hub.settings import load_settings
 from keys.binding import uuid7
 from keys.sealing import EnvelopeDraft, seal_envelope
 from keys.signing import parse_envelope, verify_agreement, verify_envelope
@@ -68,20 +71,23 @@ def test_the_usual_agreement_is_signed_by_both(
     assert verified.content.parties == ("it.nrm", "al.nrm")
 
 
-def test_queue_access_is_handed_out_in_files_and_definitions_hold_no_password(
+async def test_definitions_hold_no_password_and_are_there_before_the_hubs_first_start(
     tmp_path: Path,
 ) -> None:
     amqp = AmqpPlace(host="127.0.0.1", port=1, user="hub", password="a-secret-of-the-hub")
-    network = create_network(tmp_path / "network", amqp=amqp)
-    document, written = amqp_definitions(network.hub.settings_file, tmp_path / "access")
-    assert written == len(MEMBERS)
-    text = json.dumps(document)
+    network = await asyncio.to_thread(create_network, tmp_path / "network", amqp=amqp)
+    file = network.hub.settings_file
+    text = json.dumps(await amqp_definitions(file))
+    settings = load_settings(file).amqp
+    assert settings is not None
     for member in MEMBERS:
-        handed = (tmp_path / "access" / f"{member.id}.password").read_text()
-        assert handed == (network.participants[member.id].home / "amqp-password").read_text()
-        assert handed not in text
+        reader = Names.of(settings).reader(member.id)
+        assert reader.name in text
+        assert reader.password not in text
         assert member.id not in text
     assert "a-secret-of-the-hub" not in text
+    assert not list(network.path.rglob("*.password"))
+    assert not await renew_queue_access(file, "it.nrm")
 
 
 def test_a_second_network_does_not_overwrite_the_first(network: Network) -> None:
