@@ -29,15 +29,12 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.checkpoint import Checkpoint, make_log_key, open_checkpoint, sign_checkpoint
-from broker.audit.leaves import new_leaf
-from broker.audit.merkle import verify_inclusion
-from broker.audit.note import NoteSigner, SignatureType, Verifier
-from broker.audit.policy import Policy
-from broker.audit.proof import consistency
-from broker.audit.prover import Prover
-from broker.audit.sequencer import BATCH, Sequencer
-from broker.audit.store import (
+from broker.audit.log.checkpoint import Checkpoint, make_log_key, open_checkpoint, sign_checkpoint
+from broker.audit.log.leaves import new_leaf
+from broker.audit.log.merkle import verify_inclusion
+from broker.audit.log.note import NoteSigner, SignatureType, Verifier
+from broker.audit.log.sequencer import BATCH, Sequencer
+from broker.audit.log.store import (
     LogTables,
     add_leaves,
     append,
@@ -47,7 +44,10 @@ from broker.audit.store import (
     log_tables,
     newest_checkpoint,
 )
-from broker.audit.tlog_proof import parse_proof
+from broker.audit.proofs.policy import Policy
+from broker.audit.proofs.proof import consistency
+from broker.audit.proofs.prover import Prover
+from broker.audit.proofs.tlog_proof import parse_proof
 from broker.clock import SystemClock
 from broker.database import Database, new_metadata
 from schemas.audit import Event

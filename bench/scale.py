@@ -25,10 +25,10 @@ import asyncpg
 from sqlalchemy import select
 
 from bench.hub_alone import cpu_seconds, hub_alone, make_world
-from broker.audit.checkpoint import Checkpoint, sign_checkpoint
-from broker.audit.merkle import leaf_hash
-from broker.audit.note import NoteSigner
-from broker.audit.store import load_edge, newest_checkpoint
+from broker.audit.log.checkpoint import Checkpoint, sign_checkpoint
+from broker.audit.log.merkle import leaf_hash
+from broker.audit.log.note import NoteSigner
+from broker.audit.log.store import load_edge, newest_checkpoint
 from broker.clock import SystemClock
 from broker.database import Database
 from broker.hub.store.tables import LOG

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from broker.audit.checkpoint import make_log_key
+from broker.audit.log.checkpoint import make_log_key
 from broker.cli.passphrase import new_passphrase_file, write_secret
 from broker.clock import SystemClock
 from broker.database import Database, upgrade

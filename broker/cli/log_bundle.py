@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from broker.audit.bundle import figures_of
-from broker.audit.checkpoint import SignedCheckpoint, open_checkpoint
-from broker.audit.countries import policy_of
-from broker.audit.note import NoteSigner, Verifier
-from broker.audit.policy import Policy
-from broker.audit.report import About, html
-from broker.audit.report_pdf import write_pdf
+from broker.audit.bundle.bundle import figures_of
+from broker.audit.bundle.report import About, html
+from broker.audit.bundle.report_pdf import write_pdf
+from broker.audit.log.checkpoint import SignedCheckpoint, open_checkpoint
+from broker.audit.log.note import NoteSigner, Verifier
+from broker.audit.proofs.policy import Policy
+from broker.audit.witnesses.countries import policy_of
 from broker.clock import SystemClock
 from broker.database import Database
 from broker.hub.bundling import Wanted, sign_contents, write_bundle

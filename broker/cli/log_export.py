@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from broker.audit.tiles import WIDTH, entries_path, tile_list, tile_path
+from broker.audit.log.tiles import WIDTH, entries_path, tile_list, tile_path
 from broker.cli.identity import Identity
 
 CHECKPOINT = "checkpoint"

@@ -22,7 +22,7 @@ from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
 
 from adapters.registry import open_adapter
-from broker.audit.note import NoteSigner
+from broker.audit.log.note import NoteSigner
 from broker.client import DirectoryWatcher, HubClient, KnownRevocations
 from broker.clock import Clock, SystemClock
 from broker.database import Database, upgrade

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from broker.audit.checkpoint import make_log_key
+from broker.audit.log.checkpoint import make_log_key
 from broker.clock import Clock, SystemClock
 from broker.database import Database, upgrade
 from broker.gateway.settings import FILE, Settings, load_settings

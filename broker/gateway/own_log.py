@@ -10,10 +10,10 @@ from uuid import UUID
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.leaves import new_leaf
-from broker.audit.merkle import leaf_hash
-from broker.audit.note import NoteSigner
-from broker.audit.sequencer import Sequencer
+from broker.audit.log.leaves import new_leaf
+from broker.audit.log.merkle import leaf_hash
+from broker.audit.log.note import NoteSigner
+from broker.audit.log.sequencer import Sequencer
 from broker.clock import Clock
 from broker.database import Database
 from broker.gateway.store.tables import log, opening

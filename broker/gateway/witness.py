@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from broker.audit.note import Verifier
-from broker.audit.witness import Cosigned, Witness, WitnessMemory
+from broker.audit.log.note import Verifier
+from broker.audit.witnesses.witness import Cosigned, Witness, WitnessMemory
 from broker.gateway.core import Core
 from broker.gateway.store.alarms import clear_alarms, raise_alarm
 from broker.telemetry import logger

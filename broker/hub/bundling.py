@@ -18,11 +18,11 @@ from uuid import UUID
 from sqlalchemy import Table, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.bundle import CONTENTS, TYP, payload_of
-from broker.audit.merkle import leaf_hash
-from broker.audit.offline import list_of, object_of, text_of
-from broker.audit.policy import Policy
-from broker.audit.prover import Prover
+from broker.audit.bundle.bundle import CONTENTS, TYP, payload_of
+from broker.audit.log.merkle import leaf_hash
+from broker.audit.proofs.offline import list_of, object_of, text_of
+from broker.audit.proofs.policy import Policy
+from broker.audit.proofs.prover import Prover
 from broker.database import Database
 from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import ENVELOPE, EVIDENCE, LOG, OPENING

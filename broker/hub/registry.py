@@ -10,7 +10,7 @@ import hashlib
 
 from sqlalchemy.exc import IntegrityError
 
-from broker.audit.leaves import new_leaf
+from broker.audit.log.leaves import new_leaf
 from broker.hub.intake.limiting import Limiter
 from broker.hub.intake.refusals import quarantine
 from broker.hub.state import Hub

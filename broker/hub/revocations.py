@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 
-from broker.audit.leaves import public_leaf
+from broker.audit.log.leaves import public_leaf
 from broker.hub.state import Hub
 from broker.hub.store import openings, participants, revocations
 from broker.telemetry import logger

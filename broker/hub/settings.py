@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from broker.audit.note import SignatureType, Verifier
+from broker.audit.log.note import SignatureType, Verifier
 from schemas.base import ParticipantId
 from schemas.envelope import Lane
 from schemas.errors import SchemaRefused

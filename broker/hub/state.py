@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from broker.audit.countries import policy_of
-from broker.audit.leaves import public_leaf
-from broker.audit.note import NoteSigner, Verifier
-from broker.audit.policy import Policy
-from broker.audit.sequencer import Sequencer
+from broker.audit.log.leaves import public_leaf
+from broker.audit.log.note import NoteSigner, Verifier
+from broker.audit.log.sequencer import Sequencer
+from broker.audit.proofs.policy import Policy
+from broker.audit.witnesses.countries import policy_of
 from broker.clock import Clock
 from broker.database import Database
 from broker.hub.intake.limiting import QuarantineLimit

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from broker.audit.leaves import new_leaf
+from broker.audit.log.leaves import new_leaf
 from broker.hub.state import Hub
 from keys.binding import subject_of, uuid7
 from keys.signing import sign_jws

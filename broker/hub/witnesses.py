@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import httpx2
 
-from broker.audit.note import Verifier, parse_signature
-from broker.audit.proof import accept_cosignature, growth
-from broker.audit.witness import parse_request
+from broker.audit.log.note import Verifier, parse_signature
+from broker.audit.proofs.proof import accept_cosignature, growth
+from broker.audit.witnesses.witness import parse_request
 from broker.hub.settings import IndependentWitness
 from broker.hub.state import Hub
 from broker.hub.store.tables import LOG

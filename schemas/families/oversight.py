@@ -40,19 +40,19 @@ ELSEWHERE: tuple[CarriedElsewhere, ...] = (
         name="audit.checkpoint",
         carrier="log",
         says="the signed head of the log, co-signed by the countries",
-        done_by="broker/audit/sequencer.py",
+        done_by="broker/audit/log/sequencer.py",
     ),
     _elsewhere(
         name="audit.proof.request",
         carrier="log",
         says="asks for the proof of one leaf",
-        done_by="broker/audit/proof.py",
+        done_by="broker/audit/proofs/proof.py",
     ),
     _elsewhere(
         name="audit.proof.reply",
         carrier="log",
         says="an inclusion proof, without content",
-        done_by="broker/audit/proof.py",
+        done_by="broker/audit/proofs/proof.py",
     ),
     _elsewhere(
         name="delivery.receipt",

@@ -21,8 +21,8 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from broker.audit.leaves import new_leaf  # noqa: E402
-from broker.audit.tlog_proof import FIRST_LINE  # noqa: E402
+from broker.audit.log.leaves import new_leaf  # noqa: E402
+from broker.audit.proofs.tlog_proof import FIRST_LINE  # noqa: E402
 from keys.binding import blind_scope  # noqa: E402
 from keys.sealing import clear_header, seal_envelope  # noqa: E402
 from keys.signing import parse_envelope, verify_envelope  # noqa: E402

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from broker.audit.checkpoint import (
+from broker.audit.log.checkpoint import (
     Checkpoint,
     SignedCheckpoint,
     make_log_key,
@@ -17,11 +17,10 @@ from broker.audit.checkpoint import (
     make_witness_key,
     sign_checkpoint,
 )
-from broker.audit.leaves import new_leaf
-from broker.audit.merkle import evaluate, inclusion_plan, leaf_hash, tree_root
-from broker.audit.note import NoteSigner, Verifier
-from broker.audit.offline import TrustedKey, thumbprint
-from broker.audit.tiles import (
+from broker.audit.log.leaves import new_leaf
+from broker.audit.log.merkle import evaluate, inclusion_plan, leaf_hash, tree_root
+from broker.audit.log.note import NoteSigner, Verifier
+from broker.audit.log.tiles import (
     HEIGHT,
     WIDTH,
     Tile,
@@ -31,7 +30,8 @@ from broker.audit.tiles import (
     tile_path,
     write_bundle,
 )
-from broker.audit.tlog_proof import format_proof
+from broker.audit.proofs.offline import TrustedKey, thumbprint
+from broker.audit.proofs.tlog_proof import format_proof
 from keys.binding import subject_of
 from schemas.audit import Event, Opening
 from schemas.base import b64u

@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 import httpx2
 from fastapi import FastAPI
 
-from broker.audit.checkpoint import make_log_key
+from broker.audit.log.checkpoint import make_log_key
 from broker.clock import Clock, SystemClock, TurnedClock
 from broker.hub.app import create_app
 from broker.hub.settings import HubSettings, LogSettings

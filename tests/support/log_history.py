@@ -8,12 +8,12 @@ from itertools import pairwise
 
 from sqlalchemy import select
 
-from broker.audit.checkpoint import Checkpoint, open_checkpoint
-from broker.audit.merkle import leaf_hash, verify_consistency
-from broker.audit.note import Verifier
-from broker.audit.proof import consistency
-from broker.audit.store import LogTables, entries
-from broker.audit.tiles import Edge
+from broker.audit.log.checkpoint import Checkpoint, open_checkpoint
+from broker.audit.log.merkle import leaf_hash, verify_consistency
+from broker.audit.log.note import Verifier
+from broker.audit.log.store import LogTables, entries
+from broker.audit.log.tiles import Edge
+from broker.audit.proofs.proof import consistency
 from broker.database import Database
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from broker.audit.leaves import new_leaf
-from broker.audit.sequencer import BATCH, Sequencer
-from broker.audit.store import LogTables, add_leaves
+from broker.audit.log.leaves import new_leaf
+from broker.audit.log.sequencer import BATCH, Sequencer
+from broker.audit.log.store import LogTables, add_leaves
 from broker.clock import TurnedClock
 from broker.database import Database
 from schemas.audit import Event

@@ -17,12 +17,12 @@ from uuid import UUID
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from broker.audit.checkpoint import Checkpoint, sign_checkpoint
-from broker.audit.merkle import evaluate, fold, inclusion_plan, leaf_hash, tree_root
-from broker.audit.note import NoteSigner, SignatureType
-from broker.audit.offline import thumbprint
-from broker.audit.prover import LogProof, proof_file
-from broker.audit.tlog_proof import format_proof
+from broker.audit.log.checkpoint import Checkpoint, sign_checkpoint
+from broker.audit.log.merkle import evaluate, fold, inclusion_plan, leaf_hash, tree_root
+from broker.audit.log.note import NoteSigner, SignatureType
+from broker.audit.proofs.offline import thumbprint
+from broker.audit.proofs.prover import LogProof, proof_file
+from broker.audit.proofs.tlog_proof import format_proof
 from keys.binding import commitment, subject_of
 from schemas.audit import Event, Leaf, Opening
 from schemas.base import b64u

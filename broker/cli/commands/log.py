@@ -30,7 +30,7 @@ def log() -> None:
 
 
 def _policy(vkeys: tuple[Path, ...], policy: Path | None) -> Any:
-    from broker.audit.policy import Policy, parse_policy
+    from broker.audit.proofs.policy import Policy, parse_policy
 
     if policy is not None:
         return parse_policy(policy.read_bytes())
@@ -91,11 +91,11 @@ def verify(
 
     A folder is verified as an auditor's bundle or as a whole exported log; so is a bundle's .zip.
     """
-    from broker.audit.verify import Asked, verify_log, verify_proof_file
+    from broker.audit.proofs.verify import Asked, verify_log, verify_proof_file
 
     keys = None if key_file is None else _trusted_keys(key_file)
     if file.is_dir() or file.suffix == ".zip":
-        from broker.audit.bundle import CONTENTS, unpacked, verify_bundle
+        from broker.audit.bundle.bundle import CONTENTS, unpacked, verify_bundle
 
         with unpacked(file) as folder:
             if (folder / CONTENTS).exists():
@@ -113,8 +113,8 @@ def verify(
 
 
 def _trusted_keys(path: Path) -> Mapping[str, Any]:
-    from broker.audit.bundle import read_keys
-    from broker.audit.offline import Failed
+    from broker.audit.bundle.bundle import read_keys
+    from broker.audit.proofs.offline import Failed
     from schemas.errors import SchemaRefused
 
     try:
@@ -136,7 +136,7 @@ def verify_all(
     folder: Path, vkeys: tuple[Path, ...], policy: Path | None, earlier: tuple[Path, ...]
 ) -> None:
     """Verify a whole exported log offline: every entry, every tile, the signed head."""
-    from broker.audit.verify import verify_log
+    from broker.audit.proofs.verify import verify_log
 
     _conclude(
         verify_log(folder, _policy(vkeys, policy), earlier=[path.read_bytes() for path in earlier])
@@ -198,7 +198,7 @@ def _hub_options(command: Any) -> Any:
 
 
 def _hub_key(home: Path, hub_id: str | None) -> tuple[Any, Any]:
-    from broker.audit.note import Verifier
+    from broker.audit.log.note import Verifier
     from broker.cli.identity import trusted_directory
     from broker.gateway.settings import load_settings
     from schemas.errors import NotFound
@@ -216,7 +216,7 @@ def _hub_key(home: Path, hub_id: str | None) -> tuple[Any, Any]:
 @click.option("--witnesses", is_flag=True, help="The witnesses' keys, too; one line each.")
 def vkey(home: Path, hub_id: str | None, witnesses: bool) -> None:
     """The verifier key of a hub's log, from the trust directory and not from the hub."""
-    from broker.audit.countries import witness_key
+    from broker.audit.witnesses.countries import witness_key
 
     directory, key = _hub_key(home, hub_id)
     found = {
@@ -248,8 +248,8 @@ def policy(
 
     Give it to `log verify --policy`: a proof then counts only if so many countries signed.
     """
-    from broker.audit.countries import policy_of
-    from broker.audit.note import Verifier
+    from broker.audit.log.note import Verifier
+    from broker.audit.witnesses.countries import policy_of
 
     directory, key = _hub_key(home, hub_id)
     others = [Verifier.from_text(path.read_text(encoding="utf-8")) for path in independent]

@@ -29,10 +29,10 @@ def monitor(url: str, vkey: Path, state: Path, every: float, once: bool) -> None
     Reads checkpoint and hash tiles alone. Ends with code 3 when the log has shrunk or shows
     another history; both signed heads are then in the state folder.
     """
-    from broker.audit.checkpoint import Contradiction
-    from broker.audit.monitor import Monitor
-    from broker.audit.note import Verifier
-    from broker.audit.witness import WitnessMemory
+    from broker.audit.log.checkpoint import Contradiction
+    from broker.audit.log.note import Verifier
+    from broker.audit.witnesses.monitor import Monitor
+    from broker.audit.witnesses.witness import WitnessMemory
     from broker.cli.commands.log import fetch
     from schemas.errors import LogInconsistent, Unavailable
 
@@ -96,8 +96,8 @@ def witness() -> None:
 )
 def init(folder: Path, name: str, logs: tuple[Path, ...]) -> None:
     """Make keys (Ed25519 and ML-DSA-44) and print their verifier keys for the logs' policies."""
-    from broker.audit.checkpoint import make_log_key_mldsa, make_witness_key
-    from broker.audit.note import Verifier
+    from broker.audit.log.checkpoint import make_log_key_mldsa, make_witness_key
+    from broker.audit.log.note import Verifier
     from schemas.errors import Conflict
 
     if (folder / KEYS).exists():
@@ -125,9 +125,9 @@ def run(folder: Path, host: str, port: int) -> None:
     """Serve `POST /add-checkpoint`. TLS is the business of the proxy in front."""
     import uvicorn
 
-    from broker.audit.note import NoteSigner, Verifier
-    from broker.audit.witness import Witness, WitnessMemory
-    from broker.audit.witness_http import create_witness_app
+    from broker.audit.log.note import NoteSigner, Verifier
+    from broker.audit.witnesses.witness import Witness, WitnessMemory
+    from broker.audit.witnesses.witness_http import create_witness_app
     from broker.clock import SystemClock
     from broker.telemetry import configure_logging
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from sqlalchemy import func, select
 
-from broker.audit.prover import LogProof, proof_file
+from broker.audit.proofs.prover import LogProof, proof_file
 from broker.gateway.api import views
 from broker.gateway.parts import Parts
 from broker.gateway.store.tables import alarm, fact, inbox, outbox, quarantine

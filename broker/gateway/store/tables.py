@@ -24,7 +24,7 @@ from sqlalchemy import (
     false,
 )
 
-from broker.audit.store import log_tables
+from broker.audit.log.store import log_tables
 from broker.database import UtcDateTime, new_metadata
 from broker.gateway.store.case_tables import case_tables
 from broker.gateway.store.rights_tables import disclosure_table, notice_table, rights_tables

@@ -11,9 +11,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from broker.audit.countries import witness_key
-from broker.audit.merkle import leaf_hash
-from broker.audit.proof import (
+from broker.audit.log.merkle import leaf_hash
+from broker.audit.log.store import entries, log_size
+from broker.audit.proofs.proof import (
     accept_cosignature,
     cosigned_checkpoint,
     growth,
@@ -21,8 +21,8 @@ from broker.audit.proof import (
     read_entries,
     read_tile,
 )
-from broker.audit.prover import Prover
-from broker.audit.store import entries, log_size
+from broker.audit.proofs.prover import Prover
+from broker.audit.witnesses.countries import witness_key
 from broker.hub.api.requests import Callers
 from broker.hub.state import Hub
 from broker.hub.store import envelopes, evidence

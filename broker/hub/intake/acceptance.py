@@ -21,7 +21,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.leaves import new_leaf
+from broker.audit.log.leaves import new_leaf
 from broker.hub.closing import stop_waiting
 from broker.hub.relay.handover import relayed
 from broker.hub.state import Hub

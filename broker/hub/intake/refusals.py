@@ -12,7 +12,7 @@ import hashlib
 import json
 from uuid import UUID
 
-from broker.audit.leaves import new_leaf
+from broker.audit.log.leaves import new_leaf
 from broker.hub.intake.acceptance import Rejection
 from broker.hub.state import Hub
 from broker.hub.store import openings, participants

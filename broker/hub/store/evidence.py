@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.store import add_leaves
+from broker.audit.log.store import add_leaves
 from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import EVIDENCE, FACT, LOG
 from broker.hub.store.writing import Writing

@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.store import add_leaves
+from broker.audit.log.store import add_leaves
 from broker.hub.store.sql import one_of
 from broker.hub.store.tables import GRANT, LOG, OPENING
 from broker.hub.store.writing import Writing

@@ -25,7 +25,7 @@ from sqlalchemy import (
     text,
 )
 
-from broker.audit.store import log_tables
+from broker.audit.log.store import log_tables
 from broker.database import UtcDateTime, new_metadata
 
 METADATA = new_metadata()

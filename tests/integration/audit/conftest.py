@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker.audit.store import create_log_tables, log_tables
+from broker.audit.log.store import create_log_tables, log_tables
 from broker.database import Database, new_metadata
 from tests.support.audit_log import LogKeys
 from tests.support.stored_log import StoredLog

@@ -10,16 +10,16 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from broker.audit.checkpoint import open_checkpoint
+from broker.audit.log.checkpoint import open_checkpoint
 from tests.support.log_history import assert_one_history, stored
 from tests.support.stored_log import StoredLog
 
 CHILD = """
 import asyncio, sys
-from broker.audit.note import NoteSigner
-from broker.audit.sequencer import Sequencer
-from broker.audit.store import add_leaves, log_tables, newest_checkpoint
-from broker.audit.leaves import new_leaf
+from broker.audit.log.note import NoteSigner
+from broker.audit.log.sequencer import Sequencer
+from broker.audit.log.store import add_leaves, log_tables, newest_checkpoint
+from broker.audit.log.leaves import new_leaf
 from broker.clock import SystemClock
 from broker.database import Database, new_metadata
 from schemas.audit import Event

@@ -10,12 +10,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from broker.audit.checkpoint import open_checkpoint
-from broker.audit.export import export_log
-from broker.audit.leaves import new_leaf
-from broker.audit.merkle import leaf_hash, tree_root, verify_consistency, verify_inclusion
-from broker.audit.policy import Policy, parse_policy
-from broker.audit.proof import (
+from broker.audit.bundle.export import export_log
+from broker.audit.log.checkpoint import open_checkpoint
+from broker.audit.log.leaves import new_leaf
+from broker.audit.log.merkle import leaf_hash, tree_root, verify_consistency, verify_inclusion
+from broker.audit.log.store import add_leaves
+from broker.audit.log.tiles import tile_list, tile_path
+from broker.audit.proofs.policy import Policy, parse_policy
+from broker.audit.proofs.proof import (
     accept_cosignature,
     consistency,
     cosigned_checkpoint,
@@ -23,12 +25,10 @@ from broker.audit.proof import (
     read_entries,
     read_tile,
 )
-from broker.audit.prover import Prover, proof_file
-from broker.audit.store import add_leaves
-from broker.audit.tiles import tile_list, tile_path
-from broker.audit.tlog_proof import parse_proof
-from broker.audit.verify import Asked, verify_log, verify_proof
-from broker.audit.witness import Witness, WitnessMemory, parse_request
+from broker.audit.proofs.prover import Prover, proof_file
+from broker.audit.proofs.tlog_proof import parse_proof
+from broker.audit.proofs.verify import Asked, verify_log, verify_proof
+from broker.audit.witnesses.witness import Witness, WitnessMemory, parse_request
 from keys.binding import subject_of
 from schemas.audit import Event
 from schemas.base import b64u

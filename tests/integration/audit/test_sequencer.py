@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from broker.audit.checkpoint import open_checkpoint
-from broker.audit.merkle import EMPTY_ROOT, leaf_hash, tree_root
-from broker.audit.note import NoteSigner
-from broker.audit.sequencer import MAX_DELAY, Sequencer
-from broker.audit.store import (
+from broker.audit.log.checkpoint import open_checkpoint
+from broker.audit.log.merkle import EMPTY_ROOT, leaf_hash, tree_root
+from broker.audit.log.note import NoteSigner
+from broker.audit.log.sequencer import MAX_DELAY, Sequencer
+from broker.audit.log.store import (
     INSERT_ONLY,
     StoredCheckpoint,
     add_leaves,

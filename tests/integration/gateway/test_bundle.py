@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.audit.bundle import CONTENTS, figures_of, read_keys, unpacked, verify_bundle
-from broker.audit.countries import policy_of
-from broker.audit.note import Verifier
-from broker.audit.policy import Policy
+from broker.audit.bundle.bundle import CONTENTS, figures_of, read_keys, unpacked, verify_bundle
+from broker.audit.log.note import Verifier
+from broker.audit.proofs.policy import Policy
+from broker.audit.witnesses.countries import policy_of
 from broker.cli.log_bundle import make_bundle
 from broker.hub import erasing
 from broker.hub.state import Hub

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from broker.audit.export import export_log
-from broker.audit.policy import Policy
-from broker.audit.store import LogTables
-from broker.audit.verify import verify_log
+from broker.audit.bundle.export import export_log
+from broker.audit.log.store import LogTables
+from broker.audit.proofs.policy import Policy
+from broker.audit.proofs.verify import verify_log
 from broker.database import Database
 from broker.gateway.settings import VaultSettings
 from broker.gateway.store.tables import erasure, log

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from broker.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from broker.audit.countries import policy_of
-from broker.audit.note import NoteSigner, Verifier
-from broker.audit.policy import parse_policy
-from broker.audit.verify import TrustedKey, verify_proof
-from broker.audit.witness import WitnessMemory
+from broker.audit.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from broker.audit.log.note import NoteSigner, Verifier
+from broker.audit.proofs.policy import parse_policy
+from broker.audit.proofs.verify import TrustedKey, verify_proof
+from broker.audit.witnesses.countries import policy_of
+from broker.audit.witnesses.witness import WitnessMemory
 from broker.client.results import Proof
 from broker.gateway.store.tables import alarm
 from broker.gateway.witness import CONTRADICTION, NOT_WITNESSED, HubWitness

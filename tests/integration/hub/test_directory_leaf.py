@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from broker.audit.leaves import PUBLIC_SALT, opens
-from broker.audit.store import entries
+from broker.audit.log.leaves import PUBLIC_SALT, opens
+from broker.audit.log.store import entries
 from broker.hub.store.tables import LOG
 from keys.binding import subject_of
 from keys.revocation import sign_revocation

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
-from broker.audit.policy import Policy
-from broker.audit.verify import TrustedKey, verify_proof
+from broker.audit.proofs.policy import Policy
+from broker.audit.proofs.verify import TrustedKey, verify_proof
 from broker.clock import TurnedClock
 from broker.hub import deadlines, retention
 from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, LOG

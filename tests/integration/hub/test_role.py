@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from broker.audit.store import INSERT_ONLY
+from broker.audit.log.store import INSERT_ONLY
 from broker.clock import TurnedClock
 from broker.database import upgrade
 from broker.hub.app import MIGRATIONS

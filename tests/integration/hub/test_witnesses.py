@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx2
 
-from broker.audit.checkpoint import make_witness_key, open_checkpoint
-from broker.audit.note import NoteSigner, Verifier
-from broker.audit.policy import parse_policy
-from broker.audit.witness import Witness, WitnessMemory
-from broker.audit.witness_http import create_witness_app
+from broker.audit.log.checkpoint import make_witness_key, open_checkpoint
+from broker.audit.log.note import NoteSigner, Verifier
+from broker.audit.proofs.policy import parse_policy
+from broker.audit.witnesses.witness import Witness, WitnessMemory
+from broker.audit.witnesses.witness_http import create_witness_app
 from broker.hub.settings import IndependentWitness
 from broker.hub.witnesses import ask
 from tests.support.hub import World

@@ -14,8 +14,8 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
-from broker.audit.checkpoint import open_checkpoint
-from broker.audit.note import Verifier
+from broker.audit.log.checkpoint import open_checkpoint
+from broker.audit.log.note import Verifier
 from broker.clock import SystemClock
 from broker.database import Database
 from broker.hub.store.tables import EVIDENCE, LOG, OPENING

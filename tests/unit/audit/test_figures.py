@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from broker.audit.figures import Sent, count
-from broker.audit.offline import Failed
-from broker.audit.report import About, html, said, tables
+from broker.audit.bundle.figures import Sent, count
+from broker.audit.bundle.report import About, html, said, tables
+from broker.audit.proofs.offline import Failed
 
 IT_AL = Sent("it.nrm", "al.nrm", "request", has_grant=True)
 

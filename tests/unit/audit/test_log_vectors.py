@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from broker.audit.policy import parse_policy
-from broker.audit.verify import Asked, TrustedKey, verify_proof
+from broker.audit.proofs.policy import parse_policy
+from broker.audit.proofs.verify import Asked, TrustedKey, verify_proof
 from tests.vectors.make_log import TARGET, written
 
 CONTENT = json.loads(TARGET.read_text("utf-8"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.audit.merkle import (
+from broker.audit.log.merkle import (
     EMPTY_ROOT,
     Node,
     consistency_plan,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from broker.audit.checkpoint import Contradiction, open_checkpoint
-from broker.audit.monitor import Monitor, fetch_from
-from broker.audit.policy import Policy
-from broker.audit.tiles import Tile, entries_path, tile_path
-from broker.audit.verify import verify_log
+from broker.audit.log.checkpoint import Contradiction, open_checkpoint
+from broker.audit.log.tiles import Tile, entries_path, tile_path
+from broker.audit.proofs.policy import Policy
+from broker.audit.proofs.verify import verify_log
+from broker.audit.witnesses.monitor import Monitor, fetch_from
 from schemas.errors import BadSignature, LogInconsistent
 from tests.support.audit_log import ORIGIN, START, LogKeys, MemoryLog, some_leaf
 

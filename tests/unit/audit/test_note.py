@@ -12,15 +12,15 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.audit.checkpoint import (
+from broker.audit.log.checkpoint import (
     Checkpoint,
     make_log_key,
     make_witness_key,
     open_checkpoint,
     sign_checkpoint,
 )
-from broker.audit.merkle import EMPTY_ROOT
-from broker.audit.note import (
+from broker.audit.log.merkle import EMPTY_ROOT
+from broker.audit.log.note import (
     Note,
     NoteSigner,
     SignatureType,

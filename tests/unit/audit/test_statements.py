@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from broker.audit.checkpoint import Checkpoint
-from broker.audit.leaves import new_leaf, public_leaf
-from broker.audit.merkle import leaf_hash, node_hash
-from broker.audit.offline import Failed, TrustedKey
-from broker.audit.statements import TYPES, verify_line
+from broker.audit.log.checkpoint import Checkpoint
+from broker.audit.log.leaves import new_leaf, public_leaf
+from broker.audit.log.merkle import leaf_hash, node_hash
+from broker.audit.proofs.offline import Failed, TrustedKey
+from broker.audit.proofs.statements import TYPES, verify_line
 from keys.binding import subject_of
 from schemas.agreement import AGREEMENT_TYP, SUSPENSION_TYP
 from schemas.audit import Event

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.audit.merkle import (
+from broker.audit.log.merkle import (
     evaluate,
     inclusion_plan,
     leaf_hash,
@@ -18,7 +18,7 @@ from broker.audit.merkle import (
     tree_root,
     verify_inclusion,
 )
-from broker.audit.tiles import (
+from broker.audit.log.tiles import (
     WIDTH,
     Edge,
     Tile,

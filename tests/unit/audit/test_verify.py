@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.audit.leaves import new_leaf, opens
-from broker.audit.note import b64
-from broker.audit.offline import LEAF_LABEL, TrustedKey, read_leaf, thumbprint
-from broker.audit.policy import Policy, parse_policy
-from broker.audit.prover import LogProof, proof_file
-from broker.audit.tlog_proof import parse_proof
-from broker.audit.verify import Asked, Verdict, verify_proof, verify_proof_file
+from broker.audit.log.leaves import new_leaf, opens
+from broker.audit.log.note import b64
+from broker.audit.proofs.offline import LEAF_LABEL, TrustedKey, read_leaf, thumbprint
+from broker.audit.proofs.policy import Policy, parse_policy
+from broker.audit.proofs.prover import LogProof, proof_file
+from broker.audit.proofs.tlog_proof import parse_proof
+from broker.audit.proofs.verify import Asked, Verdict, verify_proof, verify_proof_file
 from keys.binding import commitment
 from schemas.audit import Event, Leaf
 from schemas.base import b64u, unb64u
@@ -250,7 +250,7 @@ def test_any_bit_flipped_in_what_is_proven_fails(part: str, data: st.DataObject)
 
 def test_the_verifier_needs_only_the_standard_library_and_cryptography() -> None:
     code = (
-        "import sys; import broker.audit.verify, broker.audit.bundle; "
+        "import sys; import broker.audit.proofs.verify, broker.audit.bundle.bundle; "
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     found = subprocess.run(
@@ -387,7 +387,7 @@ def test_a_proof_text_in_any_other_form_is_refused() -> None:
 
 
 def test_a_leaf_with_more_in_it_is_not_a_leaf() -> None:
-    from broker.audit.offline import Failed
+    from broker.audit.proofs.offline import Failed
 
     body = some_leaf()
     for other in (

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from broker.audit.checkpoint import Contradiction, open_checkpoint
-from broker.audit.merkle import consistency_plan, evaluate
-from broker.audit.note import NoteSigner, SignatureType, b64
-from broker.audit.tiles import lookup_in
-from broker.audit.witness import (
+from broker.audit.log.checkpoint import Contradiction, open_checkpoint
+from broker.audit.log.merkle import consistency_plan, evaluate
+from broker.audit.log.note import NoteSigner, SignatureType, b64
+from broker.audit.log.tiles import lookup_in
+from broker.audit.witnesses.witness import (
     Witness,
     WitnessMemory,
     format_request,
     parse_request,
 )
-from broker.audit.witness_http import create_witness_app
+from broker.audit.witnesses.witness_http import create_witness_app
 from schemas.errors import LogInconsistent, SchemaRefused, StorageUnavailable
 from tests.support.audit_log import ORIGIN, START, LogKeys, MemoryLog, some_leaf, witness
 

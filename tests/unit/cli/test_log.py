@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from broker.audit.checkpoint import Checkpoint, make_log_key, sign_checkpoint
-from broker.audit.leaves import new_leaf
-from broker.audit.merkle import leaf_hash
-from broker.audit.note import NoteSigner, Verifier
-from broker.audit.tiles import Edge, entries_path, tile_path, write_bundle
-from broker.audit.tiles import Tile as TileName
+from broker.audit.log.checkpoint import Checkpoint, make_log_key, sign_checkpoint
+from broker.audit.log.leaves import new_leaf
+from broker.audit.log.merkle import leaf_hash
+from broker.audit.log.note import NoteSigner, Verifier
+from broker.audit.log.tiles import Edge, entries_path, tile_path, write_bundle
+from broker.audit.log.tiles import Tile as TileName
 from broker.cli.failures import Exit
 from broker.cli.root import referral
 from schemas.audit import Event

@@ -17,9 +17,9 @@ from uuid import UUID
 
 import pytest
 
-from broker.audit.checkpoint import open_checkpoint
-from broker.audit.note import parse_signature
-from broker.audit.tlog_proof import parse_proof
+from broker.audit.log.checkpoint import open_checkpoint
+from broker.audit.log.note import parse_signature
+from broker.audit.proofs.tlog_proof import parse_proof
 from keys import strict_json
 from keys.proposal import Proposal
 from keys.revocation import sign_revocation, verify_revocation

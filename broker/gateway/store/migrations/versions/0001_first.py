@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from broker.audit.store import create_log_tables
+from broker.audit.log.store import create_log_tables
 from broker.database import UtcDateTime, new_metadata
 from broker.gateway.store.vault_tables import create_vault, vault_tables
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 import broker.database
-from broker.audit.store import create_log_tables
+from broker.audit.log.store import create_log_tables
 
 revision = "0001"
 down_revision = None

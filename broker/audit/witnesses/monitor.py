@@ -1,7 +1,7 @@
 """Following a log from outside: does it only ever grow, and does it show everyone the same?
 
 A monitor needs only the checkpoint and a few hash tiles, no right to read entries, and no trust in
-the log. Who also signs what it saw is a witness (`broker.audit.witness`).
+the log. Who also signs what it saw is a witness (`broker.audit.witnesses.witness`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.audit.checkpoint import Contradiction, SignedCheckpoint, open_checkpoint
-from broker.audit.merkle import consistency_plan, evaluate, root_plan, verify_consistency
-from broker.audit.note import Verifier
-from broker.audit.tiles import Tile, lookup_in, split, tile_path, tiles_of, width
+from broker.audit.log.checkpoint import Contradiction, SignedCheckpoint, open_checkpoint
+from broker.audit.log.merkle import consistency_plan, evaluate, root_plan, verify_consistency
+from broker.audit.log.note import Verifier
+from broker.audit.log.tiles import Tile, lookup_in, split, tile_path, tiles_of, width
 from schemas.errors import LogInconsistent
 
 Fetch = Callable[[str], Awaitable[bytes]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from html import escape
 
-from broker.audit.figures import Figures, Row
+from broker.audit.bundle.figures import Figures, Row
 
 Cells = Sequence[str]
 

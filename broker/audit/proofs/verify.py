@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.audit.checkpoint import SignedCheckpoint, open_checkpoint
-from broker.audit.merkle import leaf_hash, verify_inclusion
-from broker.audit.note import MAX_NOTE
-from broker.audit.offline import (
+from broker.audit.log.checkpoint import SignedCheckpoint, open_checkpoint
+from broker.audit.log.merkle import leaf_hash, verify_inclusion
+from broker.audit.log.note import MAX_NOTE
+from broker.audit.log.tiles import WIDTH, Edge, Tile, entries_path, read_bundle, tile_path
+from broker.audit.proofs.offline import (
     LEAF_LABEL,
     Failed,
     TrustedKey,
@@ -33,10 +34,9 @@ from broker.audit.offline import (
     unb64u,
     verify_signature,
 )
-from broker.audit.policy import Policy
-from broker.audit.tiles import WIDTH, Edge, Tile, entries_path, read_bundle, tile_path
-from broker.audit.tlog_proof import parse_proof
-from broker.audit.verdict import Check, FactFound, Seen, Verdict
+from broker.audit.proofs.policy import Policy
+from broker.audit.proofs.tlog_proof import parse_proof
+from broker.audit.proofs.verdict import Check, FactFound, Seen, Verdict
 from schemas.errors import BrokerError
 
 __all__ = [

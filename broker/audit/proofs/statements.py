@@ -12,9 +12,9 @@ import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from broker.audit.checkpoint import Checkpoint
-from broker.audit.merkle import HASH_SIZE, leaf_hash, verify_inclusion
-from broker.audit.offline import (
+from broker.audit.log.checkpoint import Checkpoint
+from broker.audit.log.merkle import HASH_SIZE, leaf_hash, verify_inclusion
+from broker.audit.proofs.offline import (
     LEAF_LABEL,
     Failed,
     TrustedKey,

@@ -24,11 +24,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
 
-from broker.audit.checkpoint import open_checkpoint
-from broker.audit.figures import Figures, Sent, count
-from broker.audit.merkle import HASH_SIZE
-from broker.audit.note import MAX_NOTE
-from broker.audit.offline import (
+from broker.audit.bundle.figures import Figures, Sent, count
+from broker.audit.log.checkpoint import open_checkpoint
+from broker.audit.log.merkle import HASH_SIZE
+from broker.audit.log.note import MAX_NOTE
+from broker.audit.proofs.offline import (
     Failed,
     TrustedKey,
     list_of,
@@ -39,11 +39,11 @@ from broker.audit.offline import (
     unb64u,
     verify_signature,
 )
-from broker.audit.policy import Policy
-from broker.audit.statements import described, directories_in, verify_line
-from broker.audit.tlog_proof import format_proof
-from broker.audit.verdict import Check, Verdict
-from broker.audit.verify import verify_proof
+from broker.audit.proofs.policy import Policy
+from broker.audit.proofs.statements import described, directories_in, verify_line
+from broker.audit.proofs.tlog_proof import format_proof
+from broker.audit.proofs.verdict import Check, Verdict
+from broker.audit.proofs.verify import verify_proof
 from schemas.errors import BrokerError, SchemaRefused
 
 CONTENTS = "contents.jws"
@@ -59,7 +59,7 @@ def verify_bundle(
     1. The table of contents is signed by a key of the hub that it names.
     2. The folder holds exactly the files that it lists, with these digests.
     3. Each evidence is proven by itself (`verify_proof`), all by the one checkpoint.
-    4. So is each statement (`broker.audit.statements`).
+    4. So is each statement (`broker.audit.proofs.statements`).
 
     Without `trusted_keys` those of the bundle are believed, and the verdict says so.
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from broker.audit.note import SignatureType, Signed, Verifier
+from broker.audit.log.note import SignatureType, Signed, Verifier
 from schemas.errors import SchemaRefused
 
 MAX_LINES = 1000

@@ -23,7 +23,7 @@ def new_leaf(event: Event, now: datetime, subject: bytes) -> tuple[bytes, Openin
         event: What happened.
         now: When; written to the millisecond.
         subject: `keys.binding.subject_of` the signed object that the event is about. For an event
-            that evidence states, this is the evidence (the whole JWS): `broker.audit.verify`
+            that evidence states, this is the evidence (the whole JWS): `broker.audit.proofs.verify`
             refuses a proof whose leaf is about anything else.
 
     Returns:

@@ -39,8 +39,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import ExecutableDDLElement
 
-from broker.audit.merkle import leaf_hash
-from broker.audit.tiles import MAX_ENTRY, WIDTH, Edge, FullTile, Tile, edge_tiles, split, width
+from broker.audit.log.merkle import leaf_hash
+from broker.audit.log.tiles import MAX_ENTRY, WIDTH, Edge, FullTile, Tile, edge_tiles, split, width
 from broker.database import UtcDateTime, new_metadata
 from schemas.audit import Leaf
 from schemas.errors import LogInconsistent

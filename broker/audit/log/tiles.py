@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from broker.audit.merkle import HASH_SIZE, Lookup, Node, Plan, fold, join
+from broker.audit.log.merkle import HASH_SIZE, Lookup, Node, Plan, fold, join
 
 WIDTH = 256
 HEIGHT = 8

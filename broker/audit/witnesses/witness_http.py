@@ -8,8 +8,8 @@ from datetime import datetime
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from broker.audit.checkpoint import Contradiction
-from broker.audit.witness import MAX_REQUEST, OldSize, ProofRefused, Witness
+from broker.audit.log.checkpoint import Contradiction
+from broker.audit.witnesses.witness import MAX_REQUEST, OldSize, ProofRefused, Witness
 from broker.http import limited_body
 from broker.telemetry import logger
 from schemas.errors import (

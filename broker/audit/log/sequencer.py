@@ -18,9 +18,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.checkpoint import Checkpoint, sign_checkpoint
-from broker.audit.note import NoteSigner
-from broker.audit.store import (
+from broker.audit.log.checkpoint import Checkpoint, sign_checkpoint
+from broker.audit.log.note import NoteSigner
+from broker.audit.log.store import (
     LogTables,
     StoredCheckpoint,
     append,
@@ -29,7 +29,7 @@ from broker.audit.store import (
     newest_checkpoint,
     oldest_pending,
 )
-from broker.audit.tiles import Edge
+from broker.audit.log.tiles import Edge
 from broker.clock import Clock
 from broker.database import Database
 from broker.telemetry import logger

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from broker.audit.merkle import EMPTY_ROOT, HASH_SIZE
-from broker.audit.note import (
+from broker.audit.log.merkle import EMPTY_ROOT, HASH_SIZE
+from broker.audit.log.note import (
     SEED_SIZE,
     Note,
     NoteSigner,

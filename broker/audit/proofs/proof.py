@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.merkle import consistency_plan, evaluate
-from broker.audit.note import SignatureType, Verifier, parse_signature
-from broker.audit.store import LogTables, entries, load_tiles, log_size, newest_checkpoint
-from broker.audit.tiles import (
+from broker.audit.log.merkle import consistency_plan, evaluate
+from broker.audit.log.note import SignatureType, Verifier, parse_signature
+from broker.audit.log.store import LogTables, entries, load_tiles, log_size, newest_checkpoint
+from broker.audit.log.tiles import (
     WIDTH,
     Tile,
     lookup_in,
@@ -21,7 +21,7 @@ from broker.audit.tiles import (
     width,
     write_bundle,
 )
-from broker.audit.witness import format_request
+from broker.audit.witnesses.witness import format_request
 from schemas.errors import Forbidden, FromTheFuture, NotFound, SchemaRefused
 
 SKEW = timedelta(minutes=10)

@@ -1,4 +1,4 @@
-"""The same report on paper (reportlab). Content and order are those of `broker.audit.report`."""
+"""The same report on paper (reportlab). Content and order are those of `broker.audit.bundle.report`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import KeepTogether, LongTable, Paragraph, SimpleDocTemplate, Spacer
 
-from broker.audit.figures import Figures, Row
-from broker.audit.report import (
+from broker.audit.bundle.figures import Figures, Row
+from broker.audit.bundle.report import (
     CHECK,
     LIMITS,
     MEASURES,

@@ -18,13 +18,13 @@ from typing import NamedTuple
 from sqlalchemy import Label, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.audit.merkle import HASH_SIZE, evaluate, inclusion_plan
-from broker.audit.note import Signed, parse_signature
-from broker.audit.policy import Policy
-from broker.audit.proof import cosignatures, newest_lines
-from broker.audit.store import LogTables, load_tiles
-from broker.audit.tiles import WIDTH, Tile, lookup_in, split, tiles_of, width
-from broker.audit.tlog_proof import format_proof
+from broker.audit.log.merkle import HASH_SIZE, evaluate, inclusion_plan
+from broker.audit.log.note import Signed, parse_signature
+from broker.audit.log.store import LogTables, load_tiles
+from broker.audit.log.tiles import WIDTH, Tile, lookup_in, split, tiles_of, width
+from broker.audit.proofs.policy import Policy
+from broker.audit.proofs.proof import cosignatures, newest_lines
+from broker.audit.proofs.tlog_proof import format_proof
 from schemas.audit import Opening
 from schemas.base import b64u
 from schemas.errors import NotFound
@@ -220,7 +220,7 @@ def proof_file(
     directory_version: int,
     keys: Sequence[Mapping[str, object]] = (),
 ) -> bytes:
-    """One delivery's proof as a file that verifies for ever, offline (`broker.audit.verify`).
+    """One delivery's proof as a file that verifies for ever, offline (`broker.audit.proofs.verify`).
 
     Args:
         evidence: The evidence JWS, exactly as it was signed.

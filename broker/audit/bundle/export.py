@@ -11,9 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from broker.audit.proof import cosigned_checkpoint
-from broker.audit.store import LogTables, entries, load_tiles
-from broker.audit.tiles import (
+from broker.audit.log.store import LogTables, entries, load_tiles
+from broker.audit.log.tiles import (
     WIDTH,
     Tile,
     entries_path,
@@ -21,6 +20,7 @@ from broker.audit.tiles import (
     tile_path,
     write_bundle,
 )
+from broker.audit.proofs.proof import cosigned_checkpoint
 from broker.database import Database
 
 CHECKPOINT = "checkpoint"

@@ -18,14 +18,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from broker.audit.checkpoint import (
+from broker.audit.log.checkpoint import (
     Contradiction,
     SignedCheckpoint,
     open_checkpoint,
     reopen_checkpoint,
 )
-from broker.audit.merkle import HASH_SIZE, verify_consistency
-from broker.audit.note import MAX_NOTE, NoteSigner, SignatureType, Verifier, b64, unb64
+from broker.audit.log.merkle import HASH_SIZE, verify_consistency
+from broker.audit.log.note import MAX_NOTE, NoteSigner, SignatureType, Verifier, b64, unb64
 from schemas.errors import (
     Conflict,
     LogInconsistent,

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from broker.audit.merkle import HASH_SIZE
-from broker.audit.note import MAX_NOTE, b64, unb64
+from broker.audit.log.merkle import HASH_SIZE
+from broker.audit.log.note import MAX_NOTE, b64, unb64
 from schemas.errors import SchemaRefused
 
 FIRST_LINE = "c2sp.org/tlog-proof@v1"

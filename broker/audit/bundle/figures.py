@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 
-from broker.audit.offline import list_of, object_of, text_of
+from broker.audit.proofs.offline import list_of, object_of, text_of
 
 
 @dataclass(frozen=True)

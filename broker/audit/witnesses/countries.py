@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from broker.audit.note import Verifier
-from broker.audit.policy import Policy
+from broker.audit.log.note import Verifier
+from broker.audit.proofs.policy import Policy
 from schemas.directory import OrganisationKind, Participant
 from schemas.errors import SchemaRefused
 

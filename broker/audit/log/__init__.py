@@ -1,0 +1,1 @@
+"""The log itself: tree, notes, checkpoints, tiles, and who writes it."""

@@ -1,0 +1,1 @@
+"""What proves that something is in the log, and who checks it offline."""

@@ -1,0 +1,1 @@
+"""Who watches that the log only grows: monitors, countries, third parties."""
