@@ -22,6 +22,7 @@ from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
 
 from adapters.registry import open_adapter
+from broker import heap
 from broker.audit.log.note import NoteSigner
 from broker.client import DirectoryWatcher, HubClient, KnownRevocations
 from broker.clock import Clock, SystemClock
@@ -337,6 +338,7 @@ async def serve_all(settings: Settings, *hosted: Settings) -> None:
             host = None if one is settings else settings.participant
             if gateways[-1].core.self_entry().hosted_by != host:
                 raise Refused(f"the directory does not say that {one.participant} is hosted so")
+        heap.settle()
         ended = await asyncio.gather(*map(_serve, gateways), return_exceptions=True)
     finally:
         for gateway in gateways:
@@ -362,6 +364,7 @@ async def _serve(gateway: Gateway) -> None:
             access_log=False,
             server_header=False,
             date_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=10,  # who waits for news of a message would hold us up
         )
     )

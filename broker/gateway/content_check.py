@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.agreements import KnownAgreement
 from broker.gateway.core import Core
-from broker.gateway.store.bulk import padded
+from broker.gateway.store.bulk import among, padded
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import exclusion
 from broker.rules.content import (
@@ -150,6 +150,11 @@ def check_outgoing(
     )
 
 
+_EXCLUDED = select(exclusion.c.about, exclusion.c.participant).where(
+    among(exclusion.c.about, "abouts")
+)
+
+
 async def excluded(
     connection: AsyncConnection, abouts: Collection[str]
 ) -> dict[str, frozenset[str]]:
@@ -157,10 +162,6 @@ async def excluded(
     if not abouts:
         return {}
     found: dict[str, set[str]] = {}
-    for row in await connection.execute(
-        select(exclusion.c.about, exclusion.c.participant).where(
-            exclusion.c.about.in_(padded(list(abouts)))
-        )
-    ):
+    for row in await connection.execute(_EXCLUDED, {"abouts": padded(list(abouts))}):
         found.setdefault(row.about, set()).add(row.participant)
     return {about: frozenset(participants) for about, participants in found.items()}

@@ -8,13 +8,11 @@ facts count from our hub alone, a gateway's facts from the message's recipient a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TypeVar
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
@@ -23,10 +21,10 @@ from broker.gateway.core import Core
 from broker.gateway.own_log import Decision
 from broker.gateway.store import outbox as outbox_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
-from broker.gateway.store.bulk import insert_rows, padded
-from broker.gateway.store.dialect import AnyRow
-from broker.gateway.store.tables import evidence, fact, outbox
-from broker.gateway.store.together import insert_missing, update_rows
+from broker.gateway.store.bulk import batches
+from broker.gateway.store.stated import Before, Ours, before, keep_new
+from broker.gateway.store.tables import fact, outbox
+from broker.gateway.store.together import Changes, Merge, insert_together
 from broker.telemetry import logger
 from keys.binding import subject_of
 from schemas.audit import Event
@@ -58,11 +56,12 @@ BAD_ENDINGS = {
 RECEIPTS = frozenset({Fact.DELIVERED, Fact.FILED, Fact.READ})
 OBEYED = RECEIPTS | {Fact.SUBMITTED, Fact.RELAYED}
 """What the hub has done, of a withdrawal, once any of these is stated of it."""
-SOON = timedelta(milliseconds=60)
+ABSENT = ("receipt-missing", "undelivered", "send-failed")
+"""Alarms about receipts that have not come."""
+SOON = timedelta(milliseconds=150)
 """Longer than a message alone needs to arrive and be receipted: one transaction then has both."""
 BATCH = 256
 """Rows per statement: far below the databases' limits on parameters."""
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class _Counted:
 
     content: Evidence
     stated: FactStatement
-    row: AnyRow
+    row: Ours
 
 
 class EvidenceBook:
@@ -80,6 +79,7 @@ class EvidenceBook:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._waiting: list[VerifiedEvidence] = []
+        self._waiting_since = 0.0
         self._keeping: asyncio.Task[None] | None = None
 
     # --- without haste ------------------------------------------------------------------------
@@ -89,6 +89,8 @@ class EvidenceBook:
 
         Many share a transaction, or go with what is kept at once.
         """
+        if not self._waiting:
+            self._waiting_since = asyncio.get_running_loop().time()
         self._waiting += verified
         if self._waiting and (self._keeping is None or self._keeping.done()):
             self._keeping = asyncio.create_task(self._keep_waiting())
@@ -100,7 +102,13 @@ class EvidenceBook:
         return taken
 
     async def _keep_waiting(self) -> None:
-        await asyncio.sleep(SOON.total_seconds())
+        loop = asyncio.get_running_loop()
+        # Counted from the oldest that still waits: what came since may have been taken along.
+        while True:
+            pause = self._waiting_since + SOON.total_seconds() - loop.time()
+            if pause <= 0:
+                break
+            await asyncio.sleep(pause)
         while taken := self.take_waiting():
             try:
                 async with self._core.database.begin() as connection:
@@ -124,57 +132,46 @@ class EvidenceBook:
         Returns:
             Our messages of which there is news, once the caller has committed.
         """
-        new = await self._store(connection, {item.content.id: item for item in verified})
+        arrived = {item.content.id: item for item in verified}
+        ids, rows = await keep_new(
+            connection,
+            [
+                {"id": key, "by": item.content.by, "raw": item.raw, "received_at": self._core.now()}
+                for key, item in sorted(arrived.items())
+            ],
+            list({stated.envelope for item in verified for stated in item.content.facts}),
+        )
+        new = [item for key, item in arrived.items() if key in ids]
         if not new:
             return set()
-        rows = await outbox_store.lock_many(
-            connection, list({stated.envelope for item in new for stated in item.content.facts})
-        )
         counted = [
             _Counted(item.content, stated, rows[stated.envelope])
             for item in new
             for stated in item.content.facts
             if await self._counts(connection, stated, item.content.by, rows.get(stated.envelope))
         ]
-        await self._insert(connection, counted)
-        stands = await self._settle(connection, list({item.row.id for item in counted}))
-        await self._arrived(connection, counted)
+        past = await before(connection, list({item.row.id for item in counted}))
+        stands, settled = self._settle(past, counted)
+        moved = await self._arrived(connection, past, counted)
+        decisions = [Decision(Event.EVIDENCE_RECEIVED, subject_of(item.raw)) for item in new]
+        await insert_together(
+            connection,
+            *self._core.log.rows(decisions, now=self._core.now()),
+            merges=[_facts(counted)],
+            changes=[settled, moved],
+        )
         await self._obeyed(connection, {item.row.id: item.row for item in counted}, stands)
         for item in counted:
             if not _is_outdone(item.stated.fact, stands.get(item.row.id)):
                 await self._consequences(connection, item.stated, item.content.by, item.row)
-        decisions = [Decision(Event.EVIDENCE_RECEIVED, subject_of(item.raw)) for item in new]
-        await self._core.log.add(connection, decisions, now=self._core.now())
         return {item.row.id for item in counted}
-
-    async def _store(
-        self, connection: AsyncConnection, verified: dict[UUID, VerifiedEvidence]
-    ) -> list[VerifiedEvidence]:
-        """Insert what is not here yet, and return that."""
-        if not verified:
-            return []
-        now = self._core.now()
-        inserted = await insert_missing(
-            connection,
-            evidence,
-            [
-                {
-                    "id": item.content.id,
-                    "by": item.content.by,
-                    "raw": item.raw,
-                    "received_at": now,
-                }
-                for _, item in sorted(verified.items())
-            ],
-        )
-        return [item for key, item in verified.items() if (key,) in inserted]
 
     async def _counts(
         self,
         connection: AsyncConnection,
         stated: FactStatement,
         by: ParticipantId,
-        row: AnyRow | None,
+        row: Ours | None,
     ) -> bool:
         """True if this signer may state this about this message of ours."""
         now = self._core.now()
@@ -191,40 +188,32 @@ class EvidenceBook:
             return False
         return True
 
-    async def _insert(self, connection: AsyncConnection, counted: Sequence[_Counted]) -> None:
-        stated = {
-            (item.stated.envelope, item.stated.fact, item.content.by): {
-                "envelope": item.stated.envelope,
-                "fact": item.stated.fact.value,
-                "by": item.content.by,
-                "code": item.stated.code,
-                "at": item.stated.at,
-                "evidence": item.content.id,
-            }
-            for item in reversed(counted)  # of two that say the same, the first counts
-        }
-        await insert_rows(connection, fact, list(stated.values()), key=("envelope", "fact", "by"))
-
-    async def _settle(
-        self, connection: AsyncConnection, messages: Sequence[UUID]
-    ) -> dict[UUID, Fact]:
-        """Set each state to the fact that stands among all that were ever stated."""
-        known: dict[UUID, list[AnyRow]] = {}
-        for batch in _batches(messages):
-            for row in await connection.execute(
-                select(
-                    fact.c.envelope, fact.c.fact, fact.c.by, fact.c.code, fact.c.at, fact.c.evidence
-                ).where(fact.c.envelope.in_(padded(batch)), fact.c.by != self._core.participant)
-            ):
-                known.setdefault(row.envelope, []).append(row)
-        changes = []
+    def _settle(
+        self, past: Before, counted: Sequence[_Counted]
+    ) -> tuple[dict[UUID, Fact], Changes]:
+        """The fact that stands, of each message, among all that were ever stated; its new state."""
+        known: dict[UUID, dict[tuple[str, str], Stated]] = {}
+        for row in past.facts:
+            if row.by == self._core.participant:
+                continue  # our own word about it moves nothing
+            stated = known.setdefault(row.envelope, {})
+            stated[row.fact, row.by] = self._stated(
+                Fact(row.fact), row.by, row.at, row.evidence, row.code
+            )
+        for item in counted:
+            by, said = item.content.by, item.stated
+            known.setdefault(item.row.id, {}).setdefault(
+                (said.fact.value, by),  # of two that say the same, the first counts
+                self._stated(said.fact, by, said.at, item.content.id, said.code),
+            )
+        changes: list[dict[str, object]] = []
         stands: dict[UUID, Fact] = {}
-        for message, stated in known.items():
-            chosen = winner(self._stated(item) for item in stated)
+        for message, every in known.items():
+            chosen = winner(every.values())
             if chosen is None:
                 continue
             stands[message] = chosen.fact
-            taken = next((item.at for item in stated if item.fact == Fact.SUBMITTED.value), None)
+            taken = next((item.at for item in every.values() if item.fact is Fact.SUBMITTED), None)
             changes.append(
                 {
                     "id": message,
@@ -233,46 +222,51 @@ class EvidenceBook:
                     "submitted_at": taken,
                 }
             )
-        await update_rows(connection, outbox, changes, key="id")
-        return stands
+        return stands, Changes(outbox, changes, key="id")
 
     async def _obeyed(
-        self, connection: AsyncConnection, rows: Mapping[UUID, AnyRow], stands: Mapping[UUID, Fact]
+        self, connection: AsyncConnection, rows: Mapping[UUID, Ours], stands: Mapping[UUID, Fact]
     ) -> None:
         """Destroy our sealed copies of what a withdrawal took back, once the hub has recorded it.
 
         From then on nothing of it is handed over, so that nothing has to be sent again.
         """
         for message, row in rows.items():
-            withdrawal = row.kind == Kind.WITHDRAWAL and row.grant is not None
-            if withdrawal and stands.get(message) in OBEYED:
+            if row.kind != Kind.WITHDRAWAL or row.grant is None:
+                continue
+            if stands.get(message) in OBEYED:
                 await outbox_store.destroy_copies(connection, row.grant, before=row.position)
 
-    def _stated(self, row: AnyRow) -> Stated:
-        by = Witness.HUB if row.by == self._core.settings.hub.id else Witness.RECIPIENT
-        return Stated(Fact(row.fact), by, row.at, row.evidence, row.code)
+    def _stated(
+        self, stated: Fact, by: str, at: datetime, evidence_id: UUID, code: str | None
+    ) -> Stated:
+        witness = Witness.HUB if by == self._core.settings.hub.id else Witness.RECIPIENT
+        return Stated(stated, witness, at, evidence_id, code)
 
-    async def _arrived(self, connection: AsyncConnection, counted: Sequence[_Counted]) -> None:
-        """Receipts clear the alarms about their absence, and move the threads."""
+    async def _arrived(
+        self, connection: AsyncConnection, past: Before, counted: Sequence[_Counted]
+    ) -> Changes:
+        """Receipts clear the alarms about their absence, and move the threads: returns how."""
         now = self._core.now()
         there = [item for item in counted if item.stated.fact in RECEIPTS]
-        for batch in _batches([item.row.id for item in there]):
-            await clear_alarms_of(
-                connection, batch, "receipt-missing", "undelivered", "send-failed", now=now
-            )
-        retrieved = [item.row.id for item in there if item.stated.fact is not Fact.DELIVERED]
-        for batch in _batches(retrieved):
-            await clear_alarms_of(connection, batch, "unretrieved", now=now)
-        delivered = {item.row.thread for item in there if item.stated.fact is Fact.DELIVERED}
-        for group in _batches(list(delivered)):
-            await threads.delivered(connection, group, now=now)
+        receipted = {item.row.id for item in there}
+        for batch in batches([message for message in past.alarmed if message in receipted]):
+            retrieved = [
+                item.row.id
+                for item in there
+                if item.row.id in batch and item.stated.fact is not Fact.DELIVERED
+            ]
+            await clear_alarms_of(connection, batch, *ABSENT, now=now)
+            await clear_alarms_of(connection, retrieved, "unretrieved", now=now)
+        arrived = {item.row.thread for item in there if item.stated.fact is Fact.DELIVERED}
+        return await threads.delivered(connection, list(arrived), now=now)
 
     async def _consequences(
         self,
         connection: AsyncConnection,
         stated: FactStatement,
         by: ParticipantId,
-        row: AnyRow,
+        row: Ours,
     ) -> None:
         now = self._core.now()
         if stated.fact is Fact.ERASED and row.grant is not None:
@@ -297,12 +291,23 @@ class EvidenceBook:
                 )
 
 
+def _facts(counted: Sequence[_Counted]) -> Merge:
+    rows = {
+        (item.stated.envelope, item.stated.fact, item.content.by): {
+            "envelope": item.stated.envelope,
+            "fact": item.stated.fact.value,
+            "by": item.content.by,
+            "code": item.stated.code,
+            "at": item.stated.at,
+            "evidence": item.content.id,
+        }
+        for item in reversed(counted)  # of two that say the same, the first counts
+    }
+    return Merge(fact, list(rows.values()), key=("envelope", "fact", "by"))
+
+
 def _is_outdone(stated: Fact, stands: Fact | None) -> bool:
     """True if a bad word came too late to matter: what it denies has happened after all."""
     if stated is Fact.UNRETRIEVED:
         return stands in (Fact.READ, Fact.FILED)
     return stated in BAD_ENDINGS and stands in RECEIPTS
-
-
-def _batches(items: Sequence[_T]) -> Iterable[Sequence[_T]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

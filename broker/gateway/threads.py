@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import Table, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.notices.said import due
-from broker.gateway.store.bulk import insert_rows, padded
+from broker.gateway.store.bulk import among, batches, insert_rows, padded
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import notice, thread, thread_event
+from broker.gateway.store.together import Changes, Merge, Rows, insert_together
 from schemas.base import ParticipantId
 from schemas.bodies.common import Body
 from schemas.catalogue import conversation
@@ -153,14 +154,18 @@ async def load(
     return None if row is None else _from_row(row)
 
 
+_THREADS = select(thread).where(among(thread.c.id)).order_by(thread.c.id)
+_LOCKED = _THREADS.with_for_update()
+
+
 async def load_many(
     connection: AsyncConnection, thread_ids: Sequence[UUID], *, lock: bool = False
 ) -> dict[UUID, ThreadState]:
     """Several threads; locked in the order of their ids, so that two batches never wait in a ring."""
     if not thread_ids:
         return {}
-    query = select(thread).where(thread.c.id.in_(padded(thread_ids))).order_by(thread.c.id)
-    rows = await connection.execute(query.with_for_update() if lock else query)
+    wanted = {"ids": padded(thread_ids)}
+    rows = await connection.execute(_LOCKED if lock else _THREADS, wanted)
     return {row.id: _from_row(row) for row in rows}
 
 
@@ -199,8 +204,8 @@ async def record(
     now: datetime,
 ) -> None:
     """Store threads' states and the messages that led to them, in the order given."""
-    events = await move(connection, entries, ourselves=ourselves, now=now)
-    await insert_rows(connection, thread_event, events)
+    states, events = await move(connection, entries, ourselves=ourselves, now=now)
+    await insert_together(connection, *events, merges=[states])
 
 
 async def move(
@@ -209,23 +214,15 @@ async def move(
     *,
     ourselves: ParticipantId,
     now: datetime,
-) -> list[dict[str, object]]:
-    """Store threads' states; returns the rows of `thread_event` that the caller is to insert."""
-    if not entries:
-        return []
+) -> tuple[Merge, list[tuple[Table, Rows]]]:
+    """The threads' states and histories, for the caller to store together with what else there is."""
     last = {entry.step.thread.id: entry.step.thread for entry in entries}
-    await insert_rows(
-        connection,
-        thread,
-        [_row(state, ourselves, now) for state in last.values()],
-        key=("id",),
-        replace=_CHANGING,
-    )
+    rows = [_row(state, ourselves, now) for state in last.values()]
+    states = Merge(thread, rows, key=("id",), replace=_CHANGING)
     changed = [
         (one.id, one.machine, one.state, one.case_ref)
         for one in (entry.step.thread for entry in entries if entry.step.effect is Effect.MOVED)
     ]
-    await insert_rows(connection, notice, due(changed, now))
     opened = {entry.step.thread.id for entry in entries if entry.opens}
     counts = await _counts(connection, [key for key in last if key not in opened])
     events: list[dict[str, object]] = []
@@ -244,7 +241,7 @@ async def move(
                 "late": entry.step.effect is Effect.RECORDED,
             }
         )
-    return events
+    return states, [(thread_event, events), (notice, due(changed, now))]
 
 
 async def _counts(connection: AsyncConnection, thread_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -279,18 +276,15 @@ def _row(state: ThreadState, ourselves: ParticipantId, now: datetime) -> dict[st
 
 async def delivered(
     connection: AsyncConnection, thread_ids: Sequence[UUID], *, now: datetime
-) -> None:
-    """The opening messages of threads of ours reached the other side."""
-    found = await load_many(connection, thread_ids, lock=True)
-    moved: dict[tuple[str, str], list[UUID]] = {}
-    for before in found.values():
-        after = broker_event(before, "delivered")
-        if after is not before:
-            moved.setdefault((before.machine, after.state), []).append(before.id)
-    for (_, state), ids in moved.items():
-        await connection.execute(
-            update(thread).where(thread.c.id.in_(padded(ids))).values(state=state, updated_at=now)
-        )
+) -> Changes:
+    """The opening messages of threads of ours reached the other side: what the caller is to store."""
+    moved: list[dict[str, object]] = []
+    for batch in batches(sorted(thread_ids)):
+        for before in (await load_many(connection, batch, lock=True)).values():
+            after = broker_event(before, "delivered")
+            if after is not before:
+                moved.append({"id": before.id, "state": after.state, "updated_at": now})
+    return Changes(thread, moved, key="id")
 
 
 async def ended_by_hub(

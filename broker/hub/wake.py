@@ -29,6 +29,7 @@ _RECONNECT = 1.0
 _HERE = "?"
 _HERE_EVERY = 5.0
 _GONE_AFTER = 3 * _HERE_EVERY
+_SETTLE = 0.1
 """Seconds."""
 
 
@@ -51,6 +52,7 @@ class Wake:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._events: dict[str, asyncio.Event] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._me = secrets.token_hex(4)
         self.ending = False
         """True once this process is about to end: nobody waits any more."""
@@ -62,11 +64,29 @@ class Wake:
         return Ticket(self._events.setdefault(participant, asyncio.Event()))
 
     def here(self, participants: Iterable[str]) -> None:
-        """Wake those who wait in this process; call after the commit."""
-        for name in (*participants, ANYONE):
+        """Wake those who wait in this process; call after the commit.
+
+        Where nobody is named nothing new waits, and only room may have come free or something may
+        be settled: whoever waits for `ANYONE` then hears of it in a moment, once for all.
+        """
+        names = tuple(participants)
+        if not names:
+            self._soon()
+            return
+        for name in (*names, ANYONE):
             # Waiters hold the old event; the next ones get a new one and see what was committed.
             if (event := self._events.pop(name, None)) is not None:
                 event.set()
+
+    def _soon(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_SETTLE, self._settle)
+
+    def _settle(self) -> None:
+        self._timer = None
+        if (event := self._events.pop(ANYONE, None)) is not None:
+            event.set()
 
     def end(self) -> None:
         """Let everybody who waits go, since the process ends."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from adapters.base import CaseRecord, Source
 from broker.gateway import threads
@@ -44,6 +45,12 @@ class DraftsRequest(ProtectedModel):
     adapter: str = "files"
     file: str | None = None
     text: Annotated[str, Field(max_length=BODY_LIMIT)] | None = None
+
+
+_SENT = select(*(one for one in outbox.c if one is not outbox.c.envelope)).where(
+    outbox.c.id == bindparam("message")
+)
+_FACTS = select(fact).where(fact.c.envelope == bindparam("message")).order_by(fact.c.at)
 
 
 def router(parts: Parts) -> APIRouter:
@@ -82,15 +89,34 @@ def router(parts: Parts) -> APIRouter:
         return await asyncio.to_thread(read)
 
     @routes.post("/messages")
-    async def send(request: Request) -> dict[str, Any]:
-        """Send one message. On the answer it is on this machine's disk, sealed and signed."""
+    async def send(
+        request: Request,
+        until: Literal["delivered", "filed", "read"] | None = None,
+        wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = LONGEST_WAIT,
+    ) -> Response:
+        """Send one message. On the answer it is on this machine's disk, sealed and signed.
+
+        Args:
+            until, wait: As of `GET /v1/messages/{id}`, whose answer it then is. Whoever hangs up
+                before knows whether it was stored only by a business id of their own.
+        """
         draft = await parse(request, MessageDraft)
         await parts.agreements.look_for(draft.to)
         try:
             composed = await parts.composer(draft)
             if draft.dry_run:
-                return preview(core, composed)
-            return stored_view(await parts.sender.send(composed))
+                return JSONResponse(preview(core, composed))
+            word, started = core.news.of(composed.id), time.monotonic()
+            try:
+                stored = await parts.sender.send(composed)
+                if until is None:
+                    return JSONResponse(stored_view(stored))
+                if stored.id == composed.id:  # just stored: nothing to be seen before there is word
+                    await _heard(word, min(wait, LOOK_EVERY))
+            finally:
+                core.news.forget(composed.id, word)
+            left = max(0.0, wait - (time.monotonic() - started))
+            return JSONResponse(await _followed(stored.id, until, left))
         except Refused:
             if not draft.dry_run:
                 await log_refusal(core, draft.to_json())
@@ -120,13 +146,16 @@ def router(parts: Parts) -> APIRouter:
         message: UUID,
         until: Literal["delivered", "filed", "read"] | None = None,
         wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = LONGEST_WAIT,
-    ) -> dict[str, Any]:
+    ) -> Response:
         """One message: its header and what was stated about it. Never its content.
 
         Args:
             until: Answer when this has happened, or something after which nobody waits for it.
             wait: Answer after so many seconds in any case.
         """
+        return JSONResponse(await _followed(message, until, wait))
+
+    async def _followed(message: UUID, until: str | None, wait: float) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + wait
         while True:
@@ -136,15 +165,14 @@ def router(parts: Parts) -> APIRouter:
                 room = give_up - loop.time()
                 if until is None or not _may_still(found, until) or room <= 0:
                     return found
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(room, LOOK_EVERY)):
-                        await word.wait()
+                await _heard(word, min(room, LOOK_EVERY))
             finally:
                 core.news.forget(message, word)
 
     async def _message(message: UUID) -> dict[str, Any]:
         async with core.database.read() as connection:
-            row = (await connection.execute(select(outbox).where(outbox.c.id == message))).first()
+            asked = {"message": message}
+            row = (await connection.execute(_SENT, asked)).first()
             if row is None:
                 arrived = (
                     await connection.execute(select(inbox).where(inbox.c.id == message))
@@ -152,11 +180,7 @@ def router(parts: Parts) -> APIRouter:
                 if arrived is None:
                     raise NotFound("no such message")
                 return {**views.received(arrived), "facts": []}
-            facts = (
-                await connection.execute(
-                    select(fact).where(fact.c.envelope == message).order_by(fact.c.at)
-                )
-            ).all()
+            facts = (await connection.execute(_FACTS, asked)).all()
             in_doubt = row.state == "failed" and bool(
                 await connection.scalar(select(doubt.c.message).where(doubt.c.message == message))
             )
@@ -221,6 +245,12 @@ def router(parts: Parts) -> APIRouter:
         }
 
     return routes
+
+
+async def _heard(word: asyncio.Event, at_most: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(at_most):
+            await word.wait()
 
 
 def _may_still(found: dict[str, Any], wanted: str) -> bool:

@@ -25,7 +25,7 @@ from broker.gateway.core import Core, ToFile, wait_for
 from broker.gateway.own_log import Decision
 from broker.gateway.receive.receipts import Owed, Receipts
 from broker.gateway.store.alarms import raise_alarm
-from broker.gateway.store.bulk import padded
+from broker.gateway.store.bulk import among, padded
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import (
     case_report,
@@ -54,6 +54,28 @@ GROUP = 64
 DUE = ("delivered", "filing")
 HAS_CASE = (*DUE, "filed", "held")
 """States of a message that has its case in the case system, or may have."""
+
+
+_RIVALS = (
+    select(
+        inbox.c.id,
+        inbox.c.business_id,
+        inbox.c.sender,
+        inbox.c.type,
+        inbox.c.grant,
+        inbox.c.state,
+    )
+    .where(among(inbox.c.business_id), inbox.c.state.in_((*HAS_CASE, "stopped")))
+    .order_by(inbox.c.position)
+)
+_LIVE = (
+    select(inbox.c.id, inbox_section.c.section, inbox_section.c.content)
+    .outerjoin(
+        inbox_section,
+        and_(inbox_section.c.message == inbox.c.id, inbox_section.c.content.is_not(None)),
+    )
+    .where(among(inbox.c.id), inbox.c.state.in_(DUE))
+)
 
 
 class Filing:
@@ -153,18 +175,7 @@ class Filing:
         was filed. If the first is just being erased, the second waits.
         """
         ids = padded([item.business_id for item in items])
-        rows = await connection.execute(
-            select(
-                inbox.c.id,
-                inbox.c.business_id,
-                inbox.c.sender,
-                inbox.c.type,
-                inbox.c.grant,
-                inbox.c.state,
-            )
-            .where(inbox.c.business_id.in_(ids), inbox.c.state.in_((*HAS_CASE, "stopped")))
-            .order_by(inbox.c.position)
-        )
+        rows = await connection.execute(_RIVALS, {"ids": ids})
         of_business_id: dict[UUID, list[AnyRow]] = {}
         for row in rows:
             if message_type(row.type).filed:
@@ -190,14 +201,8 @@ class Filing:
     ) -> dict[UUID, dict[str, str]]:
         """Of each message that is still to be filed, where its sections lie in the vault."""
         found: dict[UUID, dict[str, str]] = {}
-        for row in await connection.execute(
-            select(inbox.c.id, inbox_section.c.section, inbox_section.c.content)
-            .outerjoin(
-                inbox_section,
-                and_(inbox_section.c.message == inbox.c.id, inbox_section.c.content.is_not(None)),
-            )
-            .where(inbox.c.id.in_(padded([item.id for item in items])), inbox.c.state.in_(DUE))
-        ):
+        ids = padded([item.id for item in items])
+        for row in await connection.execute(_LIVE, {"ids": ids}):
             sections = found.setdefault(row.id, {})
             if row.section is not None:
                 sections[row.section] = row.content

@@ -42,7 +42,6 @@ from broker.gateway.store.tables import (
     receipt,
     receipt_packet,
     seen,
-    thread_event,
 )
 from broker.gateway.store.together import Rows, insert_missing, insert_together, update_rows
 from schemas.audit import Event
@@ -233,7 +232,7 @@ class Intake:
                 refused.append((item, error))
             elif item.unpacked is not None:
                 accepted.append(item.unpacked)
-        events = await threads.move(
+        states, events = await threads.move(
             connection, entries, ourselves=self._core.participant, now=self._core.now()
         )
         if given_back:
@@ -254,7 +253,7 @@ class Intake:
         owed, decisions = self._refusals([(item.envelope, error) for item, error in refused])
         more = self._refusals(suspects)
         rows = await self._accept(connection, accepted, owed + more[0], decisions + more[1])
-        await insert_together(connection, *rows, (thread_event, events))
+        await insert_together(connection, *rows, *events, merges=[states])
         for opened in accepted:
             await self._consequences.learn(connection, opened, grants)
         await self._consequences.follow(connection, accepted, grants)

@@ -41,6 +41,8 @@ from schemas.evidence import (
 TOGETHER = timedelta(milliseconds=15)
 """How long *delivered* waits for *filed*, which follows at once if the case system is at hand: less
 than anyone notices, and one evidence instead of two."""
+SETTLE = timedelta(milliseconds=250)
+"""How long it may take until it is written down that the hub has a packet, if more follows."""
 POLL = timedelta(seconds=2)
 ENOUGH = 8 * MAX_FACTS
 """Facts signed in one go; when there were so many, more may wait."""
@@ -143,7 +145,8 @@ class Receipts:
             try:
                 if self._packed:
                     await self._hand_over_all()
-                    await asyncio.sleep(TOGETHER.total_seconds())
+                    if loop.time() < look_at and await self._more_comes(wake):
+                        continue
                 packed = await self.pack()
                 if not packed and loop.time() >= look_at:
                     look_at = loop.time() + POLL.total_seconds()
@@ -157,6 +160,18 @@ class Receipts:
                 await wait_for(wake, POLL)
                 # What was stored will be filed in a moment: one evidence then says both.
                 await self._core.to_file.wait_idle(TOGETHER)
+
+    async def _more_comes(self, wake: asyncio.Event) -> bool:
+        """True if what was just handed over need not be written down yet: more is being filed, and
+        is signed there; one transaction later notes what became of all of it."""
+        if len(self._handed) >= ENOUGH or any(one["state"] == "failed" for one in self._handed):
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE.total_seconds()):
+                await wake.wait()
+        if wake.is_set():
+            await self._core.to_file.wait_idle(TOGETHER)
+        return wake.is_set() and bool(self._packed)
 
     async def pack(self) -> int:
         """Sign what is owed and not yet signed; returns how many facts that were."""

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
@@ -27,7 +28,7 @@ from broker.gateway.rights import ledger
 from broker.gateway.send.compose import Composed
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store import outbox, tables
-from broker.gateway.store.together import insert_together
+from broker.gateway.store.together import Merge, Rows, insert_together
 from keys.binding import subject_of
 from keys.sealing import EnvelopeDraft, seal_envelope
 from schemas.audit import Event
@@ -185,7 +186,7 @@ class Sender:
         """Store a group; into `pushed` goes what is to be pushed once that is committed."""
         core = self._core
         await self._still_granted(connection, group)
-        events = await self._move_threads(connection, group)
+        states, events = await self._move_threads(connection, group)
         numbers = await self._number(connection, group)
         if len(group) > FEW:
             sealed = await asyncio.to_thread(self._seal_all, group, numbers)
@@ -215,11 +216,12 @@ class Sender:
                 decisions.append(Decision(Event.EXCEPTION_USED, envelope.digest, composed.id))
         await insert_together(
             connection,
-            (tables.thread_event, events),
+            *events,
             (tables.outbox, rows),
             (tables.outbox_attachment, files),
             (tables.disclosure, disclosed),
             *core.log.rows(decisions, now=core.now()),
+            merges=[states],
         )
         return [
             Stored(composed.id, composed.thread, composed.message.business_id, "queued")
@@ -353,10 +355,10 @@ class Sender:
 
     async def _move_threads(
         self, connection: AsyncConnection, group: Sequence[Composed]
-    ) -> list[dict[str, object]]:
+    ) -> tuple[Merge, list[tuple[Table, Rows]]]:
         """Take each step again on the state of now: somebody's message may have come in between.
 
-        Returns the rows of the threads' histories, still to be inserted.
+        Returns the threads' states and histories, still to be stored.
         """
         moving = [composed for composed in group if composed.step is not None]
         known = await threads.load_many(

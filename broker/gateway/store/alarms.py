@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.store.bulk import padded
+from broker.gateway.store.bulk import among, batches, padded
 from broker.gateway.store.dialect import insert_for
 from broker.gateway.store.tables import alarm
 from broker.telemetry import logger
@@ -40,6 +41,18 @@ async def raise_alarm(
     logger().error("alarm:raised", code=code)
 
 
+async def alarmed(connection: AsyncConnection, messages: Iterable[UUID]) -> list[UUID]:
+    """Those of these messages about which there is an open alarm: hardly ever any."""
+    found: list[UUID] = []
+    for batch in batches(list(messages)):
+        rows = await connection.execute(_OPEN, {"abouts": padded([str(item) for item in batch])})
+        found += [UUID(about) for about in rows.scalars()]
+    return list(dict.fromkeys(found))
+
+
+_OPEN = select(alarm.c.about).where(among(alarm.c.about, "abouts"), alarm.c.cleared_at.is_(None))
+
+
 async def clear_alarms(
     connection: AsyncConnection, about: object, *codes: str, now: datetime
 ) -> None:
@@ -51,10 +64,13 @@ async def clear_alarms_of(
     connection: AsyncConnection, about: Iterable[object], *codes: str, now: datetime
 ) -> None:
     """The same for several things at once."""
+    abouts = padded([str(item)[:64] for item in about])
+    if not abouts:
+        return
     await connection.execute(
         update(alarm)
         .where(
-            alarm.c.about.in_(padded([str(item)[:64] for item in about])),
+            alarm.c.about.in_(abouts),
             alarm.c.code.in_(codes),
             alarm.c.cleared_at.is_(None),
         )

@@ -7,7 +7,7 @@ all. SQLite has no network between and no arrays: it gets the rows one by one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -54,6 +54,17 @@ def one_of(given: Column[Any], values: Sequence[str]) -> ColumnElement[bool]:
     return given.in_(
         bindparam(None, list(values), expanding=True, literal_execute=True, type_=String())
     )
+
+
+def batches(items: Sequence[_T], size: int = 256) -> Iterator[Sequence[_T]]:
+    """In pieces that are far below the databases' limits on parameters."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def among(given: ColumnElement[Any], name: str = "ids") -> ColumnElement[bool]:
+    """`given IN` a list that comes with each execution: for a statement that is built once. Building
+    a statement takes longer than the rest of its way to the server; give it a `padded` list."""
+    return given.in_(bindparam(name, expanding=True))
 
 
 @cache

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.gateway.store.bulk import among, padded
 from broker.gateway.store.dialect import AnyRow, insert_for, upsert
 from broker.gateway.store.tables import agreement, cursor, grant, grant_scope, suspension
 from broker.rules.header import GrantView
@@ -68,17 +69,22 @@ def sections_gone(grant: GrantState) -> list[str]:
     return sorted(every - live)
 
 
+_GRANTS = select(grant).where(among(grant.c.id))
+_LOCKED = _GRANTS.with_for_update(read=True)
+_SCOPES = select(grant_scope).where(among(grant_scope.c.grant))
+
+
 async def load_grants(
     connection: AsyncConnection, ids: Iterable[UUID], *, lock: bool = False
 ) -> dict[UUID, GrantState]:
     """Grants by id. With `lock`, none of them changes before the transaction ends."""
-    wanted = list(set(ids))
-    if not wanted:
+    wanted = {"ids": padded(list(set(ids)))}
+    if not wanted["ids"]:
         return {}
-    query = select(grant).where(grant.c.id.in_(wanted))
-    rows = (await connection.execute(query.with_for_update(read=True) if lock else query)).all()
+    rows = (await connection.execute(_LOCKED if lock else _GRANTS, wanted)).all()
+    # Asked for after the lock: a withdrawal that we waited for has changed them.
     scopes: dict[UUID, list[AnyRow]] = {}
-    for row in await connection.execute(select(grant_scope).where(grant_scope.c.grant.in_(wanted))):
+    for row in await connection.execute(_SCOPES, wanted):
         scopes.setdefault(row.grant, []).append(row)
     return {row.id: _state(row, scopes.get(row.id, [])) for row in rows}
 

@@ -9,10 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Integer, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.store.bulk import padded
-from broker.gateway.store.dialect import AnyRow, insert_for
+from broker.gateway.store.bulk import among, padded
+from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import doubt, grant, outbox, outbox_attachment, stream
 from schemas.envelope import NEVER_HELD_BACK, Lane
 
@@ -28,14 +29,22 @@ async def take_numbers(
 
     Two transactions never get the same one: the row stays locked until the end.
     """
-    statement = insert_for(connection, stream).values(
-        recipient=recipient, lane=lane.value, last_number=count
+    wanted = {"recipient": recipient, "lane": lane.value, "count": count}
+    counted = await connection.execute(_taking(connection.dialect.name), wanted)
+    return int(counted.scalar_one())
+
+
+@cache
+def _taking(dialect: str) -> Any:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    count = bindparam("count", type_=stream.c.last_number.type)
+    statement = insert(stream).values(
+        recipient=bindparam("recipient"), lane=bindparam("lane"), last_number=count
     )
-    counted = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=["recipient", "lane"],
         set_={"last_number": stream.c.last_number + count},
     ).returning(stream.c.last_number)
-    return int((await connection.execute(counted)).scalar_one())
 
 
 async def with_business_ids(
@@ -106,6 +115,23 @@ async def get(connection: AsyncConnection, message: UUID) -> AnyRow | None:
     return (await connection.execute(select(outbox).where(outbox.c.id == message))).first()
 
 
+_JUDGED = (
+    select(
+        outbox.c.id,
+        outbox.c.digest,
+        outbox.c.recipient,
+        outbox.c.state,
+        outbox.c.grant,
+        outbox.c.thread,
+        outbox.c.kind,
+        outbox.c.position,
+    )
+    .where(among(outbox.c.id))
+    .order_by(outbox.c.id)
+    .with_for_update()
+)
+
+
 async def lock_many(connection: AsyncConnection, messages: Sequence[UUID]) -> dict[UUID, AnyRow]:
     """By id, locked to the end of the transaction; only the columns that receipts are judged by.
 
@@ -116,21 +142,7 @@ async def lock_many(connection: AsyncConnection, messages: Sequence[UUID]) -> di
     found: dict[UUID, AnyRow] = {}
     wanted = sorted(messages)
     for start in range(0, len(wanted), 512):
-        rows = await connection.execute(
-            select(
-                outbox.c.id,
-                outbox.c.digest,
-                outbox.c.recipient,
-                outbox.c.state,
-                outbox.c.grant,
-                outbox.c.thread,
-                outbox.c.kind,
-                outbox.c.position,
-            )
-            .where(outbox.c.id.in_(padded(wanted[start : start + 512])))
-            .order_by(outbox.c.id)
-            .with_for_update()
-        )
+        rows = await connection.execute(_JUDGED, {"ids": padded(wanted[start : start + 512])})
         found |= {row.id: row for row in rows}
     return found
 

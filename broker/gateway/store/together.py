@@ -15,11 +15,24 @@ from sqlalchemy import Column, String, Table, bindparam, insert, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.gateway.store.bulk import insert_rows
+
 Rows = Sequence[Mapping[str, Any]]
 _Part = (
     tuple[Table, tuple[str, ...]]
+    | tuple[Table, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
     | tuple[Table, tuple[str, ...], str, tuple[str, tuple[str, ...]] | None]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Rows that may be there already: then these columns are replaced, or nothing is."""
+
+    table: Table
+    rows: Rows
+    key: tuple[str, ...]
+    replace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +49,43 @@ class Changes:
 async def insert_together(
     connection: AsyncConnection,
     *groups: tuple[Table, Rows],
+    merges: Sequence[Merge] = (),
     changes: Sequence[Changes] = (),
 ) -> None:
     """Insert rows; those of one table all have the same columns. Tables in an order that their
     foreign keys allow; one may stand here more than once.
 
     Args:
+        merges: To be inserted before the others, or to replace what is there; keys that differ.
         changes: To be made beside. None of a row that is inserted here, and of one table one.
     """
     wanted = [(table, rows) for table, rows in _merged(groups) if rows]
+    merges = [merge for merge in merges if merge.rows]
     changes = [change for change in changes if change.rows]
     if connection.dialect.name != "postgresql":
+        for merge in merges:
+            await insert_rows(
+                connection, merge.table, merge.rows, key=merge.key, replace=merge.replace
+            )
         for table, rows in wanted:
             await connection.execute(insert(table), [dict(row) for row in rows])
         for change in changes:
             await _change_one_by_one(connection, change)
         return
-    if not wanted and not changes:
+    if not wanted and not merges and not changes:
         return
-    shape = (
+    shape: tuple[_Part, ...] = (
+        *((m.table, tuple(m.rows[0]), m.key, m.replace) for m in merges),
         *((table, tuple(rows[0])) for table, rows in wanted),
         *((c.table, tuple(c.rows[0]), c.key, c.only) for c in changes),
     )
     arrays = [
         [row[name] for row in rows]
-        for rows in (*(rows for _, rows in wanted), *(change.rows for change in changes))
+        for rows in (
+            *(merge.rows for merge in merges),
+            *(rows for _, rows in wanted),
+            *(change.rows for change in changes),
+        )
         for name in rows[0]
     ]
     await connection.exec_driver_sql(_text(shape), tuple(arrays))
@@ -125,6 +150,8 @@ def _text(shape: tuple[_Part, ...]) -> str:
         table, names = part[0], part[1]
         if len(part) == 2:
             parts.append(_insert_text(table, names, used + 1))
+        elif isinstance(part[2], tuple):
+            parts.append(_merge_text(table, names, part[2], part[3], used + 1))
         else:
             parts.append(_update_text(table, names, part[2], part[3], used + 1))
         used += len(names)
@@ -145,6 +172,15 @@ def _insert_text(table: Table, names: tuple[str, ...], start: int) -> str:
     columns = ", ".join(_quoted(name) for name in names)
     arrays = _arrays(table, names, start)
     return f"INSERT INTO {_quoted(table.name)} ({columns}) SELECT * FROM unnest({arrays})"  # noqa: S608
+
+
+def _merge_text(
+    table: Table, names: tuple[str, ...], key: tuple[str, ...], replace: Any, start: int
+) -> str:
+    taken = ", ".join(_quoted(name) for name in key)
+    changes = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in replace)
+    otherwise = f"UPDATE SET {changes}" if changes else "NOTHING"
+    return f"{_insert_text(table, names, start)} ON CONFLICT ({taken}) DO {otherwise}"
 
 
 def _update_text(

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Row, Table, and_, delete, select, tuple_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.database import Database
-from broker.gateway.store.bulk import padded
+from broker.gateway.store.bulk import among, padded
 from broker.gateway.store.dialect import insert_for
 from broker.gateway.store.together import insert_missing, insert_together
 from broker.gateway.store.vault_tables import NO_GRANT, VaultTables
@@ -58,6 +58,9 @@ class Vault:
         self._database = database
         self._tables = tables
         self._epoch_keys = epoch_keys
+        self._epoch = select(tables.epoch.c.epoch).with_for_update()
+        self._epoch_shared = select(tables.epoch.c.epoch).with_for_update(read=True)
+        self._case_keys_of = select(tables.case_key).where(among(tables.case_key.c.case_id))
 
     # --- keep and read ----------------------------------------------------------------------
 
@@ -313,7 +316,7 @@ class Vault:
         # Shared by those who make case keys, exclusive to a rotation: no case key can be wrapped
         # under an epoch whose key is about to be destroyed.
         epoch = self._tables.epoch
-        query = select(epoch.c.epoch).with_for_update(read=not exclusively)
+        query = self._epoch if exclusively else self._epoch_shared
         current = await connection.scalar(query)
         if current is None:
             await connection.execute(
@@ -406,11 +409,9 @@ class Vault:
     async def _load_case_keys(
         self, connection: AsyncConnection, cases: Sequence[str]
     ) -> dict[str, bytes]:
-        table = self._tables.case_key
         found: dict[str, bytes] = {}
         for batch in _batches(cases):
-            rows = await connection.execute(select(table).where(table.c.case_id.in_(padded(batch))))
-            for row in rows:
+            for row in await connection.execute(self._case_keys_of, {"ids": padded(batch)}):
                 found[row.case_id] = self._open_case_key(row.case_id, row.epoch, row.wrapped)
         return found
 

@@ -107,6 +107,21 @@ async def test_who_waits_for_word_of_a_message_is_answered_when_it_comes(two: Wo
     assert (await delivered).json()["state"] in ("delivered", "filed")
 
 
+async def test_who_sends_may_wait_for_the_end_of_it_in_one_request(two: World) -> None:
+    italy = Desk(two, "it.nrm")
+    grant = (await italy.post("/v1/consents", consent())).json()["grant"]
+
+    in_vain = (await italy.post("/v1/messages?until=filed&wait=0", referral(grant))).json()
+    filed = asyncio.create_task(italy.post("/v1/messages?until=filed", referral(grant)))
+    async with asyncio.timeout(60):
+        while not filed.done():
+            await two.settle()
+
+    assert in_vain["state"] in ("queued", "sending", "submitted")
+    assert (await filed).json()["state"] == "filed"
+    assert (await filed).json()["id"] != in_vain["id"]
+
+
 async def test_nobody_waits_for_what_will_not_come(two: World) -> None:
     italy = Desk(two, "it.nrm")
     grant = (await italy.post("/v1/consents", consent())).json()["grant"]
