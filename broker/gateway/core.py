@@ -48,6 +48,10 @@ class ToFile:
     digest: str
     attempts: int
     case: CaseRecord
+    supersedes: UUID | None = None
+    """Business id of the case that this is a later version of."""
+    in_part: bool = False
+    """It holds only the sections that changed."""
 
 
 class Handover:

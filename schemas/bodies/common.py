@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
+from uuid import UUID
 
 from pydantic import Field, model_validator
 
@@ -97,6 +98,18 @@ class Body(ProtectedModel):
     def answer_by(self, sent_at: datetime) -> datetime | None:
         """When the answer is due if this body says so itself; None leaves it to the type."""
         return None
+
+    def supersedes(self) -> UUID | None:
+        """Business id of the earlier message of whose case this is a later version; else None.
+
+        The recipient's case system then changes that case, and gets no second one.
+        """
+        return None
+
+    @property
+    def in_part(self) -> bool:
+        """True if a later version brings only the sections that changed."""
+        return False
 
     def misfits(self, sections: frozenset[str]) -> tuple[str, ...]:
         """Paths where this body and the sections beside it contradict each other."""

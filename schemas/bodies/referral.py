@@ -113,6 +113,9 @@ class Amend(Body):
     replaces: UUID
     """Business id of the version that this one supersedes."""
 
+    def supersedes(self) -> UUID | None:
+        return self.replaces
+
 
 class Progress(StrEnum):
     """Where a service stands; appointments have types of their own."""

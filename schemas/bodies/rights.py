@@ -57,6 +57,13 @@ class Rectify(Body):
     """Business id of what was wrong."""
     sections: SectionIds = ()
 
+    def supersedes(self) -> UUID | None:
+        return self.corrects
+
+    @property
+    def in_part(self) -> bool:
+        return True
+
 
 class Erase(Body):
     """Erase, and say what is kept and why (GDPR Art 17)."""

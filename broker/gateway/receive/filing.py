@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.base import CannotMap, CaseRecord, Declined, Filed, Memory
 from broker.gateway.cases.once import BEGUN, file_in
 from broker.gateway.cases.reporting import GAPS, report_rows
+from broker.gateway.cases.versions import file_version
 from broker.gateway.core import Core, ToFile, wait_for
 from broker.gateway.own_log import Decision
 from broker.gateway.receive.receipts import Owed, Receipts
@@ -143,7 +144,9 @@ class Filing:
             return 0
         if len(unique) < len(items):
             core.to_file.overflowed = True  # the second of one business id follows the first
-        async with core.case_locks.hold(item.business_id for item in unique):
+        held = {item.business_id for item in unique}
+        held |= {item.supersedes for item in unique if item.supersedes is not None}
+        async with core.case_locks.hold(held):
             return await self._file_group(unique, read=read)
 
     async def _file_group(self, items: Sequence[ToFile], *, read: bool) -> int:
@@ -157,8 +160,11 @@ class Filing:
         items = [_only(item, live[item.id]) for item in items if item.id in live]
         if not items:
             return 0
-        free = [item for item in items if item.id not in taken]
         answers = dict(taken)
+        for item in items:
+            if item.supersedes is not None and item.id not in taken:
+                answers[item.id] = await file_version(self._core, item)
+        free = [item for item in items if item.id not in answers]
         if free:
             begun = await self._begin(free)
             outcomes = await asyncio.to_thread(file_in, self._core.adapter, free, begun=begun)
@@ -322,7 +328,16 @@ def _to_file(row: AnyRow) -> ToFile:
     case = CaseRecord(
         case_ref=row.case_ref, sections={}, business_id=row.business_id, sender=row.sender
     )
-    return ToFile(row.id, row.business_id, row.sender, row.digest, row.attempts, case)
+    return ToFile(
+        row.id,
+        row.business_id,
+        row.sender,
+        row.digest,
+        row.attempts,
+        case,
+        supersedes=row.supersedes,
+        in_part=row.in_part,
+    )
 
 
 def _with(item: ToFile, sections: Mapping[str, Any]) -> ToFile:

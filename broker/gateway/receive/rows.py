@@ -54,6 +54,8 @@ def inbox_row(opened: Unpacked, placed: Places, now: datetime) -> dict[str, Any]
         "derived_from": message.derived_from,
         "erased_at": None,
         "signed_by": opened.envelope.signed_by,
+        "supersedes": opened.body.supersedes(),
+        "in_part": opened.body.in_part,
     }
 
 
@@ -92,6 +94,8 @@ def to_file(opened: Unpacked) -> ToFile:
             business_id=message.business_id,
             sender=content.from_,
         ),
+        supersedes=opened.body.supersedes(),
+        in_part=opened.body.in_part,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import date
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -68,6 +68,10 @@ async def publish(core: Core, first: date, last: date) -> Published:
     return made
 
 
+_MESSAGES = UUID("c1b54a5e-5f0e-5c55-9c1c-2c3f4b0a7d10")
+"""Namespace of the messages' business ids (RFC 9562, version 5)."""
+
+
 async def tell(parts: Parts, made: Published, to: str) -> list[Stored]:
     """Send what was published to one participant, corridor by corridor. Repeating it sends nothing
     anew: each message is named by its period and corridor."""
@@ -91,6 +95,7 @@ async def tell(parts: Parts, made: Published, to: str) -> list[Stored]:
             to=to,
             case_ref=f"STATISTICS-{body.first}-{corridor}",
             body=body.to_dict(),
+            business_id=uuid5(_MESSAGES, f"{body.first} {body.last} {corridor} {to}"),
         )
         sent.append(await parts.sender.send(await parts.composer(draft)))
     return sent

@@ -217,6 +217,8 @@ inbox = Table(
     Column("derived_from", Uuid),
     Column("erased_at", UtcDateTime),
     Column("signed_by", Sha),
+    Column("supersedes", Uuid),
+    Column("in_part", Boolean, nullable=False, server_default=false()),
     CheckConstraint(
         "state IN ('delivered','filing','filed','kept','held','failed','stopped','erased')",
         name="state",
