@@ -201,7 +201,10 @@ def test_a_case_is_handed_over_by_commands_and_both_sign(running: Running, tmp_p
         return str(running.run(participant, "show", thread, "--thread").json["owner"])
 
     it, al = "it.nrm", "al.nrm"
-    offer = say(*(it, al, "offer", "--to", al, "--case", CASE, "--date", "2026-12-01", *consented))
+    offer = say(
+        *(it, al, "offer", "--to", al, "--case", CASE, "--date", "2026-12-01", *consented),
+        *("--risk-until", "2030-01-01"),
+    )
     thread = offer["thread"]
     accepted = say(al, it, "accept", offer["id"])
     file = say(it, al, "casefile", accepted["id"], *consented)

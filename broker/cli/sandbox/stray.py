@@ -1,8 +1,8 @@
 """The stray neighbour: enrolled, with an agreement and real keys, and with nonsense to say.
 
 Its envelopes are signed and sealed as they should be, so that they reach the integrator's gateway;
-what is inside is what a broken or hostile partner could put there. They end in quarantine, and
-nothing of them reaches the case system.
+what is inside is what a broken or hostile partner could put there. They are refused with a code,
+or end in quarantine, and nothing of them reaches the case system.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def test_a_commitment_says_nothing_without_its_salt() -> None:
 
 def test_the_labels_are_all_different_and_end_in_a_newline() -> None:
     labels = [value for name, value in vars(binding).items() if name.endswith("_LABEL")]
-    assert len(set(labels)) == len(labels) == 5
+    assert len(set(labels)) == len(labels) == 6
     assert all(label.startswith(b"referral-broker/1 ") for label in labels)
     assert all(label.endswith(b"\n") for label in labels)
 
