@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 from adapters.base import Memory, NationalSystem, Skill, Tools
 from adapters.conformance.cases import full_case
@@ -78,6 +79,6 @@ def _seconds_of_one(process: ExternalSystem) -> float:
     return took
 
 
-def _file_quietly(process: ExternalSystem, business_id: Any) -> None:
+def _file_quietly(process: ExternalSystem, business_id: UUID) -> None:
     with suppress(BrokerError):
         process.file(business_id, full_case())
