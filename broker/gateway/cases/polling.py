@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.base import Ambiguous, News, Polled, Skill
+from adapters.wire import code as code_of
 from broker.gateway.cases.answers import Answer, ForAPerson, answer_of, business_id_of
 from broker.gateway.core import Core
 from broker.gateway.receive.filing import HAS_CASE
@@ -136,7 +137,9 @@ class Polling:
         }
         if isinstance(item, News):
             row |= {"business_id": item.business_id, "step": item.step.value}
-            row |= {"reason": item.reason, "at": item.at}
+            # A code, or the word that says that it was none: a reason that somebody wrote in words
+            # may be about a person, and this table is outside the vault.
+            row |= {"reason": None if item.reason is None else code_of(item.reason), "at": item.at}
         else:
             row["reference"] = item.reference[:200]
         async with self._core.database.begin() as connection:

@@ -122,3 +122,18 @@ async def test_where_a_worker_confirms_nothing_is_said_by_itself(two: World) -> 
     await poll(albania)
     (noted,) = await rows(albania, case_news)
     assert (noted.state, noted.code, noted.answer) == ("held", "to-confirm", None)
+
+
+async def test_a_reason_in_words_is_for_a_person_and_stays_out_of_the_tables(two: World) -> None:
+    italy, albania = two["it.nrm"], two["al.nrm"]
+    sent = await italy.refer("al.nrm", await italy.consent("al.nrm"))
+    await deliver(italy, albania)
+    words = "Invented Name said that she would rather stay with her aunt for now"
+    decided = folder(albania) / "decided"
+    decided.mkdir(exist_ok=True)
+    (decided / "a.csv").write_text(
+        f"{HEADER}{sent.business_id},declined,2026-11-22T10:00:00Z,{words},\n"
+    )
+    await poll(albania)
+    (noted,) = await rows(albania, case_news)
+    assert (noted.state, noted.code, noted.reason) == ("held", "unknown-reason", "unreadable")
