@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from schemas.families.base import MessageType
 from schemas.machine import Machine
-from schemas.states import deadline
 
 WARN_AT = 0.8
 """Share of the time after which a warning is due (domain rows `deadline.warning`, `.breached`)."""
@@ -53,6 +52,27 @@ def pauses_of(machine: Machine, history: Iterable[tuple[datetime, str]]) -> list
             found.append((since, at))
             since = None
     return found if since is None else [*found, (since, None)]
+
+
+def deadline(
+    asked_at: datetime,
+    within: timedelta,
+    pauses: Iterable[Pause],
+    now: datetime,
+) -> datetime:
+    """When the answer is due, given when questions were open; a pause without an end is still open.
+
+    Overlapping pauses count once, so that a question asked twice buys no extra time.
+    """
+    due = asked_at + within
+    covered_until = asked_at
+    for start, end in sorted(pauses, key=lambda pause: pause[0]):
+        start = max(start, covered_until)
+        stop = now if end is None else end
+        if stop > start:
+            due += stop - start
+            covered_until = stop
+    return due
 
 
 def read_clock(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.clock import deadline
 from schemas.consent import VALID_STATUSES, ConsentStatus
 from schemas.errors import NotPermitted
 from schemas.evidence import PRECEDENCE, Fact
@@ -25,7 +26,6 @@ from schemas.states import (
     RETURN,
     TRANSFER,
     add_signature,
-    deadline,
     owner,
 )
 
