@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from broker.hub.state import Hub
-from keys.roles import ending_roles
+from keys.ceremony.roles import ending_roles
 from keys.rotation import days_left, warnings
 from schemas.errors import BrokerError, LogUnavailable
 

@@ -19,9 +19,9 @@ from broker.cli.root import ReferralCommand, ReferralGroup
 from broker.clock import SystemClock
 from keys import strict_json
 from keys.ceremony import Repository, RoleKeys, first_plan
+from keys.ceremony.proposal import MAX_PLAN_BYTES, Proposal
+from keys.ceremony.roles import RoleSigner
 from keys.custody import open_custody
-from keys.proposal import MAX_PLAN_BYTES, Proposal
-from keys.roles import RoleSigner
 from schemas.directory import Participant, PublishedKey
 from schemas.errors import TooLarge
 

@@ -19,8 +19,8 @@ from broker.clock import SystemClock
 from broker.gateway.settings import load_settings
 from keys import strict_json
 from keys.ceremony import Repository
+from keys.ceremony.roles import RoleSigner, new_role_key
 from keys.custody import create_custody, open_custody
-from keys.roles import RoleSigner, new_role_key
 from schemas.base import instant_text
 from schemas.directory import Function, KeyUse, OrganisationKind, Participant
 

@@ -17,7 +17,7 @@ from broker.cli.fetch import get
 from broker.cli.identity import home_option
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
-from keys.roles import ending_roles
+from keys.ceremony.roles import ending_roles
 from keys.rotation import warnings
 from keys.trust import DirectoryClient
 from schemas.errors import BrokerError

@@ -14,9 +14,9 @@ from sqlalchemy import select
 from broker.gateway.home import init_home
 from broker.gateway.store.tables import inbox, outbox
 from keys.ceremony import Repository
+from keys.ceremony.roles import RoleSigner
 from keys.custody import KdfCost, open_custody
 from keys.lifecycle import move
-from keys.roles import RoleSigner
 from keys.signing import parse_envelope
 from schemas.directory import KeyStatus, Participant
 from schemas.errors import NotFound, NotPermitted

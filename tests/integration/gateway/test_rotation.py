@@ -12,9 +12,9 @@ from sqlalchemy import select
 from broker.cli.identity import open_identity
 from broker.gateway.store.tables import alarm
 from keys.ceremony import Repository
+from keys.ceremony.roles import RoleSigner
 from keys.custody import open_custody
 from keys.lifecycle import STANDARD_VALIDITY
-from keys.roles import RoleSigner
 from keys.rotation import STANDARD, due, rotated
 from schemas.directory import KeyUse, Participant
 from tests.support.gateways import World, world

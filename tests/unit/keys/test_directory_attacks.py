@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import Metadata, Targets
 
-from keys.roles import ONLINE_LIFE, TARGETS_LIFE, RoleSigner
+from keys.ceremony.roles import ONLINE_LIFE, TARGETS_LIFE, RoleSigner
 from keys.trust import MAX_VERSION
 from schemas.errors import (
     DirectoryExpired,

@@ -21,7 +21,7 @@ from broker.audit.log.checkpoint import open_checkpoint
 from broker.audit.log.note import parse_signature
 from broker.audit.proofs.tlog_proof import parse_proof
 from keys import strict_json
-from keys.proposal import Proposal
+from keys.ceremony.proposal import Proposal
 from keys.revocation import sign_revocation, verify_revocation
 from keys.sealing import seal_access, seal_envelope
 from keys.signing import (

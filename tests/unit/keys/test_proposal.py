@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keys.ceremony import Repository, first_plan
-from keys.proposal import Missing, Proposal
-from keys.roles import COUNTRY_LIFE, RoleSigner
+from keys.ceremony.proposal import Missing, Proposal
+from keys.ceremony.roles import COUNTRY_LIFE, RoleSigner
 from schemas.errors import (
     Conflict,
     DirectoryMoved,

@@ -12,8 +12,8 @@ import pytest
 from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from keys.ceremony import Repository, RoleSigner
+from keys.ceremony.roles import COUNTRY_LIFE, ONLINE_LIFE, ending_roles, life_of
 from keys.custody import Custody, create_custody
-from keys.roles import COUNTRY_LIFE, ONLINE_LIFE, ending_roles, life_of
 from keys.trust import MAX_ENTRY_BYTES, insecure_directory
 from schemas.directory import (
     Compartment,

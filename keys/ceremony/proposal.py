@@ -2,7 +2,7 @@
 
 It holds what each changed role would say, what it says now, and the entries that go with it, so that
 a machine without a network can show the difference and sign it. Nothing in it is believed: a signer
-sees what it signs and nothing else, and `keys.ceremony.Repository.apply` verifies everything against
+sees what it signs and nothing else, and `keys.ceremony.repository.Repository.apply` verifies everything against
 the repository as it stands then. A role that has moved on since makes the whole change void.
 """
 
@@ -19,7 +19,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 from tuf.api.serialization import DeserializationError
 
 from keys import strict_json
-from keys.roles import ROOT, TARGETS, RoleSigner
+from keys.ceremony.roles import ROOT, TARGETS, RoleSigner
 from keys.trust import COUNTRY, HUB_PATH, read_entry
 from schemas.base import b64u, unb64u
 from schemas.directory import Participant
