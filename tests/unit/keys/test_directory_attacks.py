@@ -43,9 +43,9 @@ def serve(world: World, kept: Path) -> None:
 
 def forward(world: World, online: RoleSigner, version: int) -> None:
     """With the hub's online key: snapshot and timestamp of a version far ahead."""
-    newest = world.repository._load("snapshot")
+    newest = world.repository.load("snapshot")
     newest.signed.version = version - 1
-    world.repository._write("snapshot", version - 1, newest.to_bytes())
+    world.repository.write("snapshot", version - 1, newest.to_bytes())
     world.repository.refresh_timestamp(online, NOW)
 
 
@@ -81,7 +81,7 @@ def test_an_older_role_under_a_newer_snapshot_is_refused_as_a_rollback(
     world.reader().refresh(NOW)
     newest = max((world.repository.path / "metadata").glob("*.it.json"), key=_number)
     newest.unlink()
-    older: Metadata[Targets] = world.repository._load("it")
+    older: Metadata[Targets] = world.repository.load("it")
     world.repository._publish_online({"it": older}, world.online, NOW)
     with pytest.raises(DirectoryRolledBack):
         world.reader().refresh(NOW)
@@ -121,9 +121,9 @@ def test_a_file_without_an_end_is_refused_as_a_mismatch(world: World) -> None:
 
 
 def test_a_country_signed_by_one_of_two_is_refused_as_unsigned(world: World) -> None:
-    role: Metadata[Targets] = world.repository._next("it", Targets, NOW)
+    role: Metadata[Targets] = world.repository.next_of("it", Targets, NOW)
     role.sign(world.countries["it"][0])
-    world.repository._write("it", role.signed.version, role.to_bytes())
+    world.repository.write("it", role.signed.version, role.to_bytes())
     world.repository._publish_online({"it": role}, world.online, NOW)
     with pytest.raises(DirectoryUnsigned):
         world.reader().refresh(NOW)

@@ -168,7 +168,7 @@ def test_a_country_cannot_publish_for_another(world: World, albania: Party) -> N
 
 def smuggle(world: World, country: str, path: str, data: bytes) -> None:
     """What a country could do with its own keys and tools of its own."""
-    role: Metadata[Targets] = world.repository._next(country, Targets, NOW)
+    role: Metadata[Targets] = world.repository.next_of(country, Targets, NOW)
     info = TargetFile.from_data(path, data, ["sha256"])
     role.signed.targets[path] = info
     for signer in world.countries[country]:
@@ -177,7 +177,7 @@ def smuggle(world: World, country: str, path: str, data: bytes) -> None:
     file = world.repository.path / "targets" / folder / f"{info.hashes['sha256']}.{name}"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(data)
-    world.repository._write(country, role.signed.version, role.to_bytes())
+    world.repository.write(country, role.signed.version, role.to_bytes())
     world.repository._publish_online({country: role}, world.online, NOW)
 
 
