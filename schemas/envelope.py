@@ -55,10 +55,14 @@ class Kind(StrEnum):
     NOTICE = "notice"
     WITHDRAWAL = "withdrawal"
     SAFETY = "safety"
+    RIGHTS = "rights"
+    """Erasure, restriction, exclusion, and what was done about them. It never holds a section."""
 
 
-NEVER_HELD_BACK = frozenset({Kind.WITHDRAWAL, Kind.SAFETY})
+NEVER_HELD_BACK = frozenset({Kind.WITHDRAWAL, Kind.SAFETY, Kind.RIGHTS})
 """Kinds that need no live grant, pass expired or suspended agreements, and are not rate-limited."""
+BARE = frozenset({Kind.WITHDRAWAL, Kind.RIGHTS})
+"""Kinds that carry nothing of a case: no section, no file, no exception."""
 
 
 class Stream(WireModel):

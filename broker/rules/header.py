@@ -5,8 +5,9 @@ gateway asks before it unseals. The rules are data: `RULES`, in the order in whi
 are reported. Each takes the whole question and answers with the error that refuses, or None.
 One more rule can only refuse more.
 
-`withdrawal` and `safety` outrank agreement and consent (I-3, I-11): the rules about these pass
-them, the rules about identity, keys and time do not.
+`withdrawal`, `safety` and `rights` outrank agreement and consent (I-3, I-11): the rules about these
+pass them, the rules about identity, keys and time do not. In return a `rights` envelope names no
+grant and no file, so that nothing of a case finds a way around consent.
 """
 
 from __future__ import annotations
@@ -246,10 +247,18 @@ def consent_is_named(question: Question) -> type[BrokerError] | None:
         return ConsentMissing if question.grant is None else None
     if header.kind is Kind.WITHDRAWAL:
         return ConsentMissing
-    if header.kind is Kind.SAFETY:
+    if header.kind in (Kind.SAFETY, Kind.RIGHTS):
         return None
     may_do_without = header.kind is Kind.NOTICE or header.reply
     return None if may_do_without and not header.attachments else ConsentMissing
+
+
+def rights_carry_nothing(question: Question) -> type[BrokerError] | None:
+    """Refuse a `rights` envelope under a grant or with a file: what it may say needs neither."""
+    header = question.header
+    if header.kind is not Kind.RIGHTS:
+        return None
+    return SchemaRefused if header.grant is not None or header.attachments else None
 
 
 def withdrawal_is_theirs(question: Question) -> type[BrokerError] | None:
@@ -338,6 +347,7 @@ RULES: tuple[Rule, ...] = (
     not_expired,
     agreement_is_in_force,
     consent_is_named,
+    rights_carry_nothing,
     withdrawal_is_theirs,
     withdrawal_goes_to_a_party,
     withdrawal_only_narrows,

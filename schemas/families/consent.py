@@ -36,7 +36,7 @@ TYPES: tuple[MessageType, ...] = (
     _less("consent.majority", Kind.WITHDRAWAL, bodies.Majority, Direction.EITHER, "invalidate"),
     _row(
         "consent.withdraw.ack",
-        Kind.ANSWER,
+        Kind.RIGHTS,
         bodies.WithdrawAck,
         Direction.EITHER,
         "acknowledge",

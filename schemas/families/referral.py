@@ -6,9 +6,10 @@ from functools import partial
 
 from schemas.bodies import referral as bodies
 from schemas.consent import Purpose
-from schemas.envelope import Kind
+from schemas.envelope import Kind, Lane
 from schemas.families.base import (
     ANY_SECTION,
+    NOTHING,
     TOWARDS_ORIGIN,
     WITH_GUARDIAN,
     Chapter,
@@ -134,10 +135,12 @@ TYPES: tuple[MessageType, ...] = (
     ),
     _row(
         "referral.recall",
-        Kind.NOTICE,
+        Kind.RIGHTS,
         bodies.Recall,
         Direction.FORWARD,
         "recall",
+        lane=Lane.URGENT,
+        preconditions=NOTHING,
         replies=("erase.ack",),
         deadline=hours(24),
     ),

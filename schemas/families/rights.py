@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from schemas.bodies import rights as bodies
-from schemas.envelope import Kind
-from schemas.families.base import ANY_SECTION, Chapter, Direction, MessageType
+from schemas.envelope import Kind, Lane
+from schemas.families.base import ANY_SECTION, NOTHING, Chapter, Direction, MessageType
 from schemas.families.deadline import ONE_MONTH, days, hours
 
 _ask = partial(MessageType, chapter=Chapter.RIGHTS, machine="inquiry")
 _tell = partial(MessageType, chapter=Chapter.RIGHTS, machine="notice")
+_always = partial(_tell, lane=Lane.URGENT, preconditions=NOTHING)
+"""What must get through although the two exchange nothing any more (docs/adr/0010)."""
 
 TYPES: tuple[MessageType, ...] = (
     _ask(
@@ -45,9 +47,9 @@ TYPES: tuple[MessageType, ...] = (
         filed=True,
     ),
     _tell("rectify.ack", Kind.ANSWER, bodies.RightDone, Direction.BACK, "acknowledge"),
-    _tell(
+    _always(
         "erase.notice",
-        Kind.NOTICE,
+        Kind.RIGHTS,
         bodies.Erase,
         Direction.FORWARD,
         "tell",
@@ -55,17 +57,17 @@ TYPES: tuple[MessageType, ...] = (
         replies=("erase.ack",),
         deadline=ONE_MONTH,
     ),
-    _tell(
+    _always(
         "erase.ack",
-        Kind.ANSWER,
+        Kind.RIGHTS,
         bodies.RightDone,
         Direction.BACK,
         "acknowledge",
         also={"referral": "attest"},
     ),
-    _tell(
+    _always(
         "restrict.notice",
-        Kind.NOTICE,
+        Kind.RIGHTS,
         bodies.Restrict,
         Direction.FORWARD,
         "tell",
@@ -73,7 +75,7 @@ TYPES: tuple[MessageType, ...] = (
         replies=("referral.received",),
         deadline=hours(24),
     ),
-    _tell("restrict.lift", Kind.NOTICE, bodies.RestrictLift, Direction.FORWARD, "lift"),
+    _always("restrict.lift", Kind.RIGHTS, bodies.RestrictLift, Direction.FORWARD, "lift"),
     _ask(
         "complaint.submit",
         Kind.NOTICE,

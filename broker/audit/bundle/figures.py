@@ -97,7 +97,7 @@ _COLUMNS = {
     "refused": "refused",
     "failed": "failed",
 }
-NEEDS_NO_GRANT = frozenset({"withdrawal", "safety"})
+NEEDS_NO_GRANT = frozenset({"withdrawal", "safety", "rights"})
 
 
 def count(evidence: Iterable[Mapping[str, object]], envelopes: Mapping[str, Sent]) -> Figures:

@@ -20,7 +20,7 @@ from schemas.bodies.common import Body, urgency_of
 from schemas.bodies.consent import Record
 from schemas.catalogue import answer_by, check_message, message_type
 from schemas.directory import Compartment, Participant, TrustedDirectory
-from schemas.envelope import BUCKETS, Kind, VerifiedEnvelope
+from schemas.envelope import BARE, BUCKETS, Kind, VerifiedEnvelope
 from schemas.errors import (
     CannotOpen,
     RecipientUnknown,
@@ -71,7 +71,8 @@ def unpack(
 
     1. The parts open under the signed header.
     2. Each is the JSON of its compartment, and each section lies in its own compartment.
-    3. Type and kind agree, and so do what the hub did by the header: lane and clock.
+    3. Type and kind agree, and so do what the hub did by the header: lane and clock. A kind that
+       needs no agreement and no consent carries nothing that would need them.
     4. Every blinded scope of the header stands for what is inside, and nothing inside is without.
     5. Every attachment of the header has its key inside, under the scope of its section.
     6. Body and sections fit their models.
@@ -88,6 +89,8 @@ def unpack(
     """
     opened = unseal_envelope(envelope, keyring, ourselves)  # 1
     casework, others = _parse_parts(opened, ourselves)  # 2
+    if envelope.content.kind in BARE and _carries_something(casework, others):
+        raise ScopeMismatch("it carries what its kind may not")
     message = _join(casework, others)
     row = message_type(casework.type)
     if row.kind is not envelope.content.kind:  # 3
@@ -151,6 +154,17 @@ def _parse_parts(
     if casework is None:
         raise CannotOpen("the casework part")
     return casework, others
+
+
+def _carries_something(
+    casework: CaseworkPart, others: Mapping[Compartment, CompartmentPart]
+) -> bool:
+    """True if anything of a case is in any part, whatever it is called."""
+    return (
+        bool(casework.scopes or casework.sections or casework.attachments)
+        or casework.exception is not None
+        or any(part.sections or part.attachments for part in others.values())
+    )
 
 
 def _join(casework: CaseworkPart, others: Mapping[Compartment, CompartmentPart]) -> Message:

@@ -14,11 +14,14 @@ from sqlalchemy import select
 
 from broker.gateway.agreements import KnownAgreement
 from broker.gateway.receive.receiver import Incoming, Outcome
+from broker.gateway.rights.asking import RightDraft
 from broker.gateway.store.tables import inbox, outbox, seen
 from keys.signing import sign_jws
 from schemas.agreement import SUSPENSION_TYP, AnswerDeadline, Suspension
 from schemas.errors import NoAgreement
 from tests.support.gateways import Side, World, world
+
+ACCESS = {"identity_proved": True, "delivery": "handed_over"}
 
 
 @pytest.fixture
@@ -147,6 +150,26 @@ async def test_what_it_does_not_name_is_refused_by_sender_and_recipient_each_for
     with pytest.raises(NoAgreement):
         await it.refer("al.nrm", grant)
     assert await verdict(al, item) == ([Outcome.DONE], ["no-agreement"], 0)
+
+
+async def test_what_erases_and_freezes_gets_through_when_it_is_suspended(two: World) -> None:
+    it, al = two["it.nrm"], two["al.nrm"]
+    await it.refer("al.nrm", await it.consent("al.nrm"))
+    await two.settle()
+    await suspend(al, known(al).content.id)
+    for side in (it, al):
+        await side.parts.agreements.refresh()
+
+    for kind, ground in (("restrict", "accuracy_contested"), ("erase", "no_longer_needed")):
+        wanted = RightDraft.model_validate({"kind": kind, "case": "CASE-1", "ground": ground})
+        await it.parts.asking.ask(wanted, worker="anna")
+    with pytest.raises(NoAgreement):
+        await it.send(type="access.request", to="al.nrm", case_ref="CASE-1", body=ACCESS)
+    await two.settle()
+
+    async with al.gateway.core.database.read() as connection:
+        came = set(await connection.scalars(select(inbox.c.type).where(inbox.c.kind == "rights")))
+    assert came == {"restrict.notice", "erase.notice"}
 
 
 async def test_an_agreed_deadline_counts_if_it_is_sooner_than_the_usual_one(two: World) -> None:

@@ -236,6 +236,25 @@ async def test_a_safety_alert_passes_without_consent_or_agreement(served: Served
     assert len(await al.mailbox(Lane.URGENT)) == 1
 
 
+async def test_her_rights_pass_an_agreement_that_is_suspended_and_carry_nothing(
+    served: Served,
+) -> None:
+    it, al, agreement = await served.pair()
+    grant = await it.grant("al.nrm")
+    assert (await it.http.post("/suspensions", content=al.suspension(agreement))).is_success
+    rights: dict[str, Any] = {"kind": Kind.RIGHTS, "lane": Lane.URGENT, "agreement": agreement}
+
+    passed = await it.submit(it.seal(it.draft("al.nrm", grant=None, **rights)))
+    notice = await it.submit(
+        it.seal(it.draft("al.nrm", agreement=agreement, grant=None, kind=Kind.NOTICE))
+    )
+    covered = await it.submit(it.seal(it.draft("al.nrm", grant=grant, **rights)))
+
+    assert passed.status_code == 201
+    assert len(await al.mailbox(Lane.URGENT)) == 1
+    assert (notice.json()["code"], covered.json()["code"]) == ("no-agreement", "schema")
+
+
 async def test_a_stranger_gets_an_unsigned_answer_and_leaves_a_counter_only(
     served: Served,
 ) -> None:

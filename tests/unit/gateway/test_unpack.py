@@ -129,6 +129,22 @@ MISMATCHES: dict[str, tuple[dict[str, Any], EnvelopeDraft]] = {
         header(),
     ),
     "a kind that is not the type's": (casework(), header(kind=Kind.NOTICE)),
+    "a referral that calls itself a right": (
+        casework(),
+        header(kind=Kind.RIGHTS, lane=Lane.URGENT, answer_by=None),
+    ),
+    "an erasure that brings a section along": (
+        casework(
+            type="erase.notice",
+            body={"ground": "unlawful"},
+            sections={"case_admin": {"status": "Active"}},
+        ),
+        header(kind=Kind.RIGHTS, lane=Lane.URGENT, answer_by=NOW + timedelta(days=31)),
+    ),
+    "an erasure with something that nobody knows": (
+        casework(type="erase.notice", body={"ground": "unlawful"}, sections={"gossip": {}}),
+        header(kind=Kind.RIGHTS, lane=Lane.URGENT, answer_by=None),
+    ),
     "a clock that the type does not stop": (casework(), header(pauses_clock=True)),
     "a lane that is too slow for the type": (
         casework(type="consent.withdraw"),

@@ -162,6 +162,7 @@ CASES: dict[str, tuple[str, Change]] = {
             with_header(q, grant=None, kind=Kind.ANSWER, reply=True, attachments=True), grant=None
         ),
     ),
+    "a right under a grant": ("schema", lambda q: with_header(q, kind=Kind.RIGHTS)),
     "a withdrawal of nothing": (
         "consent-missing",
         lambda q: replace(with_header(q, grant=None, kind=Kind.WITHDRAWAL), grant=None),
@@ -230,6 +231,18 @@ def test_no_rule_is_left_out_of_the_test_above() -> None:
     asked = {rule for rule in RULES for _, change in CASES.values() if rule(change(a_question()))}
 
     assert asked == set(RULES)
+
+
+def test_her_rights_pass_agreement_and_consent_in_an_empty_tag_alone() -> None:
+    question = with_header(a_question(agreement=None), kind=Kind.RIGHTS)
+    bare = with_header(replace(question, grant=None), grant=None, until=None, scopes=frozenset())
+
+    assert judge(bare) == ()
+    assert (
+        judge(with_agreement(replace(bare, agreement=a_question().agreement), suspended=True)) == ()
+    )
+    assert judge(question) == ("schema",)
+    assert judge(with_header(bare, attachments=True)) == ("schema",)
 
 
 @pytest.mark.parametrize("kind", [Kind.WITHDRAWAL, Kind.SAFETY])

@@ -26,7 +26,7 @@ from schemas.catalogue import (
 )
 from schemas.codes import BROKER, code_list
 from schemas.consent import Purpose
-from schemas.envelope import NEVER_HELD_BACK, Kind, Lane
+from schemas.envelope import BARE, NEVER_HELD_BACK, Kind, Lane
 from schemas.errors import SchemaRefused, UnknownType
 from schemas.machine import By
 from schemas.message import ExceptionUse, Message
@@ -147,19 +147,22 @@ def test_what_is_said_back_to_the_opener_answers_something(row: MessageType) -> 
 @rows
 def test_without_a_grant_the_hub_lets_through_only_what_may_do_without(row: MessageType) -> None:
     if row.opens and not row.needs_consent and row.machine in THREADED:
-        assert row.kind in (Kind.NOTICE, Kind.SAFETY)
+        assert row.kind in (Kind.NOTICE, Kind.SAFETY, Kind.RIGHTS)
     if row.needs_consent:
         assert row.kind not in NEVER_HELD_BACK
 
 
 @rows
-def test_exceptions_and_agreements_are_passed_by_safety_and_withdrawal_alone(
-    row: MessageType,
-) -> None:
+def test_agreements_are_passed_by_safety_withdrawal_and_rights_alone(row: MessageType) -> None:
     assert row.exceptions or not row.needs_exception
     if row.kind in NEVER_HELD_BACK:
         assert row.passes_agreement
         assert row.lane is Lane.URGENT
+    elif row.passes_agreement and not row.needs_exception:
+        assert row.name == "filing.report", "the hub would stop it, whatever its preconditions say"
+    if row.kind in BARE:
+        assert not row.permitted_sections
+        assert not row.exceptions
     if row.needs_exception and row.name != "notify.anonymous":
         assert row.kind is Kind.SAFETY
 
