@@ -44,6 +44,8 @@ DIALOGUE = Machine(
     terminal=frozenset({"closed", "withdrawn"}),
     edges={
         ("draft", "begin", _S): "running",
+        # What may begin a dialogue may also be the answer in one: that contact was lost, say.
+        **edges_from(("running",), "begin", _PARTIES, "running"),
         **edges_from(("running",), "say", _PARTIES, "running"),
         **edges_from(("running",), "end", _PARTIES, "closed"),
         **edges_from(("draft", "running"), "withdraw", _ANYONE, "withdrawn"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from uuid import UUID
 import httpx2
 from fastapi import FastAPI
 
-from broker.cli.network import Network, create_network
+from broker.cli.network import MEMBERS, Member, Network, create_network
 from broker.clock import TurnedClock
 from broker.gateway.app import Gateway, build
 from broker.gateway.receive.mailbox import Mailbox
@@ -186,16 +186,23 @@ async def close(side: Side) -> None:
 
 @contextlib.asynccontextmanager
 async def world(
-    path: Path, *members: str, databases: Mapping[str, str] | None = None
+    path: Path,
+    *members: str,
+    databases: Mapping[str, str] | None = None,
+    enrolled: Sequence[Member] = MEMBERS,
+    paired: Sequence[tuple[str, str]] = (("it.nrm", "al.nrm"), ("al.nrm", "al.shelter")),
 ) -> AsyncIterator[World]:
-    """A network whose hub runs and whose gateways are open, with agreements between all.
+    """A network whose hub runs and whose gateways are open, with agreements between them.
 
     Args:
         databases: URLs by participant, of those whose database is not a file.
+        enrolled: Who is in the directory.
+        paired: Who has an agreement with whom.
     """
     network = await asyncio.to_thread(
         create_network,
         path,
+        members=enrolled,
         gateway_databases=databases,
         hub_extra=("[limits]", f"lease_seconds = {LEASE}"),
     )
@@ -204,7 +211,7 @@ async def world(
     async with app.router.lifespan_context(app):
         made = World(path, network, app)
         try:
-            for one, other in (("it.nrm", "al.nrm"), ("al.nrm", "al.shelter")):
+            for one, other in paired:
                 await register_agreement(made, one, other)
             for member in members or ("it.nrm", "al.nrm"):
                 await made.open(member)
@@ -214,8 +221,8 @@ async def world(
                 await close(side)
 
 
-async def register_agreement(made: World, one: str, other: str) -> None:
-    raw = await asyncio.to_thread(made.network.signed_agreement, one, other)
+async def register_agreement(made: World, one: str, other: str, **terms: Any) -> None:
+    raw = await asyncio.to_thread(made.network.signed_agreement, one, other, **terms)
     line = httpx2.AsyncClient(transport=httpx2.ASGITransport(made.hub), base_url=made.network.url)
     async with line:
         answer = await line.post(
