@@ -14,7 +14,7 @@ Four ways through the port, two in each direction:
 
 | | the case | what becomes of it |
 |---|---|---|
-| inward | `find`, `file`, `update`, `erase`: a partner's referral | `tell`: a partner's decision about a case of ours |
+| inward | `find`, `candidates`, `file`, `update`, `erase`: a partner's referral | `tell`: a partner's decision about a case of ours |
 | outward | `read_cases`: cases to be referred | `poll`: what workers here decided about a partner's case |
 """
 
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
+from typing import Any, BinaryIO, Final, Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
 
 JsonSection: TypeAlias = Mapping[str, Any]
@@ -50,6 +50,10 @@ class CaseRecord:
     """What the system's own consent boxes say. Never a grant: a worker records that."""
     not_carried: tuple[str, ...] = ()
     """Columns that hold something for which no section exists here; said, not dropped silently."""
+    same_as: str | None = None
+    """Reference of a record of this system whose person is known to be this one: by a worker's
+    word, or since the same sender referred her before. None: nobody has said so. To be filed as a
+    link beside the case; it is not content, and the other record stays as it is."""
 
     def __repr__(self) -> str:
         return "<CaseRecord>"
@@ -87,6 +91,35 @@ class Skill(StrEnum):
     """`read_cases` finds cases to be referred."""
     POLL = "poll"
     TELL = "tell"
+    CANDIDATES = "candidates"
+    """`candidates` finds people whom the system knows already, and `file` links to one of them."""
+
+
+class Match(StrEnum):
+    """Why somebody in the system may be the person of a case. None of these is a certainty."""
+
+    NUMBER = "number"
+    """An identity number is the same."""
+    NAME = "name"
+    """The whole name is the same, and nothing else speaks against it."""
+    SCORE = "score"
+    """The system's own search thinks so."""
+
+
+MOST_CANDIDATES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Somebody whom the system knows, and who may be the person of a case. A worker decides."""
+
+    reference: str
+    """The record, as a worker finds it in the system and as `CaseRecord.same_as` names it."""
+    match: Match
+    fields: tuple[str, ...] = ()
+    """Paths, `section.field`, that are the same in both; never values."""
+    score: int | None = None
+    """0 to 100, if the system gives one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +281,8 @@ class NationalSystem(Protocol):
     @property
     def skills(self) -> frozenset[Skill]:
         """What it offers. The rest is answered so: `read` None, `update` and `tell`
-        `Declined("not-supported")`, `erase` `CannotErase`, `poll` an empty page, `read_cases`
-        nothing."""
+        `Declined("not-supported")`, `erase` `CannotErase`, `poll` an empty page, `read_cases` and
+        `candidates` nothing."""
         ...
 
     def check(self) -> None:
@@ -273,10 +306,22 @@ class NationalSystem(Protocol):
         """The case as the system holds it, with every section field it was given."""
         ...
 
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        """Who in the system may be this person already: the first of the two steps of identity.
+
+        Read, compared, nothing written; the second step is a worker's. By an identity number, by
+        the whole name in any of its scripts, by the system's own scored search; letters are
+        normalised, and nothing is guessed. At most `MOST_CANDIDATES`, the likeliest first. What
+        was asked about does not stand in a URL.
+        """
+        ...
+
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
         """Put a case into the system, durably before this returns.
 
-        The same id with other content answers `Declined("id-conflict")`: use `update`.
+        The same id with other content answers `Declined("id-conflict")`: use `update`. A case with
+        `same_as` is filed beside that record and linked to it; the record itself is not touched.
+        `Declined("no-such-person")` if there is none: nothing was filed.
         """
         ...
 
@@ -289,7 +334,8 @@ class NationalSystem(Protocol):
         ...
 
     def update(self, reference: str, case: CaseRecord) -> Outcome:
-        """Replace the content under a reference. `Declined("not-found")` if there is none."""
+        """Replace the content under a reference, and leave its link to another record.
+        `Declined("not-found")` if there is none."""
         ...
 
     def erase(self, reference: str) -> Erasing:

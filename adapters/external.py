@@ -22,6 +22,7 @@ from uuid import UUID
 
 from adapters import wire
 from adapters.base import (
+    Candidate,
     CaseRecord,
     Erasing,
     Filed,
@@ -86,6 +87,10 @@ class ExternalSystem:
     def read(self, reference: str) -> CaseRecord | None:
         """See the port."""
         return self._ask("read", wire.found_case_from_json, reference=reference)
+
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        """See the port."""
+        return self._ask("candidates", wire.candidates_from_json, case=wire.case_to_json(case))
 
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
         """See the port."""

@@ -26,6 +26,9 @@ ACTS: Mapping[str, Act] = {
     "check": lambda system, _: system.check(),
     "find": lambda system, given: wire.outcome_to_json(system.find(UUID(given["business_id"]))),
     "read": lambda system, given: _case(system, given["reference"]),
+    "candidates": lambda system, given: wire.candidates_to_json(
+        system.candidates(wire.case_from_json(given["case"]))
+    ),
     "file": lambda system, given: wire.outcome_to_json(
         system.file(UUID(given["business_id"]), wire.case_from_json(given["case"]))
     ),

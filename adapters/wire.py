@@ -19,14 +19,16 @@ Foreign code is not trusted with words: a code or a path that could hold a value
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from adapters.base import (
+    MOST_CANDIDATES,
     Ambiguous,
+    Candidate,
     CannotErase,
     CannotMap,
     CaseRecord,
@@ -35,6 +37,7 @@ from adapters.base import (
     Erasing,
     Filed,
     Kept,
+    Match,
     Memory,
     NationalSystem,
     News,
@@ -59,7 +62,11 @@ MAX_LINE: Final = 8 << 20
 """Bytes of one line. A case is at most 1 MiB; the rest is room for escapes."""
 
 _CODE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_PATH = re.compile(r"[a-z][a-z0-9_.\[\]-]{0,99}(: [a-z][a-z0-9_-]{0,39})?")
+_LOWER = r"[a-z][a-z0-9_.\[\]-]{0,99}"
+_UPPER = r"[A-Za-z][A-Za-z0-9_.\[\]-]{0,99}"
+_PATH = re.compile(rf"{_LOWER}|(?=[^:]*[.\[]){_UPPER}|{_UPPER}: [a-z][a-z0-9_-]{{0,39}}")
+"""`section.field`, `prs_FirstName: code`, `Patient.name[0]`: a word with a capital that is no more
+than a word could be a name."""
 _REFERENCE = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
@@ -94,7 +101,7 @@ def reference(value: Json) -> str:
 
 def case_to_json(case: CaseRecord) -> dict[str, Json]:
     """A case for the other process."""
-    return {
+    fields = {
         "case_ref": case.case_ref,
         "sections": {name: dict(section) for name, section in case.sections.items()},
         "business_id": None if case.business_id is None else str(case.business_id),
@@ -103,6 +110,7 @@ def case_to_json(case: CaseRecord) -> dict[str, Json]:
         "consent_boxes": dict(case.consent_boxes),
         "not_carried": list(case.not_carried),
     }
+    return fields if case.same_as is None else {**fields, "same_as": case.same_as}
 
 
 def case_from_json(value: Json) -> CaseRecord:
@@ -124,6 +132,7 @@ def case_from_json(value: Json) -> CaseRecord:
         invented=fields.get("invented") is True,
         consent_boxes=boxes,
         not_carried=paths(fields.get("not_carried", [])),
+        same_as=None if fields.get("same_as") is None else reference(fields["same_as"]),
     )
 
 
@@ -143,6 +152,35 @@ def item_from_json(value: Json) -> CaseRecord | RejectedRow:
     if not isinstance(line, int) or isinstance(line, bool):
         raise Unreadable("line")
     return RejectedRow(line, paths(row.get("reasons")))
+
+
+def candidates_to_json(candidates: Sequence[Candidate]) -> list[Json]:
+    """What `candidates` answered."""
+    return [
+        {
+            "reference": each.reference,
+            "match": each.match.value,
+            "fields": list(each.fields),
+            "score": each.score,
+        }
+        for each in candidates
+    ]
+
+
+def candidates_from_json(value: Json) -> tuple[Candidate, ...]:
+    found = []
+    for each in _list(value)[:MOST_CANDIDATES]:
+        fields = _object(each)
+        score = fields.get("score")
+        if score is not None and not (type(score) is int and 0 <= score <= 100):
+            raise Unreadable("score")
+        try:
+            match = Match(str(fields.get("match")))
+        except ValueError:
+            raise Unreadable("match") from None
+        where = paths(fields.get("fields", []))
+        found.append(Candidate(reference(fields.get("reference")), match, where, score))
+    return tuple(found)
 
 
 # --- what a system answers ------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from adapters.base import (
+    MOST_CANDIDATES,
     Ambiguous,
     CannotErase,
     CannotMap,
@@ -25,6 +26,7 @@ from adapters.base import (
     Erased,
     Filed,
     Kept,
+    Match,
     Memory,
     NationalSystem,
     News,
@@ -231,6 +233,73 @@ def refuses_foreign_references(system: NationalSystem) -> None:
             expect(not served, "a foreign reference was served")
 
 
+# --- who it is ---------------------------------------------------------------------------------
+
+
+@check("Somebody who is there already is found by her number and by her name.", Skill.CANDIDATES)
+def finds_who_may_be_the_same_person(system: NationalSystem) -> None:
+    for case, how in (
+        (a_person(number=new_number()), Match.NUMBER),
+        (a_person(number=None), Match.NAME),
+    ):
+        with filing(system, new_id(), case):
+            found = system.candidates(case)
+            expect(found, f"somebody with the same {how} is not found")
+            expect(len(found) <= MOST_CANDIDATES, "more than a worker can look at")
+            expect(any(each.match is how for each in found), f"found, and not by the {how}")
+            expect(system.candidates(case) == found, "asked again, and another answer")
+
+
+@check("A stranger is nobody's likeness, and of nobody known everybody is none.", Skill.CANDIDATES)
+def finds_nobody_for_a_stranger(system: NationalSystem) -> None:
+    with filing(system, new_id(), a_person(number=new_number())):
+        for stranger in (a_person(number=new_number()), replace(full_case(), sections={})):
+            expect(system.candidates(stranger) == (), "a stranger was taken for somebody")
+
+
+@check(
+    "A case is linked to a person who is known, and what was known of her stays.", Skill.CANDIDATES
+)
+def links_without_touching_the_other(system: NationalSystem) -> None:
+    person = a_person(number=new_number())
+    with filing(system, new_id(), person) as first:
+        (known, *_) = system.candidates(person)
+        more = replace(
+            person,
+            sections={"identity_core": {**person.sections["identity_core"], "deceased": False}},
+            same_as=known.reference,
+        )
+        business_id = new_id()
+        with filing(system, business_id, more) as second:
+            expect(second.reference != first.reference, "the known record was taken for the new")
+            again = system.file(business_id, more)
+            if system.memory is not Memory.NONE:
+                expect(filed(again).reference == second.reference, "linked twice")
+            if Skill.READ in system.skills:
+                expect_same(system, first, person)
+                expect_same(system, second, more)
+        if Skill.READ in system.skills:
+            expect_same(system, first, person)
+
+
+@check("A link to somebody who is not there is declined, and nothing is filed.", Skill.CANDIDATES)
+def links_to_nobody_who_is_not_there(system: NationalSystem) -> None:
+    person = a_person(number=new_number())
+    gone = filed(system.file(new_id(), person))
+    known = system.candidates(person)
+    clean(system, gone)
+    left = {each.reference for each in system.candidates(person)}
+    business_id = new_id()
+    for each in known:
+        if each.reference in left:
+            continue  # a system that cannot erase
+        answer = system.file(business_id, replace(person, same_as=each.reference))
+        clean(system, answer)
+        expect(answer == Declined("no-such-person"), "filed with a link to nobody")
+        if system.memory is Memory.LOOKUP:
+            expect(system.find(business_id) is None, "declined, and there all the same")
+
+
 # --- answers -----------------------------------------------------------------------------------
 
 
@@ -262,6 +331,7 @@ def says_what_it_does_not_offer(system: NationalSystem) -> None:
         (Skill.READ, lambda: system.read("none"), None),
         (Skill.POLL, lambda: system.poll(None).items, ()),
         (Skill.UPDATE, lambda: system.update("none", full_case()), Declined("not-supported")),
+        (Skill.CANDIDATES, lambda: system.candidates(full_case()), ()),
     ):
         if skill not in system.skills:
             expect(act() == silent, f"{skill} is answered otherwise")
@@ -278,6 +348,26 @@ CHECKS: Final[tuple[Check, ...]] = tuple(_found)
 def new_id() -> UUID:
     """A business id that no system has seen."""
     return UUID(bytes=os.urandom(16), version=4)
+
+
+def new_number() -> str:
+    """An identity number that nobody has; its leading zeros belong to it."""
+    return f"00{new_id().hex[:10]}"
+
+
+def a_person(*, number: str | None) -> CaseRecord:
+    """An invented person whose name nobody else has."""
+    # Letters alone: some systems take no digits in a name.
+    name = new_id().hex.translate(str.maketrans("0123456789", "ghijklmnop"))
+    person = {
+        "first_name": f"Invented{name[:8]}",
+        "second_name": f"Łódź-{name[8:16]}",
+        "birthdate": "1990-05-14",
+    }
+    sections: dict[str, Any] = {"identity_core": person}
+    if number is not None:
+        sections["nationality_documents"] = {"identity_number": number}
+    return replace(full_case(), sections=sections)
 
 
 def filed(answer: object) -> Filed:

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from adapters.base import (
+    Candidate,
     CannotMap,
     CaseRecord,
     Declined,
@@ -49,6 +50,10 @@ class Desk:
     def read(self, reference: str) -> CaseRecord | None:
         """See the port: workers read in the gateway."""
         return None
+
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        """See the port: it cannot be searched."""
+        return ()
 
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
         """See the port. It is in the vault already, or the gateway would not be asking."""

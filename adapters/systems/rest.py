@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlencode
 
 import httpx2
 
@@ -65,6 +66,7 @@ class Rest:
         path: str,
         *,
         json_body: Json = None,
+        form: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         sign_in: bool = False,
@@ -73,6 +75,7 @@ class Rest:
 
         Args:
             path: Under the base URL, or a whole URL under it.
+            form: A body as forms send it, instead of JSON.
             sign_in: 401 is an answer: the caller signs in and asks again.
 
         Raises:
@@ -82,7 +85,10 @@ class Rest:
         url = path if whole else f"{self.url}/{path}".rstrip("/")
         content = None if json_body is None else json.dumps(json_body).encode()
         given = {"accept": "application/json", **(headers or {})}
-        if content is not None:
+        if form is not None:
+            content = urlencode(form).encode()
+            given["content-type"] = "application/x-www-form-urlencoded"
+        elif content is not None:
             given.setdefault("content-type", "application/json")
         try:
             with self._client.stream(

@@ -13,16 +13,18 @@ import itertools
 import json
 import re
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from fhir.resources.R4B import get_fhir_model_class
 from pydantic import ValidationError
+
+from tests.support.standin import Given, stand_in
 
 Json = Any
 
@@ -133,6 +135,10 @@ class Server:
                 return 200, {}, self._bundle(body)
             case "GET", [kind]:
                 return 200, {}, self._search(kind, query)
+            case "POST", [kind, "_search"]:
+                return 200, {}, self._search(kind, body["form"])
+            case "POST", ["Patient", "$match"]:
+                return 200, {}, self._match(body)
             case "POST", [kind]:
                 return self._create(kind, headers.get("if-none-exist"), body)
             case "GET", [kind, id_]:
@@ -203,6 +209,22 @@ class Server:
             link = link.replace("|", "%7C").replace(":", "%3A").replace("+", "%2B")
             bundle["link"] = [{"relation": "next", "url": f"{self.base}/{kind}?{link}"}]
         return bundle
+
+    def _match(self, asked: Json) -> Json:
+        """Scores by the letters that two family names share: a bad guess, as those of others."""
+        given = {each["name"]: each for each in asked["parameter"]}
+        wanted = set(_said(given["resource"]["resource"], "family"))
+        entry = []
+        for person in self.store.of("Patient"):
+            letters = set("".join(_said(person, "family")))
+            both = letters & set("".join(wanted))
+            if both:
+                score = round(len(both) / len(letters | set("".join(wanted))), 2)
+                if score > 0.7:
+                    entry.append({"resource": person, "search": {"mode": "match", "score": score}})
+        entry.sort(key=lambda each: -each["search"]["score"])
+        count = given["count"]["valueInteger"]
+        return {"resourceType": "Bundle", "type": "searchset", "entry": entry[:count]}
 
     # --- bundles -------------------------------------------------------------------------
 
@@ -299,10 +321,27 @@ def _fits(resource: Json, name: str, value: str) -> bool:
             return resource.get("status") in value.split(",")
         case "owner" | "patient" | "subject" | "focus":
             return resource.get(name, {}).get("reference") == value
+        case "given" | "family":
+            return any(said.startswith(_folded(value)) for said in _said(resource, name))
+        case "link":
+            return any(
+                str(each["other"]["reference"]) == value for each in resource.get("link", ())
+            )
         case "_lastUpdated" if value.startswith("ge"):
             given = datetime.fromisoformat(value[2:].replace("Z", "+00:00"))
             return datetime.fromisoformat(resource["meta"]["lastUpdated"]) >= given
     raise Refused(400, "not-supported", place=name)
+
+
+def _said(person: Json, part: str) -> list[str]:
+    """All that a person's names say, as a string search compares it: without case and accents."""
+    said = [name.get(part) or () for name in person.get("name", ())]
+    return [_folded(one) for each in said for one in ([each] if isinstance(each, str) else each)]
+
+
+def _folded(text: str) -> str:
+    plain = unicodedata.normalize("NFD", text.casefold())
+    return "".join(letter for letter in plain if unicodedata.category(letter) != "Mn")
 
 
 def _is_token(identifier: Json, token: str) -> bool:
@@ -317,49 +356,18 @@ def fhir_server(store: Store | None = None, *, token: str | None = None) -> Iter
     """A server on a port of this machine, as long as it takes; `base` is its URL."""
     server = Server(Store() if store is None else store)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # one packet for an answer: else the client's TCP waits 40 ms for the second
-
-        def _serve(self) -> None:
-            length = int(self.headers.get("content-length", 0))
-            content = self.rfile.read(length)
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            server.store.requests.append(f"{self.command} {self.path}")
-            try:
-                if token is not None and headers.get("authorization") != f"Bearer {token}":
-                    raise Refused(401, "login")
-                body = json.loads(content) if content else None
-                target = self.path.removeprefix("/fhir")
-                status, extra, answer = server.handle(self.command, target, headers, body)
-            except Refused as refused:
-                status, extra, answer = refused.status, {}, refused.outcome
-            text = b"" if answer is None else json.dumps(answer).encode()
-            self.send_response(status)
-            for name, value in {**extra, "content-type": "application/fhir+json"}.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-            self.wfile.flush()
-
-        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the library's names
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    class Quiet(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A killed client is what the tests are about."""
-
-    with Quiet(("127.0.0.1", 0), Handler) as http:
-        server.base = f"http://127.0.0.1:{http.server_port}/fhir"
-        thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    def answer(method: str, target: str, headers: dict[str, str], body: Json) -> Given:
+        server.store.requests.append(f"{method} {target}")
         try:
-            yield server
-        finally:
-            http.shutdown()
-            thread.join()
+            if token is not None and headers.get("authorization") != f"Bearer {token}":
+                raise Refused(401, "login")
+            status, extra, content = server.handle(
+                method, target.removeprefix("/fhir"), headers, body
+            )
+        except Refused as refused:
+            return refused.status, {}, refused.outcome
+        return status, extra, content
+
+    with stand_in(answer, content_type="application/fhir+json") as base:
+        server.base = f"{base}/fhir"
+        yield server

@@ -14,16 +14,16 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
+
+from tests.support.standin import Given, Json, stand_in
 
 FIELDS = [
     "name_first",
@@ -44,6 +44,7 @@ FIELDS = [
     "disclosure_other_orgs",
     "unhcr_export_opt_in",
     "referral_broker_case",
+    "referral_broker_same_as",
 ]
 _OF_RECORDS = ("id", "module_id", "record_state")
 
@@ -216,7 +217,11 @@ class Server:
             found = [each for each in found if first[:10] <= each["last_updated_at"][:10] <= last]
         page, per = int(query.get("page", "1")), min(int(query.get("per", "20")), self.held.page)
         metadata = {"total": len(found), "per": per, "page": page}
-        return {"data": found[(page - 1) * per : page * per], "metadata": metadata}
+        data = found[(page - 1) * per : page * per]
+        if "fields" in query:
+            wanted = {"id", *query["fields"].split(",")}
+            data = [{k: v for k, v in each.items() if k in wanted} for each in data]
+        return {"data": data, "metadata": metadata}
 
 
 def _merged(old: list[Any], new: list[Any]) -> list[Any]:
@@ -234,50 +239,15 @@ def primero_server(held: Installation | None = None) -> Iterator[Server]:
     """An installation on a port of this machine, as long as it takes; `base` is its URL."""
     server = Server(Installation() if held is None else held)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # one packet for an answer
-
-        def _serve(self) -> None:
-            content = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            server.held.requests.append(f"{self.command} {self.path}")
-            extra: dict[str, str] = {}
-            try:
-                body = json.loads(content) if content else None
-                status, extra, answer = server.handle(self.command, self.path, headers, body)
-            except Fault as fault:
-                error = {"status": fault.status, "detail": fault.detail, "message": "Invented?"}
-                status, answer = fault.status, fault.text or {"errors": [error]}
-            if answer is None:
-                text = b""
-            else:
-                text = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-            self.send_response(status)
-            for name, value in extra.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-            self.wfile.flush()
-
-        do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 - the library's names
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    class Quiet(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A killed client is what the tests are about."""
-
-    with Quiet(("127.0.0.1", 0), Handler) as http:
-        server.base = f"http://127.0.0.1:{http.server_port}"
-        thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    def answer(method: str, target: str, headers: dict[str, str], body: Json) -> Given:
+        server.held.requests.append(f"{method} {target}")
         try:
-            yield server
-        finally:
-            http.shutdown()
-            thread.join()
+            status, extra, content = server.handle(method, target, headers, body)
+        except Fault as fault:
+            error = {"status": fault.status, "detail": fault.detail, "message": "Invented?"}
+            return fault.status, {}, fault.text or {"errors": [error]}
+        return status, extra, content
+
+    with stand_in(answer) as base:
+        server.base = base
+        yield server

@@ -77,6 +77,26 @@ class FhirServer:
             answer = self._ask("GET", self._under(link))
         raise CaseSystemUnavailable("a search without an end")
 
+    def people(self, form: Mapping[str, str]) -> list[Resource]:
+        """Patients that match, asked in a body: what is looked for stands in no URL.
+
+        One page: the links to others would repeat the question, and nobody looks at so many.
+        """
+        answer = self._ask("POST", "Patient/_search", form={"_count": str(PAGE), **form})
+        return [person for person, _ in _people(answer.body)]
+
+    def match(self, person: Resource, *, most: int) -> list[tuple[Resource, int | None]]:
+        """Patients whom the server itself takes for likely, with its score out of 100."""
+        asked = {
+            "resourceType": "Parameters",
+            "parameter": [
+                {"name": "resource", "resource": person},
+                {"name": "count", "valueInteger": most},
+                {"name": "onlyCertainMatches", "valueBoolean": False},
+            ],
+        }
+        return _people(self._ask("POST", "Patient/$match", json_body=asked).body)[:most]
+
     def all_of(self, value: str) -> list[Resource]:
         """Every resource that was filed under a business id, whatever its kind."""
         asked = [
@@ -163,6 +183,7 @@ class FhirServer:
         path: str,
         *,
         json_body: Json = None,
+        form: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         gone: bool = False,
@@ -173,6 +194,7 @@ class FhirServer:
             method,
             path,
             json_body=json_body,
+            form=form,
             query=query,
             headers={
                 "accept": "application/fhir+json",
@@ -225,6 +247,23 @@ def _bundle(body: Json) -> Json:
     if not isinstance(body, dict) or body.get("resourceType") != "Bundle":
         raise CaseSystemUnavailable("answered, but not with a Bundle")
     return body
+
+
+def _people(body: Json) -> list[tuple[Resource, int | None]]:
+    """The Patients of a search, each with its score of 0 to 1 as a number out of 100."""
+    people: list[tuple[Resource, int | None]] = []
+    for entry in _bundle(body).get("entry", ()):
+        person, search = entry.get("resource"), entry.get("search")
+        if not isinstance(person, dict) or person.get("resourceType") != "Patient":
+            continue  # an OperationOutcome may stand among them
+        if not isinstance(person.get("id"), str) or not is_id(person["id"]):
+            continue
+        score = search.get("score") if isinstance(search, dict) else None
+        if isinstance(score, int | float) and 0 <= score <= 1:
+            people.append((person, round(100 * score)))
+        else:
+            people.append((person, None))
+    return people
 
 
 def _issues(answer: Answer) -> tuple[str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from adapters.base import (
+    Candidate,
     CannotErase,
     CannotMap,
     CaseRecord,
@@ -35,6 +36,7 @@ from adapters.base import (
 )
 from adapters.systems.fhir import words
 from adapters.systems.fhir.foreign import case_of_task, read_bundle
+from adapters.systems.fhir.people import candidates, link_to, linking_to, patient_of
 from adapters.systems.fhir.places import only
 from adapters.systems.fhir.resources import (
     TYPES,
@@ -65,7 +67,6 @@ class FhirSystem:
 
     name = "fhir"
     memory = Memory.LOOKUP
-    skills = frozenset(Skill)
 
     def __init__(
         self,
@@ -75,6 +76,8 @@ class FhirSystem:
         outbox: str | None = None,
         number_system: str | None = None,
         expunge: bool = False,
+        identity: bool = True,
+        match: bool = False,
     ) -> None:
         """
         Args:
@@ -82,7 +85,11 @@ class FhirSystem:
             outbox: Owner of the Tasks that are meant for other countries, as a reference.
             number_system: Identifier system of the country's own case numbers.
             expunge: The server has `$expunge`, so that erasing takes the history too.
+            identity: Look for people who are there already.
+            match: With the server's `$match` too.
         """
+        self.skills = frozenset(Skill) if identity else frozenset(Skill) - {Skill.CANDIDATES}
+        self._match = match
         self._server = server
         self._receiver, self._outbox = receiver, outbox
         self._number_system, self._expunge = number_system, expunge
@@ -110,6 +117,12 @@ class FhirSystem:
             return None
         return case_there(self._server.all_of(str(business_id)), business_id)
 
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        """See the port."""
+        if Skill.CANDIDATES not in self.skills:
+            return ()
+        return candidates(self._server, case, match=self._match)
+
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
         """See the port."""
         try:
@@ -121,6 +134,11 @@ class FhirSystem:
             made["task"]["owner"] = {"reference": self._receiver}
         there = self._request(business_id)
         if there is None:
+            if case.same_as is not None:
+                known = patient_of(self._server, case.same_as)
+                if known is None:
+                    return Declined("no-such-person")
+                made["patient"]["link"] = link_to(known)
             try:
                 self._server.transaction(_conditional_creation(made))
             except Stale:
@@ -174,15 +192,28 @@ class FhirSystem:
         there = self._server.all_of(str(business_id))
         there.sort(key=lambda each: -TYPES.index(each["resourceType"]))
         names = [(each["resourceType"], each["id"]) for each in there]
+        # Our own links to this person must not be what keeps her here.
+        unlinked = [
+            person for kind, id_ in names if kind == "Patient" for person in self._linking(id_)
+        ]
         try:
             self._server.transaction(
-                [{"request": {"method": "DELETE", "url": f"{kind}/{id_}"}} for kind, id_ in names]
+                [
+                    *map(_replaced, unlinked),
+                    *(
+                        {"request": {"method": "DELETE", "url": f"{kind}/{id_}"}}
+                        for kind, id_ in names
+                    ),
+                ]
             )
         except Stale:
             return Kept("linked-records")
         except Rejected as rejected:
             return CannotErase(rejected.code)
         return self._without_history(names, existed=True)
+
+    def _linking(self, patient_id: str) -> list[Resource]:
+        return linking_to(self._server, patient_id) if Skill.CANDIDATES in self.skills else []
 
     def _without_history(self, names: list[tuple[str, str]], *, existed: bool) -> Erasing:
         if self._expunge:
@@ -266,6 +297,8 @@ def make(settings: Mapping[str, Any], tools: Tools) -> FhirSystem:
             "outbox": str,
             "number_system": str,
             "expunge": bool,
+            "identity": bool,
+            "match": bool,
         },
     )
     ca_file, token = settings.get("ca_file"), settings.get("token_file")
@@ -284,6 +317,8 @@ def make(settings: Mapping[str, Any], tools: Tools) -> FhirSystem:
         outbox=settings.get("outbox"),
         number_system=settings.get("number_system"),
         expunge=settings.get("expunge", False),
+        identity=settings.get("identity", True),
+        match=settings.get("match", False),
     )
 
 
@@ -367,6 +402,17 @@ def _replacement(
             url = f"{old['resourceType']}/{old['id']}"
             entries.append({"request": {"method": "DELETE", "url": url}})
     return entries
+
+
+def _replaced(resource: Resource) -> dict[str, Any]:
+    """One change in place, if it is still the version that was read."""
+    url = f"{resource['resourceType']}/{resource['id']}"
+    match = f'W/"{version_of(resource)}"'
+    return {
+        "fullUrl": f"urn:uuid:{uuid5(NAMESPACE_URL, url)}",
+        "resource": resource,
+        "request": {"method": "PUT", "url": url, "ifMatch": match},
+    }
 
 
 def _urn(resource: Resource) -> str:

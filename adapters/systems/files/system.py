@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID
 
 from adapters.base import (
+    Candidate,
     CannotMap,
     CaseRecord,
     Declined,
@@ -55,7 +56,7 @@ class FilesSystem:
 
     name = "files"
     memory = Memory.LOOKUP
-    skills = frozenset(Skill)
+    skills = frozenset(Skill) - {Skill.CANDIDATES}
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -80,6 +81,10 @@ class FilesSystem:
         if content is None:
             return None
         return filed_case(content)
+
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        """See the port: it cannot be searched."""
+        return ()
 
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
         """See the port."""

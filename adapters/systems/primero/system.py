@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from adapters.base import (
+    Candidate,
     CannotErase,
     CannotMap,
     CaseRecord,
@@ -47,6 +48,7 @@ from adapters.systems.primero.mapping import (
     filed_case,
     not_held,
 )
+from adapters.systems.primero.people import People
 from adapters.systems.rest import Rest, checked_settings, checked_url
 from schemas.errors import CaseSystemUnavailable, SchemaRefused
 
@@ -58,7 +60,6 @@ class PrimeroSystem:
 
     name = "primero"
     memory = Memory.LOOKUP
-    skills = frozenset(Skill)
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class PrimeroSystem:
         outbox: str | None = None,
         carry: bool = True,
         reasons: Mapping[str, str] | None = None,
+        identity: bool = True,
     ) -> None:
         """
         Args:
@@ -77,15 +79,20 @@ class PrimeroSystem:
             outbox: `transitioned_to_agency` of the remote referrals that go to other countries.
             carry: The sections travel whole in a field of ours.
             reasons: Words of `rejected_reason` to our codes.
+            identity: Look for people who are there already.
         """
+        self.skills = frozenset(Skill) if identity else frozenset(Skill) - {Skill.CANDIDATES}
+        self._people = People(primero) if identity else None
         self._primero = primero
         self._module, self._refer_to, self._outbox = module, refer_to, outbox
         self._carry, self._reasons = carry, dict(reasons or {})
 
     def check(self) -> None:
-        """See the port. The field of ours must be on a form: Primero drops what it has no field for."""
-        if words.CASE not in self._primero.field_names():
-            raise CaseSystemUnavailable(f"no form has the field {words.CASE}")
+        """See the port. Fields of ours must be on a form: Primero drops what it has no field for."""
+        there = self._primero.field_names()
+        for needed in (words.CASE, *([words.SAME_AS] if self._people is not None else ())):
+            if needed not in there:
+                raise CaseSystemUnavailable(f"no form has the field {needed}")
 
     def find(self, business_id: UUID) -> Filed | None:
         """See the port. What a killed process left undone is done first: its referrals."""
@@ -101,6 +108,10 @@ class PrimeroSystem:
         record = self._primero.case(str(business_id))
         return None if record is None else case_there(record, business_id, carry=self._carry)
 
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        """See the port."""
+        return () if self._people is None else self._people.candidates(case)
+
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
         """See the port."""
         try:
@@ -109,20 +120,42 @@ class PrimeroSystem:
             return CannotMap(refused.where or (refused.detail,))
         fields = fields_of(whole, business_id, carry=self._carry)
         data = {**fields, "id": str(business_id), "module_id": self._module}
+        if case.same_as is not None:
+            known = self._known(case.same_as)
+            if known is None:
+                return Declined("no-such-person")
+            data[words.SAME_AS] = known
         answer = self._primero.ask("POST", "cases", data)
         if answer.status == 409:
-            return self._again(business_id, whole, fields)
+            return self._again(business_id, whole, fields, data.get(words.SAME_AS))
         if not answer.good:
             return _refused(answer.status, answer.body)
         return self._done(business_id, whole, fields, already=False)
 
-    def _again(self, business_id: UUID, case: CaseRecord, fields: Mapping[str, Any]) -> Outcome:
+    def _known(self, reference: str) -> str | None:
+        """The number of the record that a worker has named; None if it is there no more."""
+        try:
+            record = self._primero.case(str(_checked(reference)))
+        except SchemaRefused:
+            return None
+        if record is None or record.get("record_state") is False:
+            return None
+        number = record.get("case_id_display")
+        return number if isinstance(number, str) else None
+
+    def _again(
+        self,
+        business_id: UUID,
+        case: CaseRecord,
+        fields: Mapping[str, Any],
+        same_as: str | None,
+    ) -> Outcome:
         record = self._primero.case(str(business_id))
         if record is None:
             raise CaseSystemUnavailable("there, but cannot be read")
         if filed_case(record) is None:
             # The shell of what was erased: Primero keeps the id for ever.
-            shell = {**fields, "record_state": True}
+            shell = {**fields, words.SAME_AS: same_as, "record_state": True}
             answer = self._primero.ask("PATCH", f"cases/{business_id}", shell)
             if not answer.good:
                 return _refused(answer.status, answer.body)
@@ -211,10 +244,17 @@ class PrimeroSystem:
                 if not gone.good:
                     raise CaseSystemUnavailable(f"cannot revoke a referral: {gone.status}")
         data: dict[str, Any] = dict.fromkeys(
-            (*(row.name for row in words.ROWS), *words.CONSENT_FIELDS, words.CASE)
+            (*(row.name for row in words.ROWS), *words.CONSENT_FIELDS, words.CASE, words.SAME_AS)
         )
         data[words.SERVICES] = _merged(record, {})
+        unlinked: list[tuple[str, str, Any]] = []
+        if self._people is not None and (number := record.get("case_id_display")):
+            unlinked = [
+                ("PATCH", f"cases/{id_}", {words.SAME_AS: None})
+                for id_ in self._people.linked_to(str(number))
+            ]
         for method, path, body in (
+            *unlinked,
             ("PATCH", f"cases/{business_id}", data),
             ("DELETE", f"cases/{business_id}", None),
         ):
@@ -275,6 +315,7 @@ def make(settings: Mapping[str, Any], tools: Tools) -> PrimeroSystem:
             "outbox": str,
             "carry": bool,
             "reasons": dict,
+            "identity": bool,
         },
     )
     ca_file = settings.get("ca_file")
@@ -290,6 +331,7 @@ def make(settings: Mapping[str, Any], tools: Tools) -> PrimeroSystem:
         outbox=settings.get("outbox"),
         carry=settings.get("carry", True),
         reasons=settings.get("reasons"),
+        identity=settings.get("identity", True),
     )
 
 

@@ -15,6 +15,9 @@ from adapters.base import Step
 
 CASE: Final = "referral_broker_case"
 """A text area that the operator adds to a form: the whole case, as JSON of ASCII alone."""
+SAME_AS: Final = "referral_broker_same_as"
+"""A text field that the operator adds: the number of the record whose person a worker has said to
+be this one."""
 SERVICES: Final = "services_section"
 
 CONSENT_FIELDS: Final = (

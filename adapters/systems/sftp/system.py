@@ -24,6 +24,7 @@ from uuid import UUID
 
 from adapters.base import (
     Ambiguous,
+    Candidate,
     CannotMap,
     CaseRecord,
     Declined,
@@ -65,7 +66,7 @@ class SftpSystem:
 
     name = "sftp"
     memory = Memory.LOOKUP
-    skills = frozenset(Skill)
+    skills = frozenset(Skill) - {Skill.CANDIDATES}
 
     def __init__(self, line: Line, tools: Tools, *, sealed: bool, keeps: str | None) -> None:
         self.line = line
@@ -88,6 +89,10 @@ class SftpSystem:
         if content is None:
             return None
         return filed_case(self._opened(name, content))
+
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        """See the port: it cannot be searched."""
+        return ()
 
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
         """See the port."""

@@ -25,6 +25,7 @@ from uuid import UUID
 
 from adapters import wire
 from adapters.base import (
+    Candidate,
     CannotErase,
     CannotMap,
     CaseRecord,
@@ -84,6 +85,10 @@ class WebhookSystem:
             return None
         answer = self._ask("read", {"reference": reference}, limit=MAX_CONTENT)
         return _understood(wire.found_case_from_json, answer)
+
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        """See the port: it cannot be searched."""
+        return ()
 
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
         """See the port. A case that is not valid is not sent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from adapters.base import (
     Erased,
     Filed,
     Kept,
+    Match,
     News,
     Step,
     Tools,
@@ -394,3 +396,105 @@ def test_a_token_goes_to_its_server_alone_and_from_a_file_of_its_owner(
 def test_an_address_that_would_show_the_case_to_others_is_refused(url: str) -> None:
     with pytest.raises(SchemaRefused):
         open_adapter("fhir", {"url": url})
+
+
+# --- who it is ---------------------------------------------------------------------------------
+
+PERSON = CaseRecord(
+    "XA-1",
+    {
+        "identity_core": {
+            "first_name": "Zmyślona",
+            "second_name": "Łódź",
+            "birthdate": "1990-05-14",
+        },
+        "nationality_documents": {"identity_number": "00700-1"},
+    },
+)
+
+
+def known_here(server: Server, id_: str, **more: Any) -> str:
+    """Somebody whom people here have put into their system by themselves."""
+    names = [{"use": "old", "family": "Other"}, {"family": "ŁÓDŹ", "given": ["ZMYSLONA"]}]
+    server.store.put("Patient", id_, {"resourceType": "Patient", "name": names, **more})
+    return f"Patient/{id_}"
+
+
+def test_who_is_known_here_is_found_by_any_of_her_names_and_numbers(
+    server: Server, system: FhirSystem
+) -> None:
+    by_name = known_here(server, "named")
+    numbers = [{"value": "x"}, {"system": "urn:oid:1.2", "value": "00700-1"}]
+    by_number = known_here(server, "numbered", identifier=numbers)
+    known_here(server, "another", birthDate="1991-05-14")
+    server.store.requests.clear()
+
+    found = system.candidates(PERSON)
+
+    assert [(each.reference, each.match) for each in found] == [
+        (by_number, Match.NUMBER),
+        (by_name, Match.NAME),
+    ]
+    assert "nationality_documents.identity_number" in found[0].fields
+    assert server.store.requests == ["POST /fhir/Patient/_search"] * 2
+
+
+def test_the_servers_own_guess_is_a_candidate_and_never_a_certainty(server: Server) -> None:
+    guess = {"resourceType": "Patient", "name": [{"family": "Łódźk"}]}
+    server.store.put("Patient", "guess", guess)
+
+    assert open_fhir(server).candidates(PERSON) == ()
+    (found,) = open_fhir(server, match=True).candidates(PERSON)
+    assert (found.reference, found.match, found.score) == ("Patient/guess", Match.SCORE, 80)
+
+
+def test_a_link_is_beside_the_record_of_others_and_goes_with_either_erasure(
+    server: Server,
+) -> None:
+    system = open_fhir(server, expunge=True)
+    theirs = known_here(server, "known", birthDate="1990")
+    before = server.store.current("Patient", "known")
+    first_id, first = filed(system, replace(PERSON, same_as=theirs))
+    _, second = filed(system, replace(PERSON, same_as=first))
+
+    links = {each["id"]: each.get("link") for each in server.store.of("Patient")}
+    assert server.store.current("Patient", "known") == before
+    assert [None if link is None else link[0]["type"] for link in links.values()] == [
+        None,
+        "seealso",
+        "seealso",
+    ]
+    # One person, three records: a worker is asked about her once.
+    assert [each.reference for each in system.candidates(PERSON)] == [theirs]
+    # The second refers to the first, and that does not keep the first from being erased.
+    assert system.erase(first) == Erased(existed=True)
+    assert system.find(first_id) is None
+    there = system.read(second)
+    assert there is not None
+    assert there.sections == PERSON.sections
+    assert not any(
+        link["other"]["reference"] != theirs
+        for each in server.store.of("Patient")
+        for link in each.get("link", ())
+    )
+
+
+def test_an_update_leaves_the_link(server: Server, system: FhirSystem) -> None:
+    theirs = known_here(server, "known")
+    _, reference = filed(system, replace(PERSON, same_as=theirs))
+
+    assert isinstance(system.update(reference, PERSON), Filed)
+    (linked,) = [each for each in server.store.of("Patient") if "link" in each]
+    assert linked["link"] == [{"other": {"reference": theirs}, "type": "seealso"}]
+
+
+@pytest.mark.parametrize("reference", ["Patient/none", "none", "../Task/1", "Task/1", "a b"])
+def test_a_link_to_what_is_no_person_here_files_nothing(
+    server: Server, system: FhirSystem, reference: str
+) -> None:
+    business_id = uuid4()
+    answer = system.file(business_id, replace(PERSON, same_as=reference))
+
+    assert answer == Declined("no-such-person")
+    assert system.find(business_id) is None
+    assert server.store.of("Patient") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from adapters.base import (
     CaseRecord,
     Declined,
     Filed,
+    Match,
     News,
     Step,
     Tools,
@@ -401,3 +403,83 @@ def test_an_installation_of_our_making_has_the_traps_that_these_tests_are_about(
     held.records[record]["consent_for_services"] = False
     with pytest.raises(Fault, match="consent"):
         held.decide(referral, "revoked")
+
+
+# --- who it is ---------------------------------------------------------------------------------
+
+PERSON = CaseRecord(
+    "XA-1",
+    {
+        "identity_core": {"first_name": "Zmyślona", "second_name": "Łódź", "birthdate": "1990"},
+        "nationality_documents": {"identity_number": "00700-1"},
+    },
+)
+
+
+def test_who_is_known_here_is_found_and_no_url_says_whom_we_looked_for(
+    server: Server, system: PrimeroSystem
+) -> None:
+    held = server.held
+    by_name = held.make(name_first="ZMYSLONA", name_last="ŁÓDŹ", date_of_birth="1990-05-14")
+    by_number = held.make(name_first="Other", name_last="Name", national_id_no="007001")
+    held.make(name_first="Zmyślona", name_last="Łódź", date_of_birth="1991-05-14")
+    held.make(name_first="Zmyślona", name_last="Łódź", record_state=False)
+
+    found = system.candidates(PERSON)
+
+    assert [(each.reference, each.match) for each in found] == [
+        (by_number, Match.NUMBER),
+        (by_name, Match.NAME),
+    ]
+    said = " ".join(held.requests).casefold()
+    assert not any(word in said for word in ("zmy", "łódź", "%c5", "00700", "1990"))
+
+
+def test_who_changed_since_is_seen_and_who_is_unchanged_is_not_read_again(
+    server: Server, system: PrimeroSystem
+) -> None:
+    held = server.held
+    held.now = lambda: datetime(2026, 1, 2, tzinfo=UTC)
+    for number in range(30):
+        held.make(name_first=f"Nobody{number}", name_last="Known")
+    assert system.candidates(PERSON) == ()
+    held.now = lambda: datetime(2026, 3, 4, tzinfo=UTC)
+    new = held.make(name_first="Zmyślona", name_last="Łódź")
+    assert [each.reference for each in system.candidates(PERSON)] == [new]
+
+    held.requests.clear()
+    held.records[new]["name_last"] = "Renamed"
+    held.touch(held.records[new])
+    assert system.candidates(PERSON) == ()
+    assert len([each for each in held.requests if "cases?" in each]) == 1
+
+
+def test_a_link_is_beside_the_record_of_others_and_goes_with_either_erasure(
+    server: Server, system: PrimeroSystem
+) -> None:
+    held = server.held
+    theirs = held.make(name_first="Zmyślona", name_last="Łódź")
+    before = dict(held.records[theirs])
+    first, second = uuid4(), uuid4()
+    assert isinstance(system.file(first, replace(PERSON, same_as=theirs)), Filed)
+    assert isinstance(system.file(second, replace(PERSON, same_as=str(first))), Filed)
+
+    assert held.records[theirs] == before
+    assert held.records[str(first)][words.SAME_AS] == before["case_id_display"]
+    # One person, three records: a worker is asked about her once.
+    assert [each.reference for each in system.candidates(PERSON)] == [theirs]
+    assert isinstance(system.update(str(second), PERSON), Filed)
+    assert held.records[str(second)][words.SAME_AS]
+    system.erase(str(first))
+    assert not held.records[str(second)][words.SAME_AS]
+    assert not held.records[str(first)][words.SAME_AS]
+
+
+def test_a_link_to_a_record_that_is_disabled_files_nothing(
+    server: Server, system: PrimeroSystem
+) -> None:
+    gone, business_id = server.held.make(record_state=False), uuid4()
+    for reference in (gone, str(uuid4()), "c000001", "../users"):
+        answer = system.file(business_id, replace(PERSON, same_as=reference))
+        assert answer == Declined("no-such-person")
+    assert system.find(business_id) is None

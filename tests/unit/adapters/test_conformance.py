@@ -13,6 +13,8 @@ from uuid import UUID
 import pytest
 
 from adapters.base import (
+    MOST_CANDIDATES,
+    Candidate,
     CannotErase,
     CannotMap,
     CaseRecord,
@@ -20,6 +22,7 @@ from adapters.base import (
     Erased,
     Erasing,
     Filed,
+    Match,
     Memory,
     News,
     Outcome,
@@ -30,6 +33,7 @@ from adapters.base import (
 from adapters.conformance import CHECKS, Report, Result
 from adapters.conformance.words import NAMES
 from adapters.countries import countries_here, country_profile
+from adapters.likeness import likeness
 from adapters.registry import open_adapter
 from schemas.errors import SchemaRefused
 from schemas.sections import validate_section
@@ -62,7 +66,17 @@ class Casebook:
         """What becomes of a case in the system."""
         return case
 
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        found = []
+        for reference, (_, known) in self.cases.items():
+            alike = likeness(case.sections, known.sections)
+            if alike is not None:
+                found.append(Candidate(reference, alike.match, alike.fields))
+        return tuple(found[:MOST_CANDIDATES])
+
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
+        if case.same_as is not None and case.same_as not in self.cases:
+            return Declined("no-such-person")
         try:
             for section, content in case.sections.items():
                 validate_section(section, dict(content))
@@ -203,6 +217,37 @@ class BreaksOnTelling(Casebook):
         raise KeyError(case_ref)
 
 
+class TakesTheFirstCandidate(Casebook):
+    """Updates the record that it found, as bridges between case systems have done."""
+
+    def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
+        if case.same_as in self.cases:
+            self.cases[case.same_as] = (business_id, replace(case, same_as=None))
+            return Filed(case.same_as)
+        return super().file(business_id, case)
+
+
+class FindsNobody(Casebook):
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        return ()
+
+
+class FindsEverybody(Casebook):
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        return tuple(Candidate(reference, Match.SCORE) for reference in self.cases)
+
+
+class MatchesByNameAlone(Casebook):
+    def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+        found = super().candidates(case)
+        return tuple(each for each in found if each.match is Match.NAME)
+
+
+class LinksToAnything(Casebook):
+    def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
+        return super().file(business_id, replace(case, same_as=None))
+
+
 class HidesWhatItLacks(Casebook):
     skills = frozenset(Skill) - {Skill.ERASE}
 
@@ -222,6 +267,11 @@ BROKEN = {
     ServesAnything: "refuses_foreign_references",
     PollsOnceOnly: "polls_the_same_page_again",
     BreaksOnTelling: "tells_nothing_of_unknown_cases",
+    TakesTheFirstCandidate: "links_without_touching_the_other",
+    FindsNobody: "finds_who_may_be_the_same_person",
+    MatchesByNameAlone: "finds_who_may_be_the_same_person",
+    FindsEverybody: "finds_nobody_for_a_stranger",
+    LinksToAnything: "links_to_nobody_who_is_not_there",
     HidesWhatItLacks: "says_what_it_does_not_offer",
 }
 
@@ -258,6 +308,9 @@ def test_what_is_not_offered_is_not_tried_and_not_called_kept() -> None:
 
         def read(self, reference: str) -> CaseRecord | None:
             return None
+
+        def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
+            return ()
 
         def update(self, reference: str, case: CaseRecord) -> Outcome:
             return Declined("not-supported")
