@@ -119,8 +119,13 @@ def test_kept_running_it_can_be_looked_at_and_ended(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_story_comes_true_over_postgresql_and_rabbitmq(tmp_path: Path) -> None:
-    counts, _, _ = run_demo(tmp_path / "demo", "--rabbitmq")
-    check(counts)
+    # Kept, and read through pipes: nothing that goes on running may hold them open.
+    counts, _, _ = run_demo(tmp_path / "demo", "--rabbitmq", "--keep")
+    try:
+        check(counts)
+    finally:
+        ended = json.loads(cli("demo", "--stop", str(tmp_path / "demo"), "--json"))
+    assert ended == dict.fromkeys(("al.nrm", "al.shelter", "it.nrm", "hub", "services"), True)
     assert running_in(tmp_path) == []
 
 

@@ -131,10 +131,13 @@ def start_services(output: Output, stack: contextlib.ExitStack, *, keep: bool) -
     # The servers stop when this pipe closes, so that they end with us even if we are killed. To
     # outlive us they hold the writing end themselves, and a signal ends them.
     reading, writing = os.pipe()
+    # Not our own standard error: whoever reads that through a pipe would wait for the servers' end.
+    said = stack.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115
     process = subprocess.Popen(
         [sys.executable, str(SERVICES), "postgres", "rabbitmq", "--tls", "--management"],
         stdin=reading,
         stdout=subprocess.PIPE,
+        stderr=said,
         text=True,
         start_new_session=True,
         pass_fds=(writing,) if keep else (),
@@ -147,15 +150,15 @@ def start_services(output: Output, stack: contextlib.ExitStack, *, keep: bool) -
         process.wait(60)
 
     stack.callback(stop)
-    return _services(process)
-
-
-def _services(process: subprocess.Popen[str]) -> Services:
-    if process.stdout is None:
-        raise Refused("the private servers cannot be started")
-    line = process.stdout.readline()
+    line = process.stdout.readline() if process.stdout else ""
     if not line:
+        said.seek(0)
+        output.say(said.read().rstrip())
         raise Refused("the private servers did not start")
+    return _services(process, line)
+
+
+def _services(process: subprocess.Popen[str], line: str) -> Services:
     told: dict[str, Any] = json.loads(line)
     found = told["rabbitmq"]
     return Services(
