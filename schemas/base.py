@@ -81,6 +81,8 @@ def instant_text(value: datetime) -> str:
 
 
 def _is_plain_text(value: str) -> str:
+    if value.isascii() and value.isprintable():
+        return value  # most texts, in one look
     for character in set(value):  # each once: a long text has few different ones
         category = unicodedata.category(character)
         if category in {"Cc", "Cs", "Cn"} and character not in "\n\t":

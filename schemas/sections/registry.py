@@ -159,6 +159,10 @@ SECTIONS: Mapping[str, SectionSpec] = MappingProxyType(
 """Every section by id, in the order of the index."""
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
+"""Made once: a file of cases comes here ten times for each row."""
+
+
 def validate_section(section_id: str, content: Mapping[str, Any]) -> ProtectedModel:
     """Check the JSON content of one section.
 
@@ -169,7 +173,7 @@ def validate_section(section_id: str, content: Mapping[str, Any]) -> ProtectedMo
     if spec is None:
         raise SchemaRefused("no such section")
     try:
-        return spec.model.model_validate_json(json.dumps(content, ensure_ascii=False))
+        return spec.model.model_validate_json(_to_json(content))
     except ValidationError as error:
         paths = (path if path.startswith(":") else f".{path}" for path in paths_of(error))
         raise SchemaRefused(where=tuple(f"{section_id}{path}" for path in paths)) from None

@@ -207,9 +207,10 @@ def _read_sections(filled: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]]
             drafts = _read_more(filled[MORE])
         except (ValueError, RecursionError):
             reasons.append(f"{MORE}: bad-json")
-    for column, place in placed_columns().items():
-        text = filled.get(column)
-        if text is None:
+    places = placed_columns()
+    for column, text in filled.items():
+        place = places.get(column)
+        if place is None:
             continue
         name, draft = _where(drafts, place)
         if name in draft:
