@@ -17,16 +17,19 @@ from __future__ import annotations
 import csv
 import os
 import time
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import IO, Any, Self, TextIO
 from uuid import UUID, uuid5
 
 from adapters.base import CaseRecord, RejectedRow
@@ -108,6 +111,8 @@ class Tally:
     complete: bool = True
     """False: the gateway stopped answering, and the rest of the file was not tried."""
     by_code: Counter[str] = field(default_factory=Counter)
+    not_carried: Counter[str] = field(default_factory=Counter)
+    """Columns that hold something for which no message has a place, and in how many rows."""
 
     @property
     def done(self) -> int:
@@ -133,6 +138,7 @@ class Tally:
             "consents_recorded": self.consents_recorded,
             "complete": self.complete,
             "by_code": dict(sorted(self.by_code.items())),
+            "not_carried": dict(sorted(self.not_carried.items())),
         }
 
 
@@ -193,6 +199,8 @@ def send_all(
         for page in _pages(rows):
             cases = [row for row in page if isinstance(row, CaseRecord)]
             tally.rows_rejected += len(page) - len(cases)
+            for case in cases:
+                tally.not_carried.update(case.not_carried)
             held = _search(api, order, [case.case_ref for case in cases]) if cases else {}
             known = [held.get(case.case_ref) for case in cases]
             for answer in pool.map(partial(_one, api, order), cases, known):
@@ -408,12 +416,31 @@ class RefusedFile:
 
 
 def about_how_many(path: Path) -> int:
-    """Rows of a file, counted by its line breaks: good enough for a progress display."""
-    lines = 0
+    """Rows of a file, counted without reading them: good enough for a progress display."""
+    if zipfile.is_zipfile(path):
+        return _rows_of_sheets(path)
     with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            lines += block.count(b"\n")
-    return max(lines - 1, 0)
+        return max(_count(stream, b"\n") - 1, 0)
+
+
+def _rows_of_sheets(path: Path) -> int:
+    """Of a workbook: those of its longest sheet, which is the one with the cases or near to it."""
+    rows = [0]
+    with zipfile.ZipFile(path) as package, suppress(zipfile.BadZipFile, zlib.error):
+        for name in package.namelist():
+            if name.startswith("xl/worksheets/sheet"):
+                with package.open(name) as sheet:
+                    rows.append(_count(sheet, b"<row ") - 1)
+    return max(rows)
+
+
+def _count(stream: IO[bytes], mark: bytes) -> int:
+    found, tail = 0, b""
+    while block := stream.read(1 << 20):
+        block = tail + block
+        found += block.count(mark)
+        tail = block[len(block) - len(mark) + 1 :]
+    return found
 
 
 def verdict(tally: Tally) -> BrokerError | None:

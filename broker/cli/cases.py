@@ -23,8 +23,13 @@ MOST_REASONS = 20
 """Shown of a file that is wrong in many places."""
 
 
-def read_cases(home: Path, path: Path) -> Iterator[CaseRecord | RejectedRow]:
+def read_cases(
+    home: Path, path: Path, spelling: Path | None = None
+) -> Iterator[CaseRecord | RejectedRow]:
     """Every row of a file, as a case or as rejected.
+
+    Args:
+        spelling: How this file is spelled, where that is not said by the gateway's settings.
 
     Raises:
         SchemaRefused: The file as a whole is not a case file.
@@ -33,8 +38,12 @@ def read_cases(home: Path, path: Path) -> Iterator[CaseRecord | RejectedRow]:
     settings = load_settings(home)
     if path.suffix.lower() in HTCDS:
         # Whatever the case system, people write and exchange these by hand.
-        folder = settings.path(settings.adapter.folder)
-        return open_adapter("files", {"root": str(folder)}).read_cases(path.resolve())
+        table = {"root": str(settings.path(settings.adapter.folder))}
+        if settings.adapter.name == "files":
+            table = settings.adapter_table
+        if spelling is not None:
+            table = {**table, "spelling": str(spelling.resolve())}
+        return open_adapter("files", table).read_cases(path.resolve())
     # Reading our own folder needs no key, and asks for no passphrase.
     tools = None if settings.adapter.name == "files" else lent_tools(home)
     system = open_adapter(settings.adapter.name, settings.adapter_table, tools)
@@ -52,7 +61,9 @@ def rejected_folder(home: Path) -> Path:
     return settings.path(settings.adapter.folder) / "rejected"
 
 
-def one_case(home: Path, path: Path, case_ref: str | None) -> CaseRecord:
+def one_case(
+    home: Path, path: Path, case_ref: str | None, spelling: Path | None = None
+) -> CaseRecord:
     """The case of that number; without a number, the only one in the file.
 
     Raises:
@@ -63,7 +74,7 @@ def one_case(home: Path, path: Path, case_ref: str | None) -> CaseRecord:
     found: CaseRecord | None = None
     reasons: list[str] = []
     rejected = 0
-    for item in read_cases(home, path):
+    for item in read_cases(home, path, spelling):
         if isinstance(item, RejectedRow):
             rejected += 1
             reasons += [f"line {item.line}: {reason}" for reason in item.reasons][:MOST_REASONS]

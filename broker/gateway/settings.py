@@ -113,9 +113,9 @@ class AdapterSettings(_Settings):
     country: str | None = None
     """Country profile of `adapters/countries/`."""
     folder: Path = Path("htcds")
-    """Of the files adapter."""
+    """Of the files adapter, and where rows that became no message are kept."""
     settings: dict[str, Any] = {}
-    """The table of any other adapter, as its own page describes it."""
+    """The adapter's own table, as its page describes it."""
     answers: Literal["send", "ask"] = "send"
     """What becomes of a decision made in the case system: `send` tells the partner at once, `ask`
     waits until a worker of the gateway confirms it."""
@@ -278,8 +278,8 @@ class Settings(_Settings):
     @property
     def adapter_table(self) -> dict[str, Any]:
         """What the adapter's factory is given."""
-        if self.adapter.name == "files" and not self.adapter.settings:
-            return {"root": str(self.path(self.adapter.folder))}
+        if self.adapter.name == "files":
+            return {"root": str(self.path(self.adapter.folder)), **self.adapter.settings}
         return dict(self.adapter.settings)
 
     @property

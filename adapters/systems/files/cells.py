@@ -21,12 +21,14 @@ _SLASHED = re.compile(r"\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}")
 _MONTH_NAME = re.compile(r"(?i)(?:\d{1,4}[ -])?[^\W\d]{3,}[ .-]+\d{2,4}")
 _SERIAL = re.compile(r"\d{4,5}(?:[.,]\d+)?")
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+")
-_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_NUMBER = re.compile(r"(\d{1,9})(?:\.0+)?", re.ASCII)
+"""`12.0` is how a spreadsheet's export spells twelve."""
 _DEGREES = re.compile(r"-?\d{1,3}(?:\.\d{1,15})?", re.ASCII)
 _PHONE_SPACING = re.compile(r"[ ().\u00a0-]")
 _CODE_SEPARATORS = re.compile(r"[;,\s]+")
-_YES = frozenset({"true", "1", "yes", "y"})
-_NO = frozenset({"false", "0", "no", "n"})
+_YES = frozenset({"true", "1", "1.0", "yes", "y", "t", "on", "checked", "✓", "✔", "☑"})
+_NO = frozenset({"false", "0", "0.0", "no", "n", "f", "off", "unchecked", "☐"})
+"""Words of one language alone are for the spelling of a country: one means yes here and no there."""
 
 _HUNDREDTH = Decimal("0.01")
 _FORMULA_STARTS = ("=", "+", "-", "@")
@@ -78,9 +80,9 @@ def _read_one(text: str, shape: Shape) -> JsonValue:
             # Truncated, not rounded: the section may not say more precisely where somebody lives.
             return float(Decimal(text).quantize(_HUNDREDTH, rounding=ROUND_DOWN))
         case Kind.NUMBER:
-            if not _NUMBER.fullmatch(text):
+            if not (number := _NUMBER.fullmatch(text)):
                 raise CellRefused("bad-number")
-            return int(text)
+            return int(number[1])
         case Kind.YES_NO:
             return _yes_no(text)
         case _:

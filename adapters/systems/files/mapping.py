@@ -21,6 +21,7 @@ from uuid import UUID
 
 from adapters.base import CaseRecord
 from adapters.systems.files.cells import CellRefused, read_cell, write_cell
+from adapters.systems.files.spelling import NOT_CARRIED, PLAIN, Spelling, comparable
 from schemas.codes.htcds import marked
 from schemas.errors import SchemaRefused
 from schemas.sections import SECTIONS, section_content, validate_section
@@ -48,7 +49,10 @@ NOT_CARRIED_COLUMNS = marked("directory")
 
 CASE_REF_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 _PARTICIPANT = re.compile(r"[a-z]{2,3}\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_BOX = Shape(Kind.YES_NO)
+BOX = Shape(Kind.YES_NO)
+_DIRECTORY = frozenset(NOT_CARRIED_COLUMNS)
+_PLACE = "column "
+"""Names a column by its place, where its own name may say anything."""
 
 
 class RowRefused(Exception):
@@ -116,22 +120,37 @@ def _known_columns() -> Mapping[str, str]:
     The survey form of the standard spells some of them with underscores (`prs_First_Name`).
     """
     names = (*written_columns(), *CONSENT_COLUMNS, *NOT_CARRIED_COLUMNS)
-    return {_comparable(name): name for name in names}
+    return {comparable(name): name for name in names}
 
 
-def _comparable(name: str) -> str:
-    bare = name.strip()
-    return bare if bare.startswith("x_") else bare.replace("_", "").casefold()
+def names_of(cells: Sequence[str], spelling: Spelling = PLAIN) -> tuple[str | None, ...]:
+    """The column that each cell of a header names: "" for an empty cell, None for an unknown one.
+
+    What the country's own spelling says is not carried is `column N`, by its place.
+    """
+    return tuple(_name(at, cell, spelling) for at, cell in enumerate(cells, start=1))
 
 
-def is_header(cells: Sequence[str]) -> bool:
+def _name(at: int, cell: str, spelling: Spelling) -> str | None:
+    bare = comparable(cell)
+    if not bare:
+        return ""
+    name = spelling.columns.get(bare) or _known_columns().get(bare)
+    return f"{_PLACE}{at}" if name == NOT_CARRIED else name
+
+
+def is_known_column(name: str) -> bool:
+    """True for a name that a country's spelling may map one of its columns to."""
+    return name in {*written_columns(), *CONSENT_COLUMNS, *NOT_CARRIED_COLUMNS}
+
+
+def is_header(names: Sequence[str | None]) -> bool:
     """True for a row that is meant as a header: it has the case number's column and another one."""
-    names = {_known_columns().get(_comparable(cell)) for cell in cells if cell.strip()}
-    return CASE_REF in names and len(names - {None}) > 1
+    return CASE_REF in names and len(set(names) - {None, ""}) > 1
 
 
-def read_header(cells: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a file, each by its HTCDS name.
+def read_header(cells: Sequence[str], spelling: Spelling = PLAIN) -> tuple[str, ...]:
+    """The columns of a file, each by its HTCDS name; see `names_of`.
 
     Raises:
         SchemaRefused: A column is unknown, doubled or missing. Known names are named; of unknown
@@ -139,10 +158,10 @@ def read_header(cells: Sequence[str]) -> tuple[str, ...]:
     """
     if len(cells) == 1 and ("\t" in cells[0] or ";" in cells[0]):
         raise SchemaRefused("the columns must be separated by commas")
-    found = [_known_columns().get(_comparable(cell)) for cell in cells]
+    found = names_of(cells, spelling)
     unknown = [position for position, name in enumerate(found, start=1) if name is None]
-    names = [name for name in found if name is not None]
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    names = tuple(name for name in found if name is not None)
+    doubled = sorted({name for name in names if name and names.count(name) > 1})
     where = tuple(f"doubled: {name}" for name in doubled)
     if CASE_REF not in names:
         where = (*where, f"missing: {CASE_REF}")
@@ -153,23 +172,30 @@ def read_header(cells: Sequence[str]) -> tuple[str, ...]:
         raise SchemaRefused("these are not the columns of a case file", where=where)
     if not any(name in placed_columns() for name in names):
         raise SchemaRefused("no column of any section", where=("expected: HTCDS 2.0 columns",))
-    return tuple(names)
+    return names
 
 
-def read_row(header: Sequence[str], cells: Sequence[str]) -> CaseRecord:
+def read_row(
+    header: Sequence[str],
+    cells: Sequence[str],
+    more: Sequence[Sequence[str]] = (),
+    *,
+    spelling: Spelling = PLAIN,
+) -> CaseRecord:
     """The case in one row.
+
+    Args:
+        more: Further rows about the same case, as a workbook with a sheet for each entity has
+            them: each holds one more of a field that holds several.
 
     Raises:
         RowRefused: With every reason found, each as `column: code`.
     """
     if len(cells) != len(header):
         raise RowRefused("row: wrong-number-of-cells")
-    filled = {
-        column: unicodedata.normalize("NFC", cell.replace("\r\n", "\n"))
-        for column, cell in zip(header, cells, strict=True)
-        if cell and not cell.isspace()
-    }
-    sections, reasons = _read_sections(filled)
+    filled, beside = _filled(header, cells)
+    sections, reasons = _read_sections(filled, [_filled(header, row)[0] for row in more], spelling)
+    reasons += beside
     case_ref = filled.get(CASE_REF, "").strip()
     if not CASE_REF_FORM.fullmatch(case_ref):
         reasons.append(f"{CASE_REF}: {'bad-form' if case_ref else 'missing'}")
@@ -179,7 +205,7 @@ def read_row(header: Sequence[str], cells: Sequence[str]) -> CaseRecord:
     for column in (*CONSENT_COLUMNS, INVENTED):
         if column in filled:
             try:
-                boxes[column] = bool(read_cell(filled[column], _BOX))
+                boxes[column] = bool(read_cell(spelling.word(column, filled[column]), BOX))
             except CellRefused as refused:
                 reasons.append(f"{column}: {refused.code}")
     business_id = _read_uuid(filled, reasons)
@@ -195,11 +221,29 @@ def read_row(header: Sequence[str], cells: Sequence[str]) -> CaseRecord:
         sender=sender,
         invented=boxes.pop(INVENTED, False),
         consent_boxes=boxes,
-        not_carried=tuple(column for column in NOT_CARRIED_COLUMNS if column in filled),
+        not_carried=tuple(
+            column for column in filled if column in _DIRECTORY or column.startswith(_PLACE)
+        ),
     )
 
 
-def _read_sections(filled: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def _filled(header: Sequence[str], cells: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The cells that say something, by column; and those under no column, as reasons."""
+    filled: dict[str, str] = {}
+    beside: list[str] = []
+    for position, (column, cell) in enumerate(zip(header, cells, strict=True), start=1):
+        if not cell or cell.isspace():
+            continue
+        if column:
+            filled[column] = unicodedata.normalize("NFC", cell.replace("\r\n", "\n"))
+        else:
+            beside.append(f"{_PLACE}{position}: no-column")
+    return filled, beside
+
+
+def _read_sections(
+    filled: Mapping[str, str], more: Sequence[Mapping[str, str]], spelling: Spelling
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
     reasons: list[str] = []
     drafts: dict[str, dict[str, Any]] = {}
     if MORE in filled:
@@ -217,9 +261,11 @@ def _read_sections(filled: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]]
             reasons.append(f"{column}: also-in-{MORE}")
             continue
         try:
-            draft[name] = read_cell(text, place.shape)
+            draft[name] = read_cell(spelling.cell(column, text, place.shape), place.shape)
         except CellRefused as refused:
             reasons.append(f"{column}: {refused.code}")
+    for row in more:
+        reasons += _add_parts(drafts, filled, row, spelling)
     if reasons:
         return {}, reasons
     sections: dict[str, dict[str, Any]] = {}
@@ -244,6 +290,36 @@ def _where(drafts: dict[str, dict[str, Any]], place: Placed) -> tuple[str, dict[
     if not isinstance(several, list) or not several or not isinstance(several[0], dict):
         return place.part, {place.part: None}  # not a list of parts: the model refuses it by path
     return place.part, several[0]
+
+
+def _add_parts(
+    drafts: dict[str, dict[str, Any]],
+    filled: Mapping[str, str],
+    row: Mapping[str, str],
+    spelling: Spelling,
+) -> list[str]:
+    """One more of what a case has several of, from a further row; returns why not."""
+    reasons: list[str] = []
+    items: dict[tuple[str, str], dict[str, Any]] = {}
+    for column, text in row.items():
+        place = placed_columns().get(column)
+        if place is None or place.part is None:
+            if filled.get(column) != text:
+                reasons.append(f"{column}: several-values")
+            continue
+        try:
+            value = read_cell(spelling.cell(column, text, place.shape), place.shape)
+        except CellRefused as refused:
+            reasons.append(f"{column}: {refused.code}")
+            continue
+        items.setdefault((place.section, place.field), {})[place.part] = value
+    for (section, field), item in items.items():
+        several = drafts.setdefault(section, {}).setdefault(field, [])
+        if isinstance(several, list):
+            several.append(item)
+        else:
+            reasons.append(f"{MORE} {section}.{field}: bad-value")
+    return reasons
 
 
 def _read_more(text: str) -> dict[str, dict[str, Any]]:

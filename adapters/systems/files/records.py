@@ -32,6 +32,8 @@ class Record:
     line: int
     cells: list[str]
     raw: bytes
+    more: tuple[list[str], ...] = ()
+    """Of a workbook with a sheet for each entity: further rows about the same case."""
 
     def __repr__(self) -> str:
         return f"<Record {self.line}>"

@@ -1,7 +1,8 @@
-"""The files adapter: a case system that is a folder of HTCDS 2.0 CSV files.
+"""The files adapter: a case system that is a folder of HTCDS 2.0 files, CSV or workbooks (XLSX).
 
-    <root>/out/*.csv                  cases to be referred, many rows in a file; written by others
-    <root>/in/<business id>.csv       cases filed here, one file each; written by this adapter
+    <root>/out/*.csv, *.xlsx          cases to be referred, many rows in a file; written by others
+    <root>/in/<business id>.csv       cases filed here, one file each; written by this adapter, as
+                                      .csv or .xlsx; what is there in the other form is known
     <root>/parts/                     what a killed process left half written; cleared as it goes
     <root>/rejected/<name>.csv        rows of `out` files that cannot become a case, with reasons
     <root>/taken, <root>/done         dropped files while they are read, and afterwards; see `dropped`
@@ -37,17 +38,21 @@ from adapters.base import (
     Tools,
 )
 from adapters.systems.files.case_file import (
+    Kind,
     case_file,
     checked,
     file_name,
     filed_case,
+    id_and_kind,
     is_same,
+    load_spelling,
     read_file,
 )
 from adapters.systems.files.dropped import SUFFIXES, DropFolder
 from adapters.systems.files.folder import Folder
 from adapters.systems.files.news import DecidedFolder, told_file
 from adapters.systems.files.rejected import RejectedFile
+from adapters.systems.files.spelling import PLAIN, Spelling
 from schemas.errors import CaseSystemUnavailable, NotFound, SchemaRefused
 
 
@@ -58,8 +63,16 @@ class FilesSystem:
     memory = Memory.LOOKUP
     skills = frozenset(Skill) - {Skill.CANDIDATES}
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, *, writes: Kind = Kind.CSV, spelling: Path | None = None
+    ) -> None:
+        """Args:
+        writes: As what a case is filed.
+        spelling: How the country spells its files; see `spelling`. Read anew for each file.
+        """
         self.root = root
+        self._writes = writes
+        self._spelling = spelling
         self._filed = Folder(root / "in", parts=root / "parts")
         self._told = Folder(root / "told", parts=root / "parts")
         self._decided = DecidedFolder(root / "decided")
@@ -67,13 +80,14 @@ class FilesSystem:
 
     def check(self) -> None:
         """See the port. The folder must exist: making it is the operator's decision."""
+        self._how()
         if not (self.root.is_dir() and os.access(self.root, os.R_OK | os.W_OK | os.X_OK)):
             raise CaseSystemUnavailable("the adapter's folder is missing or cannot be written")
 
     def find(self, business_id: UUID) -> Filed | None:
         """See the port."""
-        name = file_name(business_id)
-        return Filed(name, already=True) if self._filed.has(name) else None
+        found = [name for name in _names(business_id) if self._filed.has(name)]
+        return Filed(found[0], already=True) if found else None
 
     def read(self, reference: str) -> CaseRecord | None:
         """See the port."""
@@ -92,32 +106,40 @@ class FilesSystem:
 
     def file_many(self, cases: Sequence[tuple[UUID, CaseRecord]]) -> list[Outcome]:
         """See the port. One sync of the folder serves the whole batch."""
-        contents = [case_file(case, business_id) for business_id, case in cases]
-        ready = [
-            (file_name(business_id), content)
-            for (business_id, _), content in zip(cases, contents, strict=True)
-            if isinstance(content, bytes)
-        ]
-        put = iter(self._filed.put_many(ready) if ready else ())
+        contents = [case_file(case, business_id, self._writes) for business_id, case in cases]
+        ready: dict[str, bytes] = {}
+        for (business_id, _), content in zip(cases, contents, strict=True):
+            if isinstance(content, bytes) and not self._in_other_form(business_id):
+                ready.setdefault(file_name(business_id, self._writes), content)  # the first of two
+        done = self._filed.put_many(list(ready.items())) if ready else []
+        put = dict(zip(ready, done, strict=True))
         outcomes: list[Outcome] = []
         for (business_id, case), content in zip(cases, contents, strict=True):
+            name = file_name(business_id, self._writes)
             if isinstance(content, CannotMap):
                 outcomes.append(content)
-            elif next(put):
-                outcomes.append(Filed(file_name(business_id)))
+            elif put.pop(name, False):
+                outcomes.append(Filed(name))
             else:
                 outcomes.append(self._again(business_id, case))
         return outcomes
 
+    def _in_other_form(self, business_id: UUID) -> bool:
+        """True if it was filed before the country changed over from CSV to workbooks, or back."""
+        ours = file_name(business_id, self._writes)
+        return any(self._filed.has(name) for name in _names(business_id) if name != ours)
+
     def _again(self, business_id: UUID, case: CaseRecord) -> Outcome:
-        there = self.read(file_name(business_id))
-        same = there is not None and is_same(there, case, business_id)
-        return Filed(file_name(business_id), already=True) if same else Declined("id-conflict")
+        found = self.find(business_id)
+        there = None if found is None else self.read(found.reference)
+        if found is None or there is None or not is_same(there, case, business_id):
+            return Declined("id-conflict")
+        return found
 
     def update(self, reference: str, case: CaseRecord) -> Outcome:
         """See the port."""
         name = checked(reference)
-        content = case_file(case, UUID(name.removesuffix(".csv")))
+        content = case_file(case, *id_and_kind(name))
         if isinstance(content, CannotMap):
             return content
         if not self._filed.has(name):
@@ -138,7 +160,7 @@ class FilesSystem:
         elif isinstance(source, Path):
             yield from self._read_file(source)
         else:
-            yield from read_file(source, rejected=None)
+            yield from read_file(source, rejected=None, spelling=self._how())
 
     def poll(self, cursor: str | None) -> Polled:
         """See the port. One file of `decided` is one page; it is put aside once it is stored."""
@@ -150,6 +172,9 @@ class FilesSystem:
         put = self._told.put_many([(name, content)])[0]
         return Filed(name, already=not put)
 
+    def _how(self) -> Spelling:
+        return PLAIN if self._spelling is None else load_spelling(self._spelling)
+
     def _read_file(self, path: Path) -> Iterator[CaseRecord | RejectedRow]:
         try:
             stream = path.open("rb")
@@ -158,19 +183,34 @@ class FilesSystem:
         except OSError as error:
             raise CaseSystemUnavailable(f"cannot open the file: errno {error.errno}") from None
         with stream, RejectedFile(_rejected(self.root, path)) as rejected:
-            yield from read_file(stream, rejected=rejected)
+            yield from read_file(stream, rejected=rejected, spelling=self._how())
 
 
 def make(settings: Mapping[str, Any], tools: Tools) -> FilesSystem:
-    """The adapter from its settings: `root`, a folder. It needs no tools.
+    """The adapter from its settings: `root`, a folder; `writes`; `spelling`. It needs no tools.
 
     Raises:
-        SchemaRefused: `root` is missing, or there is a setting that this adapter does not know.
+        SchemaRefused: `root` is missing, a setting is wrong, or not one of this adapter.
     """
-    root = settings.get("root")
-    if set(settings) != {"root"} or not isinstance(root, str | Path):
-        raise SchemaRefused("the files adapter has exactly one setting", where=("root",))
-    return FilesSystem(Path(root))
+    root, spelling = settings.get("root"), settings.get("spelling")
+    wrong = set(settings) - {"root", "writes", "spelling"}
+    if not isinstance(root, str | Path):
+        wrong.add("root")
+    if not isinstance(spelling, str | Path | None):
+        wrong.add("spelling")
+    if settings.get("writes", "csv") not in {kind.value for kind in Kind}:
+        wrong.add("writes")
+    if wrong or root is None:
+        raise SchemaRefused("missing, unknown or wrong settings", where=tuple(sorted(wrong)))
+    return FilesSystem(
+        Path(root),
+        writes=Kind(settings.get("writes", "csv")),
+        spelling=None if spelling is None else Path(root) / spelling,
+    )
+
+
+def _names(business_id: UUID) -> tuple[str, ...]:
+    return tuple(file_name(business_id, kind) for kind in Kind)
 
 
 def _rejected(root: Path, path: Path) -> Path:

@@ -1,9 +1,11 @@
 """Workbooks (XLSX, ECMA-376) as the same records that a CSV file gives, in flat memory.
 
-One sheet must hold cases: the one in whose first rows a header is found. Every other sheet is
-passed over; two sheets with cases are refused, since nobody can say which was meant. Cells come
-typed, so that dates are dates whatever they look like on a screen, and zeros that a number format
-puts in front are kept. Formulas are never taken for their last result: a row with one is rejected.
+The sheets that hold cases are those in whose first rows a header is found; every other sheet is
+passed over. Several such sheets that share no column but the case number are one table, a sheet for
+each entity, and are joined by it (`sheets`); several that share more are refused, since nobody can
+say which was meant. Cells come typed, so that dates are dates whatever they look like on a screen,
+and zeros that a number format puts in front are kept. Formulas are never taken for their last
+result: a row with one is rejected.
 
 Sheets and cells are named by position, as `sheet 2, C5`; what a sheet is called may say anything.
 """
@@ -15,7 +17,7 @@ import io
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, BinaryIO
@@ -25,6 +27,7 @@ from openpyxl.cell import WriteOnlyCell
 from openpyxl.utils import get_column_letter
 
 from adapters.systems.files.records import MAX_RECORD, BadRecord, Record
+from adapters.systems.files.sheets import NamesOf, Row, Table, choose, filled_from_above, joined
 from schemas.errors import SchemaRefused
 
 ZIP = b"PK\x03\x04"
@@ -38,8 +41,13 @@ MOST_SHARED = 64 * 1024**2
 """Bytes of the table of shared texts, the one thing that is held whole."""
 MOST_RATIO = 200
 """Unpacked to packed; a sheet of cases reaches 30."""
+ANY_RATIO = 4 * 1024**2
+"""Bytes that any part may unpack to: one long text of one case packs better than a sheet."""
 HEADER_WITHIN = 20
 """Rows, from the top of a sheet."""
+
+MOST_CELL = 32_767
+"""Characters of one cell, by the format, in UTF-16: a spreadsheet cuts what is longer."""
 
 _ALL_ZEROS = re.compile(r"0{2,40}")
 _EXACT = 10**15
@@ -55,12 +63,13 @@ class CellTrouble(Exception):
 
 
 def read_workbook(
-    stream: BinaryIO, is_header: Callable[[Sequence[str]], bool]
+    stream: BinaryIO, names_of: NamesOf, is_header: Callable[[Sequence[str | None]], bool]
 ) -> Iterator[Record | BadRecord]:
-    """The header and the rows of the sheet that holds cases.
+    """The header and the rows of the sheets that hold cases.
 
     Args:
-        is_header: True for the cells of a row that names the columns of a case file.
+        names_of: The columns that the cells of a row name, if it is a header.
+        is_header: True if they are those of a case file.
 
     Raises:
         SchemaRefused: It is no workbook, or not one that may be read; names sheet and cell.
@@ -69,14 +78,20 @@ def read_workbook(
         _check_package(stream)
         book = openpyxl.load_workbook(stream, read_only=True, keep_links=False)
     try:
-        number, at = _find(book.worksheets, is_header)
-        yield from _records(book.worksheets[number - 1], number, at)
+        main, *others = choose(_find(book.worksheets, names_of, is_header))
+        read = {
+            each.sheet: _body(book.worksheets[each.sheet - 1], each) for each in (main, *others)
+        }
+        yield from joined(main, others, read)
     finally:
         book.close()
 
 
-def write_workbook(rows: Iterator[Sequence[str]], to: BinaryIO) -> None:
-    """Write rows of texts, in flat memory; every cell is text, so that none can be a formula."""
+def write_workbook(rows: Iterable[Sequence[str]], to: BinaryIO) -> None:
+    """Write rows of texts, in flat memory; every cell is text, so that none can be a formula.
+
+    A text of more than `MOST_CELL` characters does not fit into a cell: see `too_long`.
+    """
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("cases")
     for row in rows:
@@ -100,7 +115,7 @@ def _check_package(stream: BinaryIO) -> None:
             raise SchemaRefused("the workbook unpacks to more than may be read")
         for entry in entries:
             name = entry.filename.casefold()
-            if entry.file_size > MOST_RATIO * max(entry.compress_size, 4096):
+            if entry.file_size > max(MOST_RATIO * entry.compress_size, ANY_RATIO):
                 raise SchemaRefused("the workbook unpacks to more than may be read")
             if name.endswith("sharedstrings.xml") and entry.file_size > MOST_SHARED:
                 raise SchemaRefused("the workbook holds too much text; export it as CSV")
@@ -109,15 +124,30 @@ def _check_package(stream: BinaryIO) -> None:
     stream.seek(0)
 
 
-def _find(sheets: Sequence[Any], is_header: Callable[[Sequence[str]], bool]) -> tuple[int, int]:
-    """The number of the sheet that holds cases, and the row of its header; both from 1."""
-    found: list[tuple[int, int]] = []
+def too_long(text: str) -> bool:
+    """True for what no cell of a workbook holds whole."""
+    return len(text) * 2 > MOST_CELL and len(text.encode("utf-16-le")) // 2 > MOST_CELL
+
+
+def _find(
+    sheets: Sequence[Any],
+    names_of: NamesOf,
+    is_header: Callable[[Sequence[str | None]], bool],
+) -> list[Table]:
+    """The header of each sheet that has one."""
+    found: list[Table] = []
     for number, sheet in enumerate(sheets, start=1):
+        above: list[str] = []
+        headers: list[Table] = []
         for row, cells in _rows(sheet, number, HEADER_WITHIN):
             texts = [_plain(cell) for cell in cells]
-            if is_header(texts):
-                found.append((number, row))
-                break
+            # Merged cells: a header over two rows has its upper part in the row above alone.
+            for candidate in (texts, filled_from_above(texts, above)):
+                if is_header(names := names_of(candidate)):
+                    headers.append(Table(number, row, *_trimmed(candidate, names)))
+            above = texts
+        if headers:
+            found.append(min(headers, key=lambda each: each.names.count(None)))
     if not found:
         raise SchemaRefused(
             "no sheet of the workbook holds cases",
@@ -126,12 +156,14 @@ def _find(sheets: Sequence[Any], is_header: Callable[[Sequence[str]], bool]) -> 
                 for number in range(1, min(len(sheets), 10) + 1)
             ),
         )
-    if len(found) > 1:
-        raise SchemaRefused(
-            "more than one sheet holds cases",
-            where=tuple(f"sheet {number}, A{row}" for number, row in found),
-        )
-    return found[0]
+    return found
+
+
+def _trimmed(
+    texts: list[str], names: tuple[str | None, ...]
+) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
+    width = max(at for at, text in enumerate(texts, start=1) if text.strip())
+    return tuple(texts[:width]), names[:width]
 
 
 def _rows(sheet: Any, number: int, most: int) -> Iterator[tuple[int, Sequence[Any]]]:
@@ -146,24 +178,15 @@ def _rows(sheet: Any, number: int, most: int) -> Iterator[tuple[int, Sequence[An
         yield row, cells
 
 
-def _records(sheet: Any, number: int, header: int) -> Iterator[Record | BadRecord]:
-    width: int | None = None
-    for row, cells in _rows(sheet, number, MOST_ROWS):
-        if row < header:
-            continue
-        if width is None:
-            texts = [_plain(cell) for cell in cells]
-            while texts and not texts[-1].strip():
-                texts.pop()
-            width = len(texts)
-            yield Record(row, texts, b"")
-            continue
-        record = _record(row, cells, width, number)
-        if record is not None:
-            yield record
+def _body(sheet: Any, table: Table) -> Iterator[Row]:
+    """The rows below the header that are not empty."""
+    width = len(table.texts)
+    for number, cells in _rows(sheet, table.sheet, MOST_ROWS):
+        if number > table.header and (row := _row(number, cells, width, table.sheet)) is not None:
+            yield row
 
 
-def _record(row: int, cells: Sequence[Any], width: int, number: int) -> Record | BadRecord | None:
+def _row(row: int, cells: Sequence[Any], width: int, number: int) -> Row | None:
     texts: list[str] = []
     trouble: list[str] = []
     for column, cell in enumerate(cells, start=1):
@@ -178,13 +201,11 @@ def _record(row: int, cells: Sequence[Any], width: int, number: int) -> Record |
     if beyond is not None:
         trouble.append(f"sheet {number}, {get_column_letter(beyond + 1)}{row}: no-column")
     if sum(len(text) for text in texts) > MAX_RECORD:
-        return BadRecord(row, "line-too-long")
+        return Row(row, [""] * width, b"", ("row: line-too-long",))
     line = io.StringIO()
     csv.writer(line).writerow(texts)
     raw = line.getvalue().encode("utf-8", "backslashreplace")
-    if trouble:
-        return BadRecord(row, trouble[0].rpartition(": ")[2], raw, tuple(trouble))
-    return Record(row, [*texts[:width], *[""] * (width - len(texts))], raw)
+    return Row(row, [*texts[:width], *[""] * (width - len(texts))], raw, tuple(trouble))
 
 
 def text_of(cell: Any) -> str:

@@ -44,6 +44,11 @@ TERMS = ("until", "language", "notice")
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Take the case from an HTCDS file, through the gateway's adapter.",
 )
+@click.option(
+    "--spelling",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="How that file names its columns, words and dates; see docs/adapters.md.",
+)
 @click.option("--all", "everything", is_flag=True, help="Every case of the file, one message each.")
 @click.option(
     "--dropped",
@@ -96,6 +101,7 @@ def send(
     to: str,
     type_name: str,
     from_file: Path | None,
+    spelling: Path | None,
     everything: bool,
     dropped: bool,
     purpose: str | None,
@@ -118,6 +124,8 @@ def send(
     """
     terms = {name: more.pop(name) for name in TERMS}
     content = with_fields(read_object(body), assignments)
+    if spelling is not None and from_file is None:
+        raise click.UsageError("--spelling is about --from-file; the adapter's is in its settings")
     if everything:
         if (from_file is None and not dropped) or purpose is None:
             raise click.UsageError("--all needs --purpose, and --from-file or --dropped")
@@ -132,6 +140,7 @@ def send(
             api,
             from_file,
             refused_file,
+            spelling=spelling,
             to=to,
             type_name=type_name,
             purpose=purpose,
@@ -150,6 +159,7 @@ def send(
         from_file,
         chosen,
         {"to": to, "type": type_name, "purpose": purpose, "body": content, "urgency": urgency},
+        spelling=spelling,
         **more,
     )
 
@@ -160,6 +170,7 @@ def _send_one(
     chosen: tuple[str, ...],
     draft: dict[str, Any],
     *,
+    spelling: Path | None,
     case_ref: str | None,
     dry_run: bool,
     words: str | None,
@@ -169,7 +180,7 @@ def _send_one(
     if from_file is not None:
         from broker.cli.cases import contents, one_case
 
-        case = one_case(api.home, from_file, case_ref)
+        case = one_case(api.home, from_file, case_ref, spelling)
         case_ref = case.case_ref
         sections = contents(case)
     if chosen:
@@ -208,6 +219,7 @@ def _send_all(
     from_file: Path | None,
     refused_file: Path | None,
     *,
+    spelling: Path | None,
     terms: dict[str, Any] | None,
     **about: Any,
 ) -> None:
@@ -238,7 +250,8 @@ def _send_all(
         refused = refused_file or folder / f"{from_file.stem}.refused.csv"
         if refused.exists() and refused.samefile(from_file):
             raise click.UsageError("--refused would replace the file that is read")
-        tally, used = _send_file(api, order, from_file, read_cases(api.home, from_file), refused)
+        rows = read_cases(api.home, from_file, spelling)
+        tally, used = _send_file(api, order, from_file, rows, refused)
         name = from_file.name if from_file.suffix == ".csv" else f"{from_file.name}.csv"
         result = {
             **tally.as_json(),
@@ -284,6 +297,10 @@ def _table(result: dict[str, Any]) -> str:
     ]
     lines += [f"{count:>7}    {code}" for code, count in result["by_code"].items()]
     lines.append(f"{result['rows_rejected']:>7}  rows that cannot become a case")
+    lines += [
+        f"{count:>7}  hold something in {column}, which is not sent"
+        for column, count in result["not_carried"].items()
+    ]
     for name, what in (("refused_file", "not sent"), ("rejected_file", "rejected rows")):
         if result[name]:
             lines.append(f"{what}: {result[name]}")

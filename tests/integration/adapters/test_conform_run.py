@@ -21,6 +21,13 @@ def test_the_files_adapter_keeps_every_promise_also_when_it_is_killed(tmp_path: 
     assert not list((tmp_path / "in").iterdir())
 
 
+def test_it_keeps_them_as_well_when_it_files_workbooks(tmp_path: Path) -> None:
+    settings = {"root": str(tmp_path), "writes": "xlsx"}
+    report = conform("files", settings, Tools(), now=NOW, kills=2)
+    assert report.passed, report
+    assert not list((tmp_path / "in").iterdir())
+
+
 def test_the_command_writes_a_page_to_sign_and_ends_with_3_on_a_broken_promise(
     tmp_path: Path,
 ) -> None:

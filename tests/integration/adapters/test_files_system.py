@@ -101,6 +101,35 @@ def test_the_sample_is_filed_and_read_back_whole(system: FilesSystem) -> None:
         assert there.sections == case.sections
 
 
+def test_a_country_that_changes_over_to_workbooks_does_not_get_its_cases_twice(
+    system: FilesSystem,
+) -> None:
+    plain = system.file(ID, full_case())
+    assert isinstance(plain, Filed)
+    workbooks = make({"root": system.root, "writes": "xlsx"}, Tools())
+    assert workbooks.find(ID) == Filed(plain.reference, already=True)
+    assert workbooks.file(ID, full_case()) == Filed(plain.reference, already=True)
+    other = replace(full_case(), sections={"identity_core": {"first_name": "Another"}})
+    assert workbooks.file(ID, other) == Declined("id-conflict")
+    new = workbooks.file(UUID(int=9), full_case())
+    assert new == Filed(f"{UUID(int=9)}.xlsx")
+    assert system.update(f"{UUID(int=9)}.xlsx", other) == Filed(f"{UUID(int=9)}.xlsx", already=True)
+    there = system.read(f"{UUID(int=9)}.xlsx")
+    assert there is not None
+    assert there.sections == other.sections
+    assert len(files_of(system)) == 2
+
+
+def test_one_batch_that_names_a_referral_twice_files_the_first(system: FilesSystem) -> None:
+    other = replace(full_case(), sections={"identity_core": {"first_name": "Another"}})
+    first, second = system.file_many([(ID, full_case()), (ID, other)])
+    assert first == Filed(f"{ID}.csv")
+    assert second == Declined("id-conflict")
+    there = system.read(f"{ID}.csv")
+    assert there is not None
+    assert there.sections == full_case().sections
+
+
 # --- Killed at every line ----------------------------------------------------------------------------
 
 STEPS = ("open", "write", "fsync", "link", "replace", "rename", "unlink")

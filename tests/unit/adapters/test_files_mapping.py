@@ -293,8 +293,8 @@ def test_a_date_with_midnight_from_a_database_export_is_a_day() -> None:
 
 def test_every_reason_of_a_row_is_told_at_once() -> None:
     assert reasons_of(prs_Gender="x", prs_Birthdate="1/2/3", prs_Deceased="?") == (
-        "prs_Birthdate: date-ambiguous",
         "prs_Gender: unknown-code",
+        "prs_Birthdate: date-ambiguous",
         "prs_Deceased: bad-checkbox",
     )
 

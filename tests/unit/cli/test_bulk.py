@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.base import CaseRecord, RejectedRow
+from adapters.systems.files.workbook import write_workbook
 from broker.cli import bulk
 from broker.cli.bulk import (
     Answer,
@@ -19,6 +21,7 @@ from broker.cli.bulk import (
     Order,
     RefusedFile,
     Tally,
+    about_how_many,
     box_says_yes,
     business_id,
     is_child,
@@ -300,3 +303,19 @@ def test_the_list_of_refused_cases_is_for_its_owner_alone_and_empty_ones_do_not_
     with RefusedFile(path):
         pass
     assert not path.exists()
+
+
+def test_a_workbooks_rows_are_counted_without_reading_them(tmp_path: Path) -> None:
+    with (tmp_path / "cases.xlsx").open("wb") as stream:
+        write_workbook(
+            (["x_case_ref", "prs_FirstName"], *([f"A-{n}", "X"] for n in range(70))), stream
+        )
+    (tmp_path / "cases.csv").write_text("x_case_ref,prs_FirstName\n" + "A,X\n" * 70)
+    assert about_how_many(tmp_path / "cases.xlsx") == about_how_many(tmp_path / "cases.csv") == 70
+
+
+def test_what_has_no_place_in_a_message_is_counted_and_not_passed_over() -> None:
+    rows = [replace(case(f"A-{n}"), not_carried=("prs_Title",)) for n in range(2)]
+    tally, _ = run(Gateway(), *rows, case("A-3"))
+    assert tally.as_json()["not_carried"] == {"prs_Title": 2}
+    assert tally.sent == 3
