@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker.gateway.store import tables
-from tests.support.pages import BLOCKS, names, rewritten
+from tests.support.pages import BLOCKS, names, pictures, rewritten
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -21,6 +21,11 @@ TEST_NAME = re.compile(r"`(tests/[a-z0-9_/]+\.py)::(test_\w+)`")
 def test_what_a_page_takes_from_the_code_is_as_the_code_has_it(page: Path) -> None:
     text = page.read_text("utf-8")
     assert rewritten(text) == text, "python -m tests.support.pages writes it anew"
+
+
+def test_every_machine_is_drawn_as_its_table_has_it() -> None:
+    there = {path.name: path.read_text("utf-8") for path in (ROOT / "docs/diagrams").iterdir()}
+    assert there == pictures(), "python -m tests.support.pages draws them anew"
 
 
 def test_everything_that_can_be_written_from_the_code_is_on_a_page_once() -> None:

@@ -11,36 +11,26 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
 from pydantic import BaseModel
 
+from broker.cli.publishing.drawing import drawn, moves_of
 from broker.rules.content import RULES
 from broker.rules.content.exceptions import MINIMUM, MINIMUM_VIEW
 from keys.lifecycle import MOVES
 from schemas import agreement, audit, consent, directory, envelope, evidence, message, revocation
 from schemas.catalogue import FAMILIES, catalogue, elsewhere
 from schemas.directory import KeyStatus
-from schemas.evidence import PRECEDENCE
 from schemas.families.base import PARTICIPANTS, Chapter, MessageType, Precondition
 from schemas.families.expected import expected_sections
-from schemas.machine import By, Machine
+from schemas.machine import Machine
 from schemas.obligations import OBLIGATION
 from schemas.sections.index import SECTION_INDEX
-from schemas.states import (
-    CONSENT,
-    DIALOGUE,
-    INQUIRY,
-    NOTICE,
-    REFERRAL,
-    RETURN,
-    SAFETY,
-    TRANSFER,
-)
+from schemas.states import MACHINES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BLOCK = re.compile(
@@ -49,50 +39,39 @@ BLOCK = re.compile(
 )
 
 
-MOST_ARROWS = 4
-"""Of one event to one state; more are told in a table, since nobody can follow them."""
-
-
 # --- State machines ---------------------------------------------------------------------------
 
 
 def diagram(machine: Machine) -> str:
-    """A machine as mermaid; an event that leads from many states to one is a line of a table."""
-    open_states = machine.states - machine.terminal
-    sources: dict[tuple[str, str], dict[str, set[By]]] = {}
-    for (source, event, by), target in machine.edges.items():
-        sources.setdefault((event, target), {}).setdefault(source, set()).add(by)
-    wide = {key for key, found in sources.items() if len(found) > MOST_ARROWS}
-    labels: dict[tuple[str, str], list[str]] = {}
-    for (event, target), found in sources.items():
-        if (event, target) not in wide:
-            for source, who in found.items():
-                labels.setdefault((source, target), []).append(f"{event} ({_who(who)})")
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {machine.initial}"]
-    lines += [
-        f"    {source} --> {target}: {', '.join(texts)}"
-        for (source, target), texts in sorted(labels.items())
+    """A machine as a picture, and the same as a table for whoever cannot see it."""
+    lines = [
+        f"![The states of {machine.name}](diagrams/{machine.name}.svg)",
+        "",
+        "<details><summary>The same as a table</summary>",
+        "",
+        "| event | by | from | to |",
+        "|---|---|---|---|",
     ]
-    lines += [f"    {state} --> [*]" for state in sorted(machine.terminal)]
-    lines.append("```")
-    if wide:
-        lines += ["", "| event | by | from | to |", "|---|---|---|---|"]
-    for event, target in sorted(wide):
-        found = sources[event, target]
-        speakers = _who(by for parties in found.values() for by in parties)
-        origin = ", ".join(f"`{state}`" for state in sorted(found))
-        if found.keys() == open_states:
+    for move in moves_of(machine):
+        origin = ", ".join(f"`{state}`" for state in move.sources)
+        if set(move.sources) == machine.states - machine.terminal:
             origin = "every open state"
-        lines.append(f"| `{event}` | {speakers} | {origin} | `{target}` |")
+        stays = set(move.sources) == {move.target}
+        target = "stays" if stays else f"`{move.target}`"
+        lines.append(f"| `{move.event}` | {move.who} | {origin} | {target} |")
+    lines += ["", "</details>"]
     if machine.paused:
         stops = ", ".join(f"`{state}`" for state in sorted(machine.paused))
         lines += ["", f"The deadline stands still in {stops}."]
     return "\n".join(lines)
 
 
-def _who(parties: Iterable[By]) -> str:
-    found = set(parties)
-    return "anyone" if found == set(By) else " or ".join(by.value for by in By if by in found)
+DRAWN = (*MACHINES.values(), OBLIGATION)
+
+
+def pictures() -> dict[str, str]:
+    """The files of `docs/diagrams`, by name."""
+    return {f"{machine.name}.svg": drawn(machine) for machine in DRAWN}
 
 
 def key_diagram() -> str:
@@ -105,14 +84,6 @@ def key_diagram() -> str:
         if following in after
     ]
     lines += [f"    {status} --> [*]" for status, after in MOVES.items() if not after]
-    return "\n".join((*lines, "```"))
-
-
-def delivery_order() -> str:
-    """The facts about one envelope, weakest first: a ladder that is only ever climbed."""
-    facts = [str(fact) for fact in reversed(PRECEDENCE)]
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {facts[0]}"]
-    lines += [f"    {one} --> {other}" for one, other in pairwise(facts)]
     return "\n".join((*lines, "```"))
 
 
@@ -388,17 +359,8 @@ _MODULES = {
 BLOCKS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "catalogue": word_table,
-        "return": partial(diagram, RETURN),
-        "inquiry": partial(diagram, INQUIRY),
-        "dialogue": partial(diagram, DIALOGUE),
-        "notice": partial(diagram, NOTICE),
-        "referral": partial(diagram, REFERRAL),
-        "transfer": partial(diagram, TRANSFER),
-        "consent": partial(diagram, CONSENT),
-        "safety": partial(diagram, SAFETY),
-        "obligation": partial(diagram, OBLIGATION),
+        **{machine.name: partial(diagram, machine) for machine in DRAWN},
         "key": key_diagram,
-        "delivery": delivery_order,
         "words": _words,
         "content rules": content_rules,
         "exceptions": exception_minimum,
@@ -425,6 +387,8 @@ def names(page: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    for name, picture in pictures().items():
+        (DOCS / "diagrams" / name).write_text(picture, "utf-8")
     for path in sorted(DOCS.glob("*.md")):
         before = path.read_text("utf-8")
         after = rewritten(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,11 +21,22 @@ COLUMNS = ("type", "direction", "consent_needed", "deadline", "replies")
 @click.command(cls=ReferralCommand)
 @click.argument("type_name", metavar="[TYPE]", required=False)
 @click.option("--family", help="Only these, for example referral or transfer.")
-def catalogue(type_name: str | None, family: str | None) -> None:
+@click.option(
+    "--publish",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the whole as pages for a browser or a printer, with the state machines drawn.",
+)
+def catalogue(type_name: str | None, family: str | None, publish: Path | None) -> None:
     """List the message types, or say everything about one: who may send it, when, with what.
 
     Words that no message carries (receipts, keys, agreements, the log) are listed with what does.
     """
+    if publish is not None:
+        if type_name is not None or family is not None:
+            raise click.UsageError("--publish writes all of it")
+        written = write_pages(publish)
+        current().result({"written": written}, plain="\n".join(written))
+        return
     if type_name is not None:
         if type_name in types:
             current().result(described(types[type_name]))
@@ -38,6 +50,20 @@ def catalogue(type_name: str | None, family: str | None) -> None:
     if family is not None:
         rows = [row for row in rows if row["type"].split(".")[0] == family]
     current().rows(rows, COLUMNS)
+
+
+def write_pages(folder: Path) -> list[str]:
+    """One page in each language; they need nothing but themselves. Returns their paths."""
+    # Only here: it reads every example, and no other command needs to wait for that.
+    from broker.cli.publishing.page import LANGUAGES, file_name, page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for language in LANGUAGES:
+        path = folder / file_name(language)
+        path.write_text(page(language), encoding="utf-8")
+        written.append(str(path))
+    return written
 
 
 def described(entry: MessageType) -> dict[str, Any]:
