@@ -55,7 +55,8 @@ def catalogue(type_name: str | None, family: str | None, publish: Path | None) -
 def write_pages(folder: Path) -> list[str]:
     """One page in each language; they need nothing but themselves. Returns their paths."""
     # Only here: it reads every example, and no other command needs to wait for that.
-    from broker.cli.publishing.page import LANGUAGES, file_name, page
+    from broker.cli.publishing.page import file_name, page
+    from schemas.codes.labels import LANGUAGES
 
     folder.mkdir(parents=True, exist_ok=True)
     written = []
