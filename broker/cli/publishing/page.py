@@ -63,7 +63,7 @@ summary{cursor:pointer;color:var(--accent)}
 @media (max-width:40rem){dl{grid-template-columns:1fr}dd{margin-block-end:.5rem}}
 @media print{:root{--ink:#000;--soft:#333;--paper:#fff;--accent:#000;--code:#fff}
 body{font-size:10pt}nav,details{display:none}article,figure{break-inside:avoid}
-h2{break-before:page;break-after:avoid}figure svg{max-height:24cm}a{text-decoration:none}}
+h2{break-before:page;break-after:avoid}#machines{break-before:auto}figure svg{max-height:24cm}a{text-decoration:none}}
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _FIRST = ("referral", "transfer", "return", "consent", "delivery")
