@@ -32,6 +32,7 @@ class Event(StrEnum):
     AGREEMENT_SUSPENDED = "agreement:suspended"
     DIRECTORY_PUBLISHED = "directory:published"
     KEY_REVOKED = "key:revoked"
+    LOG_CONTINUED = "log:continued"
     PARTICIPANT_CHANGED = "participant:changed"
     ADMIN_ACTION = "admin:action"
     MESSAGE_SENT = "message:sent"

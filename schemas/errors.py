@@ -345,6 +345,12 @@ class LogUnavailable(Unavailable):
     code = "log-unavailable"
 
 
+class LogSetBack(LogUnavailable):
+    """The hub's database is older than what the hub has signed: an operator must decide."""
+
+    code = "log-set-back"
+
+
 class StorageUnavailable(Unavailable):
     """The database or disk cannot be written."""
 

@@ -193,7 +193,8 @@ def open_hub(settings_file: Path) -> tuple[str, Custody, TrustedDirectory]:
 
 
 @contextlib.asynccontextmanager
-async def _database(settings: HubSettings) -> AsyncIterator[Database]:
+async def hub_database(settings: HubSettings) -> AsyncIterator[Database]:
+    """The hub's database in the newest schema, while no hub needs to run."""
     # Definitions are wanted before the hub's first start, which makes the tables otherwise.
     await asyncio.to_thread(upgrade, settings.database_url(), MIGRATIONS)
     database = Database(settings.database_url())
@@ -217,7 +218,7 @@ async def amqp_definitions(settings_file: Path) -> dict[str, object]:
         str(settings.directory), settings.state / "directory", settings.directory_root.read_bytes()
     )
     everyone = client.refresh(SystemClock().now()).participants.values()
-    async with _database(settings) as database, database.read() as connection:
+    async with hub_database(settings) as database, database.read() as connection:
         generations = await participants.access_generations(connection)
     return definitions_for(settings.amqp, everyone, generations)
 
@@ -231,6 +232,6 @@ async def renew_queue_access(settings_file: Path, participant: str) -> bool:
     settings = load_settings(settings_file)
     if settings.amqp is None:
         raise Refused("the settings have no [amqp] table")
-    async with _database(settings) as database, database.begin() as connection:
+    async with hub_database(settings) as database, database.begin() as connection:
         await participants.renew_access(connection, participant, SystemClock().now())
     return settings.amqp.management_url is not None

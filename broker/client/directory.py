@@ -114,6 +114,17 @@ class DirectoryWatcher:
                         await asyncio.to_thread(self._hold, self._published)
         return sorted(set(self.current().compromised_since) - before)
 
+    async def revocations_anew(self) -> list[bytes]:
+        """All that was ever heard; the hub's feed is read from its beginning the next time.
+
+        Raises:
+            StorageUnavailable: It cannot be kept.
+        """
+        if self._revocations is None:
+            return []
+        async with self._lock:
+            return await asyncio.to_thread(self._revocations.begin_anew)
+
     async def start(self) -> TrustedDirectory:
         """Have a directory: a fresh one, or with the hub away the one verified last, if it is
         still good.

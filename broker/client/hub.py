@@ -247,12 +247,27 @@ class HubClient:
             ),
         )
 
-    async def stream_highest(self, *, sender: str, lane: Lane) -> tuple[str | None, int]:
-        """The incarnation and the highest number the hub saw from `sender` to the caller."""
-        query = urlencode({"from": sender, "lane": lane.value})
+    async def stream_highest(
+        self, *, sender: str, lane: Lane, to: str | None = None
+    ) -> tuple[str | None, int]:
+        """The incarnation and the highest number the hub saw from `sender` to the caller, or of
+        the caller's own stream `to` somebody."""
+        asked = {"from": sender, "lane": lane.value} | ({} if to is None else {"to": to})
+        query = urlencode(asked)
         body = await self._json("GET", f"/streams?{query}")
         incarnation = body.get("incarnation")
         return (None if incarnation is None else str(incarnation), int(body["highest"]))
+
+    async def show_head(self, checkpoint: bytes) -> bool:
+        """Show the hub a head that its log signed; True if it finds that its log has lost it."""
+        return await self._show("/log/heads", checkpoint)
+
+    async def show_accepted(self, evidence: bytes) -> bool:
+        """Show the hub its word that it accepted something; True if it knows nothing of it."""
+        return await self._show("/log/accepted", evidence)
+
+    async def _show(self, path: str, body: bytes) -> bool:
+        return bool((await self._json("POST", path, body=body))["missing"])
 
     async def stream_numbers(
         self, *, sender: str, lane: Lane, incarnation: str, after: int

@@ -47,8 +47,9 @@ class KnownRevocations:
             # A line that a crash cut off: the feed is read again from before it.
             logger().warning("revocations:line-unreadable")
             return
-        self._raws.append(raw.encode())
-        self.position = max(self.position, position)
+        if raw.encode() not in self._raws:
+            self._raws.append(raw.encode())
+        self.position = position
 
     def add(self, found: list[tuple[int, bytes]]) -> None:
         """Keep more of the feed; on disk before it counts as read.
@@ -56,11 +57,8 @@ class KnownRevocations:
         Raises:
             StorageUnavailable: It cannot be written. It is obeyed all the same, until a restart.
         """
-        self._raws += [raw for _, raw in found]
-        lines = [
-            json.dumps({"position": position, "revocation": raw.decode()}).encode()
-            for position, raw in found
-        ]
+        self._raws += [raw for _, raw in found if raw not in self._raws]
+        lines = [_line(position, raw) for position, raw in found]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab") as file:
@@ -70,6 +68,24 @@ class KnownRevocations:
         except OSError as error:
             raise StorageUnavailable(f"revocations: {error.strerror}") from None
         self.position = max([self.position, *(position for position, _ in found)])
+
+    def begin_anew(self) -> list[bytes]:
+        """The hub's feed begins at nought again: read on there, and return what was known before.
+
+        Raises:
+            StorageUnavailable: It cannot be written; nothing has changed.
+        """
+        fresh = self._path.with_name(FILE + ".new")
+        try:
+            with fresh.open("wb") as file:
+                file.write(b"".join(b"\n" + _line(0, raw) for raw in self._raws))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._path)
+        except OSError as error:
+            raise StorageUnavailable(f"revocations: {error.strerror}") from None
+        self.position = 0
+        return list(self._raws)
 
     def verified(self, directory: TrustedDirectory, now: datetime) -> list[Revocation]:
         """Those that were signed by somebody who may say so, by this directory."""
@@ -89,3 +105,7 @@ class KnownRevocations:
             for kid in one.keys:
                 since[kid] = min(one.since, since.get(kid, one.since))
         return directory.revoking(since)
+
+
+def _line(position: int, raw: bytes) -> bytes:
+    return json.dumps({"position": position, "revocation": raw.decode()}).encode()

@@ -144,8 +144,11 @@ class Agreements:
                 await upsert(
                     connection, suspension, {**asdict(word), "raw": raw}, key=("agreement", "by")
                 )
+            # What is still in force and the hub names no more it has lost: see `hub_restored`.
+            stored = [raw for raw in await stored_agreements(connection) if raw not in said]
+            lost = [one for one in self._verified(stored) if one[1].valid_until >= now.date()]
             await connection.execute(delete(agreement))
-            for raw, content in verified:
+            for raw, content in [*verified, *lost]:
                 row = {"id": content.id, "raw": raw, "fetched_at": now}
                 await upsert(connection, agreement, row, key=("id",))
         for word, _ in new:

@@ -16,6 +16,7 @@ from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
 from broker.gateway.deadlines import Deadlines
 from broker.gateway.evidence import EvidenceBook
+from broker.gateway.hub_restored import HubRestored
 from broker.gateway.notify import Notifier
 from broker.gateway.receive.filing import Filing
 from broker.gateway.receive.intake import Intake
@@ -94,7 +95,7 @@ def join(core: Core) -> Parts:
         polling=Polling(core, composer, sender),
         telling=Telling(core),
         reporting=Reporting(core, composer, sender),
-        reconciling=Reconciling(core, agreements),
+        reconciling=Reconciling(core, agreements, HubRestored(core, agreements, consents)),
         retention=Retention(core),
         asking=Asking(core, composer, sender),
         majority=Majority(core, withdrawals),

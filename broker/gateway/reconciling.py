@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.client.results import StreamNumber
 from broker.gateway.agreements import Agreements
 from broker.gateway.core import Core, wait_for
+from broker.gateway.hub_restored import HubRestored
 from broker.gateway.store import outbox as outbox_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
 from broker.gateway.store.bulk import padded
@@ -44,9 +45,10 @@ ON_ITS_WAY = frozenset({Fact.SUBMITTED, Fact.RELAYED, Fact.UNDELIVERED})
 class Reconciling:
     """Compares what we have with what the hub says. One task."""
 
-    def __init__(self, core: Core, agreements: Agreements) -> None:
+    def __init__(self, core: Core, agreements: Agreements, hub_restored: HubRestored) -> None:
         self._core = core
         self._agreements = agreements
+        self._hub_restored = hub_restored
 
     async def run(self) -> None:
         while True:
@@ -64,11 +66,14 @@ class Reconciling:
         Raises:
             Unavailable: The hub does not answer.
         """
+        await self._core.directory.refresh()
+        await self._hub_restored.begun_anew()
         await self._resolve()
         gaps = 0
         for partner in self._agreements.partners():
             for lane in Lane:
                 gaps += await self._stream(partner, lane)
+                await self._hub_restored.compare(partner, lane)
         return gaps
 
     # --- what comes to us -----------------------------------------------------------------------

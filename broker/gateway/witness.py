@@ -52,8 +52,24 @@ class HubWitness:
             await self._went_well()
         except LogInconsistent as error:
             await self._alarm(CONTRADICTION, error)
+            await self._show()
         except BrokerError as error:
             await self._went_badly(error)
+
+    async def _show(self) -> None:
+        """Show the hub what it signed: if its database was set back, it stops by itself."""
+        core, memory = self._core, self._memory
+        vkey = core.partner(core.settings.hub.id).log_vkey
+        if memory is None or vkey is None:
+            return
+        last = await asyncio.to_thread(memory.last, Verifier.from_text(vkey).name)
+        if last is None:
+            return
+        try:
+            if await core.hub.show_head(last):
+                logger().error("witness:log-set-back", participant=core.settings.hub.id)
+        except BrokerError as error:
+            logger().warning("witness:not-shown", code=error.code)
 
     def close(self) -> None:
         """Let another process have the memory."""

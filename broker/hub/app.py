@@ -42,7 +42,7 @@ from broker.hub.relay.relay import Relay
 from broker.hub.settings import HubSettings, Role
 from broker.hub.state import Hub, open_hub
 from broker.telemetry import configure_logging, logger, serve_metrics
-from schemas.errors import BrokerError
+from schemas.errors import BrokerError, LogSetBack
 
 MIGRATIONS = Path(__file__).parent / "store" / "migrations"
 RESTART_PAUSE = 1.0
@@ -118,7 +118,11 @@ async def _start(hub: Hub, intake: Intake) -> None:
     await asyncio.to_thread(upgrade, hub.database.url, MIGRATIONS)
     await hub.refresh_directory()
     hub.signer()
-    await hub.sequencer.run_once()
+    try:
+        await hub.sequencer.run_once()
+    except LogSetBack as error:
+        # Up all the same, and not ready: others must be able to show what they hold.
+        logger().error("log:stopped", code=error.code)
     intake.load_stops()
 
 

@@ -43,8 +43,10 @@ async def reasons_not_ready(hub: Hub) -> list[str]:
         hub.signer().sign(PROBE)
     except BrokerError as error:
         codes.add(error.code)
-    if not hub.sequencer.healthy(hub.clock.now()):
-        codes.add(LogUnavailable.code)
+    try:
+        hub.require_log()
+    except LogUnavailable as error:
+        codes.add(error.code)
     try:
         await hub.database.require_writable()
     except BrokerError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from broker.audit.log.leaves import public_leaf
 from broker.audit.log.note import NoteSigner, Verifier
 from broker.audit.log.sequencer import Sequencer
+from broker.audit.log.store import newest_checkpoint
 from broker.audit.proofs.policy import Policy
 from broker.audit.witnesses.countries import policy_of
 from broker.clock import Clock
@@ -20,6 +24,7 @@ from broker.database import Database
 from broker.hub.intake.limiting import QuarantineLimit
 from broker.hub.intake.stops import StopFile
 from broker.hub.metrics import Metrics
+from broker.hub.set_back import HeadFile
 from broker.hub.settings import HubSettings
 from broker.hub.store import openings, participants, revocations
 from broker.hub.store.deliveries import Item
@@ -33,7 +38,7 @@ from keys.trust import DirectoryClient
 from schemas.audit import Event
 from schemas.base import KeyId
 from schemas.directory import Participant, TrustedDirectory
-from schemas.errors import BrokerError, DirectoryRefused, LogUnavailable, Unavailable
+from schemas.errors import BrokerError, DirectoryRefused, LogSetBack, LogUnavailable, Unavailable
 from schemas.revocation import REVOCATION_TYP, Revocation
 
 
@@ -198,6 +203,7 @@ class Hub:
     custody: Custody
     log_signers: list[NoteSigner]
     sequencer: Sequencer
+    head_file: HeadFile
     wake: Wake
     stops: StopFile
     withdrawn: Withdrawn = field(default_factory=Withdrawn)
@@ -243,8 +249,15 @@ class Hub:
         Raises:
             LogUnavailable: The log cannot be written or signed.
         """
+        if self.head_file.refused is not None:
+            raise self.head_file.refused
         if not self.sequencer.healthy(self.clock.now()):
             raise LogUnavailable
+
+    async def look_at_log(self, connection: AsyncConnection) -> None:
+        """Stop deciding at once, here, if somebody has just shown that the log was set back."""
+        with contextlib.suppress(LogSetBack):
+            await self.head_file.allow(connection, await newest_checkpoint(connection, LOG))
 
     def witness_policy(self) -> Policy:
         """Who must have signed a head before a proof to it counts as witnessed."""
@@ -328,8 +341,14 @@ def open_hub(settings: HubSettings, clock: Clock) -> Hub:
     log_signer = NoteSigner.from_text(custody.secret(settings.log.key).decode())
     database = Database(settings.database_url())
     database.lock_file()
+    head_file = HeadFile(settings.state, settings.log.origin)
     sequencer = Sequencer(
-        database, LOG, origin=settings.log.origin, signers=[log_signer], clock=clock
+        database,
+        LOG,
+        origin=settings.log.origin,
+        signers=[log_signer],
+        clock=clock,
+        guard=head_file,
     )
     return Hub(
         settings=settings,
@@ -339,6 +358,7 @@ def open_hub(settings: HubSettings, clock: Clock) -> Hub:
         custody=custody,
         log_signers=[log_signer],
         sequencer=sequencer,
+        head_file=head_file,
         wake=Wake(database),
         stops=StopFile(settings.state / "stops"),
     )

@@ -44,10 +44,14 @@ class Line(httpx2.AsyncBaseTransport):
     """The way to the hub; a test can cut it, and see what went over it."""
 
     def __init__(self, app: FastAPI) -> None:
-        self._inner = httpx2.ASGITransport(app)
+        self.lead_to(app)
         self.cut = False
         self.lose_answers = False
         self.requests: list[httpx2.Request] = []
+
+    def lead_to(self, app: FastAPI) -> None:
+        """Another hub at the other end."""
+        self._inner = httpx2.ASGITransport(app)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if self.cut:
@@ -140,6 +144,28 @@ class World:
     network: Network
     hub: FastAPI
     sides: dict[str, Side] = field(default_factory=dict)
+    running: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+    """The hub's life."""
+
+    @property
+    def at_hub(self) -> Hub:
+        hub: Hub = self.hub.state.hub
+        return hub
+
+    async def stop_hub(self) -> None:
+        """In order; gateways find the line cut."""
+        for side in self.sides.values():
+            side.line.cut = True
+        await self.running.aclose()
+
+    async def start_hub(self) -> None:
+        """Again, with the settings and the database that are there now."""
+        settings = load_hub_settings(self.network.hub.settings_file)
+        self.hub = create_app(settings)
+        await self.running.enter_async_context(self.hub.router.lifespan_context(self.hub))
+        for side in self.sides.values():
+            side.line.lead_to(self.hub)
+            side.line.cut = False
 
     def __getitem__(self, participant: str) -> Side:
         return self.sides[participant]
@@ -191,6 +217,7 @@ async def world(
     databases: Mapping[str, str] | None = None,
     enrolled: Sequence[Member] = MEMBERS,
     paired: Sequence[tuple[str, str]] = (("it.nrm", "al.nrm"), ("al.nrm", "al.shelter")),
+    hub_database: str | None = None,
 ) -> AsyncIterator[World]:
     """A network whose hub runs and whose gateways are open, with agreements between them.
 
@@ -198,18 +225,20 @@ async def world(
         databases: URLs by participant, of those whose database is not a file.
         enrolled: Who is in the directory.
         paired: Who has an agreement with whom.
+        hub_database: The hub's, if it is not a file.
     """
     network = await asyncio.to_thread(
         create_network,
         path,
         members=enrolled,
+        hub_database=hub_database,
         gateway_databases=databases,
         hub_extra=("[limits]", f"lease_seconds = {LEASE}"),
     )
-    settings = load_hub_settings(network.hub.settings_file)
-    app = create_app(settings)
-    async with app.router.lifespan_context(app):
-        made = World(path, network, app)
+    app = create_app(load_hub_settings(network.hub.settings_file))
+    made = World(path, network, app)
+    async with made.running:
+        await made.running.enter_async_context(app.router.lifespan_context(app))
         try:
             for one, other in paired:
                 await register_agreement(made, one, other)

@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -49,6 +51,27 @@ PAUSE = timedelta(seconds=1)
 """At least this between runs, however often it is woken: leaves of a busy moment share a checkpoint."""
 
 
+class Guard(Protocol):
+    """What the owner of a log knows of its heads from elsewhere than its database."""
+
+    async def allow(self, connection: AsyncConnection, last: StoredCheckpoint | None) -> None:
+        """Raise if the log must not grow from this head. Nothing is then moved or signed."""
+        ...
+
+    async def signed(self, head: StoredCheckpoint) -> None:
+        """This head is in the database for good. Called after each run, also for an old one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Unguarded:
+    async def allow(self, connection: AsyncConnection, last: StoredCheckpoint | None) -> None:
+        """Allow it."""
+
+    async def signed(self, head: StoredCheckpoint) -> None:
+        """Keep nothing."""
+
+
 class Sequencer:
     """Runs in the hub and in the gateway, each over its own log."""
 
@@ -60,11 +83,13 @@ class Sequencer:
         origin: str,
         signers: Sequence[NoteSigner],
         clock: Clock,
+        guard: Guard | None = None,
     ) -> None:
         """
         Args:
             origin: The log's name; must be the name of each signer.
             signers: The plain Ed25519 key first; after it, if wanted, the ML-DSA-44 one.
+            guard: Is asked before each head.
         """
         if any(signer.name != origin for signer in signers):
             raise ValueError("a log's keys bear the log's name")
@@ -73,6 +98,7 @@ class Sequencer:
         self._origin = origin
         self._signers = signers
         self._clock = clock
+        self._guard: Guard = guard or _Unguarded()
         self._wake = asyncio.Event()
         self._good_at: datetime | None = None
         self._waiting_since: datetime | None = None
@@ -121,14 +147,15 @@ class Sequencer:
             StorageUnavailable: The database; nothing was moved, or all of it was.
             LogInconsistent: The stored tree is not the one that was signed. Nothing was moved;
                 nothing will be until a person has looked.
-            LogUnavailable: Signing failed. Nothing was moved.
+            LogUnavailable: Signing failed, or the guard does not allow it. Nothing was moved.
         """
         now = self._clock.now()
         try:
             async with self._database.begin() as connection:
                 await self._lock(connection)
-                moved = await self._integrate(connection, limit, now)
+                moved, head = await self._integrate(connection, limit, now)
                 waiting = await oldest_pending(connection, self._tables)
+            await self._guard.signed(head)
         except BaseException:
             self._good_at = None
             raise
@@ -150,14 +177,17 @@ class Sequencer:
         if origin != self._origin:
             raise LogInconsistent("this database holds the log of another origin")
 
-    async def _integrate(self, connection: AsyncConnection, limit: int, now: datetime) -> int:
+    async def _integrate(
+        self, connection: AsyncConnection, limit: int, now: datetime
+    ) -> tuple[int, StoredCheckpoint]:
         last = await newest_checkpoint(connection, self._tables)
+        await self._guard.allow(connection, last)
         edge = await self._verified_edge(connection, last)
         bodies = await self._take_pending(connection, limit)
         if bodies or last is None or now - last.issued_at >= IDLE:
             await append(connection, self._tables, edge, bodies)
-            await self._sign(connection, edge, now)
-        return len(bodies)
+            last = await self._sign(connection, edge, now)
+        return len(bodies), last
 
     async def _verified_edge(
         self, connection: AsyncConnection, last: StoredCheckpoint | None
@@ -179,17 +209,18 @@ class Sequencer:
         )
         return [row.body for row in sorted(rows, key=lambda row: row.id)]
 
-    async def _sign(self, connection: AsyncConnection, edge: Edge, now: datetime) -> None:
+    async def _sign(
+        self, connection: AsyncConnection, edge: Edge, now: datetime
+    ) -> StoredCheckpoint:
         checkpoint = Checkpoint(self._origin, edge.size, edge.root())
         try:
             signed = sign_checkpoint(checkpoint, self._signers, now)
         except Exception as error:
             raise LogUnavailable("the log's key cannot sign") from error
+        head = StoredCheckpoint(checkpoint.size, checkpoint.root, now, signed.note.to_text())
         await connection.execute(
             self._tables.checkpoint.insert().values(
-                size=checkpoint.size,
-                root=checkpoint.root,
-                issued_at=now,
-                note=signed.note.to_text(),
+                size=head.size, root=head.root, issued_at=head.issued_at, note=head.note
             )
         )
+        return head

@@ -1,7 +1,7 @@
 """Verifying the leaves of a bundle that are not evidence: `statements.jsonl`, line by line.
 
 A line proves that the log recorded an event about one signed object, and holds that object where
-nothing in it is sealed: a grant, an agreement, a suspension, a revocation. Of the rest, a version
+nothing in it is sealed: a grant, an agreement, a suspension, a revocation, the continuation of a log. Of the rest, a version
 of the directory is found among the bundle's own files, and a withdrawal among the envelopes of
 which the bundle's evidence says that they were submitted.
 """
@@ -34,6 +34,7 @@ TYPES = {
     "agreement:registered": "referral-agreement+jws",
     "agreement:suspended": "referral-suspension+jws",
     "key:revoked": "referral-revocation+jws",
+    "log:continued": "referral-log-continued+jws",
 }
 """What a statement of each event must say that it is; those of other events are not given."""
 

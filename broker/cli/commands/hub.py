@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,8 @@ from broker.cli.identity import chosen_custody, custody_options
 from broker.cli.output import current
 from broker.cli.root import ReferralGroup
 from schemas.errors import Refused
+
+ORIGIN = re.compile(r"[^\s+]{1,100}")
 
 
 @click.group(cls=ReferralGroup)
@@ -138,6 +141,58 @@ def queue_access(settings: Path, participant: str) -> None:
             " user and imported `referral hub definitions`, the old password still opens its queues."
         )
     current().result({"participant": participant, "renewed": True, "applied": applied})
+
+
+@hub.command()
+@_settings
+@click.option(
+    "--new-log",
+    metavar="ORIGIN",
+    help="End the log, and begin another of this name; what is lost stays lost.",
+)
+def restored(settings: Path, new_log: str | None) -> None:
+    """After a backup of the hub's database was put back: what is missing, and how to go on.
+
+    Says how far the log in the database goes, and how far this machine and the participants have
+    seen it. If that is further, the hub accepts nothing. Put back a newer copy, and nothing else is
+    needed. If there is none, stop the hub and name another log.
+    """
+    from broker.cli.hub_log import begin_another_log, log_standing
+
+    if new_log is None:
+        found = asyncio.run(log_standing(settings))
+        seen = None if found.later is None else found.later.size
+        current().result(
+            {
+                "origin": found.origin,
+                "size": found.kept.size,
+                "seen": seen,
+                "shown_by": list(found.shown_by),
+                "set_back": found.set_back,
+            },
+            plain=f"{found.origin}: size {found.kept.size}"
+            + ("" if seen is None else f", seen at size {seen}")
+            + (f", missed by {', '.join(found.shown_by)}" if found.shown_by else "")
+            + ("" if found.set_back else ". Nothing is known to be missing."),
+        )
+        return
+    if not ORIGIN.fullmatch(new_log):
+        raise click.BadParameter("a name without spaces or +, as hub.example/log/2")
+    made = asyncio.run(begin_another_log(settings, new_log))
+    current().say(
+        f"publish {made.entry} (referral directory hub), then start the hub."
+        " Witnesses follow the new log when the directory names its key."
+    )
+    current().result(
+        {
+            "ended": made.ended,
+            "origin": made.origin,
+            "size": made.kept,
+            "seen": made.seen,
+            "entry": str(made.entry),
+        },
+        plain=f"{made.ended} ended at size {made.kept}; {made.origin} goes on",
+    )
 
 
 @hub.command()

@@ -8,7 +8,7 @@ is therefore the age of all that we know, and nothing is unsealed under knowledg
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -37,6 +37,7 @@ from schemas.errors import (
     BadSignature,
     BrokerError,
     ChildRule,
+    ConsentMissing,
     ConsentRecipient,
     ConsentScope,
     ConsentStale,
@@ -47,6 +48,7 @@ from schemas.errors import (
 )
 
 FEED = "grant-changes"
+AGAIN = timedelta(minutes=1)
 MAX_PAGES = 32
 """Of the feed, held in memory at once."""
 
@@ -232,11 +234,40 @@ class Consents:
                 await self._register(row.id, row.statement)
             except Refused:
                 continue  # recorded with an alarm; nothing travels under it
+            except Unavailable as error:
+                if not isinstance(error.__cause__, ConsentMissing):
+                    raise
+
+    async def register_again(self) -> None:
+        """The hub has begun another log: what it knew of grants may be lost, and its list of
+        withdrawals begins anew."""
+        core, now = self._core, self._core.now()
+        async with core.database.begin() as connection:
+            await store.set_cursor(connection, FEED, 0, now)
+            await connection.execute(
+                update(grant_table)
+                .where(
+                    grant_table.c.sender == core.participant,
+                    grant_table.c.state != "refused",
+                    grant_table.c.until >= now.date(),
+                )
+                .values(registered_at=None, next_attempt_at=now)
+            )
+        self._unregistered = True
 
     async def _register(self, grant_id: UUID, raw: bytes) -> None:
         core = self._core
         try:
             await core.hub.register_grant(raw)
+        except ConsentMissing as error:
+            # The hub has lost the grant that this one derives from; its giver registers it again.
+            async with core.database.begin() as connection:
+                await connection.execute(
+                    update(grant_table)
+                    .where(grant_table.c.id == grant_id)
+                    .values(next_attempt_at=core.now() + AGAIN)
+                )
+            raise Unavailable("the grant that it derives from is not registered yet") from error
         except Refused as error:
             async with core.database.begin() as connection:
                 await connection.execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from broker.audit.proofs.proof import (
 from broker.audit.proofs.prover import Prover
 from broker.audit.witnesses.countries import witness_key
 from broker.hub.api.requests import Callers
+from broker.hub.set_back import show_evidence, show_head
 from broker.hub.state import Hub
 from broker.hub.store import envelopes, evidence
 from broker.hub.store.tables import LOG
@@ -85,6 +86,39 @@ def router(hub: Hub, callers: Callers) -> APIRouter:
                     now=hub.clock.now(),
                 )
         return Response(status_code=204)
+
+    @routes.post("/heads")
+    async def head_of_ours(request: Request) -> dict[str, bool]:
+        """A head that this log signed, by one who finds that the log does not lead to it."""
+        caller, body = await callers.body(request)
+        async with hub.database.begin() as connection:
+            missing = await show_head(
+                connection,
+                body,
+                [signer.verifier for signer in hub.log_signers],
+                by=caller.id,
+                now=hub.clock.now(),
+            )
+            await hub.look_at_log(connection)
+        return {"missing": missing}
+
+    @routes.post("/accepted")
+    async def evidence_of_ours(request: Request) -> dict[str, bool]:
+        """This hub's word that it accepted something, by one who finds it unknown here."""
+        caller, body = await callers.body(request)
+        async with hub.database.begin() as connection:
+            missing = await show_evidence(
+                connection,
+                body,
+                hub.directory.current(),
+                hub=hub.id,
+                origin=hub.settings.log.origin,
+                by=caller.id,
+                now=hub.clock.now(),
+                remembered=timedelta(days=hub.settings.retention.evidence_days),
+            )
+            await hub.look_at_log(connection)
+        return {"missing": missing}
 
     @routes.get("/tile/entries/{path:path}")
     async def bundle(request: Request, path: str) -> Response:

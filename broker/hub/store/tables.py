@@ -286,6 +286,25 @@ REVOCATION = Table(
 )
 """Keys that were said to be in other hands, in the order in which it was said."""
 
+TESTIMONY = Table(
+    "log_testimony",
+    METADATA,
+    Column("origin", String(200), primary_key=True),
+    Column("participant", String(67), primary_key=True),
+    Column("size", BigInteger, nullable=False),  # of the head; 0 where it is evidence
+    Column("raw", LargeBinary, nullable=False),
+    Column("heard_at", UtcDateTime, nullable=False),
+)
+"""What this hub has signed and does not have: one of each participant that has shown us."""
+
+LOG_ENDED = Table(
+    "log_ended",
+    METADATA,
+    Column("origin", String(200), primary_key=True),
+    Column("ended_at", UtcDateTime, nullable=False),
+)
+"""Logs of this hub that were ended for another: what was signed before is no news any more."""
+
 QUARANTINE = Table(
     "quarantine",
     METADATA,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from sqlalchemy import select
 
 from broker.gateway.home import rename_database
 from broker.gateway.store.tables import alarm, inbox, outbox
+from tests.support.copies import back_up, put_back
 from tests.support.gateways import Side, close, world
 
 
@@ -20,28 +19,20 @@ async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
         return list((await connection.execute(select(wanted).where(*where))).scalars())
 
 
-def vacuum_into(database: Path, copy: Path) -> None:
-    connection = sqlite3.connect(database)
-    try:
-        connection.execute("VACUUM INTO ?", (str(copy),))
-    finally:
-        connection.close()
-
-
 async def test_after_a_restore_every_loss_is_a_gap_no_withdrawal_is_missed_and_sending_goes_on(
-    tmp_path: Path,
+    tmp_path: Path, database_url: str
 ) -> None:
-    async with world(tmp_path / "network") as two:
+    async with world(tmp_path / "network", databases={"al.nrm": database_url}) as two:
         italy, albania = two["it.nrm"], two["al.nrm"]
         home = two.network.participants["al.nrm"].home
-        database, copy = home / "gateway.sqlite3", tmp_path / "backup.sqlite3"
+        copy = tmp_path / "backup"
         withdrawn = await italy.consent("al.nrm")
         live = await italy.consent("al.nrm", "CASE-2")
         await two.settle()
         old = await italy.refer("al.nrm", withdrawn)
         await two.settle()
 
-        await asyncio.to_thread(vacuum_into, database, copy)
+        await asyncio.to_thread(back_up, database_url, copy)
         lost = [(await italy.refer("al.nrm", live, case_ref="CASE-2")).id for _ in range(2)]
         await italy.parts.withdrawals.order(withdrawn)
         await two.settle()
@@ -49,9 +40,7 @@ async def test_after_a_restore_every_loss_is_a_gap_no_withdrawal_is_missed_and_s
         before = albania.gateway.core.incarnation
 
         await close(two.sides.pop("al.nrm"))
-        for left in home.glob("gateway.sqlite3*"):
-            left.unlink()
-        shutil.copy(copy, database)
+        await asyncio.to_thread(put_back, database_url, copy)
         await asyncio.to_thread(rename_database, home)
         albania = await two.open("al.nrm")
 
