@@ -45,11 +45,11 @@ _ID = "('{tag}' || lpad(to_hex(n), 24, '0'))::uuid"
 """Ids grow, as those that are made from the time do."""
 
 ENVELOPES = """
-INSERT INTO envelope (id, digest, raw, size, sender, recipient, lane, kind, thread, suite, reply,
-    grant_id, scopes, until, to_keys, agreement_id, issued_at, incarnation, stream_number, signed_by,
+INSERT INTO envelope (id, digest, size, sender, recipient, lane, kind, thread, suite, reply,
+    grant_id, until, agreement_id, issued_at, incarnation, stream_number, signed_by,
     directory_version, accepted_at, expires_at, standing, standing_at, check_at, evidence_id)
-SELECT {envelope}, sha256(n::text::bytea), NULL, size, sender, recipient, lane, kind, {thread},
-    suite, reply, grant_id, NULL, until, '', agreement_id, issued_at, 'invented-of-the-past-1',
+SELECT {envelope}, sha256(n::text::bytea), size, sender, recipient, lane, kind, {thread},
+    suite, reply, grant_id, until, agreement_id, issued_at, 'invented-of-the-past-1',
     n, signed_by, directory_version, accepted_at, expires_at, standing, standing_at, NULL, {first}
 FROM (SELECT * FROM envelope WHERE standing < 4 ORDER BY id LIMIT 1) AS real,
     generate_series({start}, {end} - 1) AS n

@@ -51,6 +51,7 @@ ALLOWED = frozenset(
         "logger",
         "seconds",
         "state",
+        "table",
         "worker",
     }
 )

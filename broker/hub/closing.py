@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.state import Hub
-from broker.hub.store import attachments, deliveries, envelopes, evidence
+from broker.hub.store import attachments, deliveries, envelopes, evidence, payload
 from broker.hub.store.envelopes import Stored
 from broker.hub.testimony import testify
 from schemas.audit import Event
@@ -88,7 +88,7 @@ async def close(
     woken |= await _tombstones(hub, connection, items, now)
     await envelopes.set_standing(connection, ids, fact, at=now, check_at=None)
     await deliveries.done_with(connection, ids)
-    await envelopes.forget_ciphertext(connection, ids)
+    await payload.forget(connection, ids)
     await attachments.unlink(connection, ids)
     for one in items:
         hub.metrics.stopped.labels(codes.get(one.id, fact.value)).inc()

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.closing import announce, close, send
 from broker.hub.state import Hub
-from broker.hub.store import attachments, deliveries, envelopes, obligations
+from broker.hub.store import attachments, deliveries, envelopes, obligations, payload
 from broker.hub.store.envelopes import OPEN, RANK, Stored
 from broker.telemetry import logger
 from schemas.base import b64u
@@ -78,7 +78,7 @@ async def _look_at(
         logger().error("envelope:undelivered", message_id=str(one.id), lane=one.header.lane.value)
 
     ids = [one.id for one in final]
-    await envelopes.forget_ciphertext(connection, ids)
+    await payload.forget(connection, ids)
     if ids:
         await attachments.unlink(connection, ids)
     await envelopes.look_again(connection, ids, None)

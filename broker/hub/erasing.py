@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.closing import announce
 from broker.hub.state import Hub
-from broker.hub.store import attachments, envelopes, grants, openings, participants
+from broker.hub.store import attachments, envelopes, grants, openings, participants, payload
 from broker.hub.store.envelopes import Stored
 from broker.telemetry import logger
 from schemas.errors import BrokerError
@@ -81,7 +81,7 @@ async def _destroy(
     ids = [one.id for one in found]
     if not ids:
         return set()
-    await envelopes.forget_ciphertext(connection, ids)
+    await payload.forget(connection, ids)
     await attachments.unlink(connection, ids)
     await envelopes.look_again(connection, ids, None)
     by_recipient: dict[str, list[Stored]] = {}

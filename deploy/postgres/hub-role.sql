@@ -11,3 +11,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO :"hub";
 
 REVOKE UPDATE, DELETE ON log_entry, log_tile, log_checkpoint, log_cosignature FROM :"hub";
 REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM :"hub";
+
+-- Makes and drops partitions of what is sealed and what is technical; drops only what is empty.
+GRANT EXECUTE ON FUNCTION partitions_ahead(text, timestamptz, interval) TO :"hub";
+GRANT EXECUTE ON FUNCTION partitions_drop_empty(text, timestamptz) TO :"hub";

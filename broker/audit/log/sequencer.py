@@ -159,7 +159,8 @@ class Sequencer:
         except BaseException:
             self._good_at = None
             raise
-        self._good_at = now
+        # Of two that ran side by side, the one that began first may end last.
+        self._good_at = max(now, self._good_at or now)
         self._waiting_since = waiting
         return moved
 

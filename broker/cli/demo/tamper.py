@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from broker.cli.demo.processes import StoryFailed
 from broker.database import Database
 from broker.hub.settings import load_settings
-from broker.hub.store.tables import ENVELOPE
+from broker.hub.store.tables import PAYLOAD
 from schemas.base import b64u, unb64u
 
 
@@ -35,11 +35,13 @@ async def _alter(url: str, message: UUID) -> None:
     database = Database(url)
     try:
         async with database.begin() as connection:
-            raw = await connection.scalar(select(ENVELOPE.c.raw).where(ENVELOPE.c.id == message))
+            raw = await connection.scalar(
+                select(PAYLOAD.c.raw).where(PAYLOAD.c.envelope_id == message)
+            )
             if raw is None:
                 raise StoryFailed("the message to be altered is not in the hub's database")
             await connection.execute(
-                update(ENVELOPE).where(ENVELOPE.c.id == message).values(raw=altered(raw))
+                update(PAYLOAD).where(PAYLOAD.c.envelope_id == message).values(raw=altered(raw))
             )
     finally:
         await database.close()

@@ -38,7 +38,7 @@ from broker.hub.store import (
 from broker.hub.store.decisive import Decisive, decisive
 from broker.hub.store.deliveries import ENVELOPE_ITEM, PASSING_ITEM, Item
 from broker.hub.store.envelopes import StreamKey
-from broker.hub.store.tables import ENVELOPE, OBLIGATION
+from broker.hub.store.tables import ENVELOPE, OBLIGATION, PAYLOAD
 from broker.hub.store.writing import Writing
 from broker.hub.testimony import Testimony, testify
 from broker.rules.header import Header, Question, judge, refusal
@@ -101,6 +101,7 @@ class _Writes:
     """What one batch will write, gathered so that each table is written once."""
 
     envelopes: list[dict[str, Any]] = field(default_factory=list)
+    payloads: list[dict[str, Any]] = field(default_factory=list)
     deliveries: list[dict[str, Any]] = field(default_factory=list)
     evidence: list[dict[str, Any]] = field(default_factory=list)
     obligations: list[dict[str, Any]] = field(default_factory=list)
@@ -283,7 +284,6 @@ def _record(hub: Hub, found: _Facts, writes: _Writes, item: Submission, now: dat
         {
             "id": content.id,
             "digest": envelope.digest,
-            "raw": envelope.raw,
             "size": len(envelope.raw),
             "sender": header.sender,
             "recipient": header.recipient,
@@ -293,9 +293,7 @@ def _record(hub: Hub, found: _Facts, writes: _Writes, item: Submission, now: dat
             "suite": header.suite,
             "reply": header.reply,
             "grant_id": header.grant,
-            "scopes": " ".join(sorted(header.scopes)),
             "until": header.until,
-            "to_keys": " ".join(header.to_keys),
             "agreement_id": header.agreement,
             "issued_at": header.issued_at,
             "incarnation": content.stream.incarnation,
@@ -308,6 +306,15 @@ def _record(hub: Hub, found: _Facts, writes: _Writes, item: Submission, now: dat
             "standing_at": now,
             "check_at": min(now + patience, header.expires_at),
             "evidence_id": testimony.id,
+        }
+    )
+    writes.payloads.append(
+        {
+            "envelope_id": content.id,
+            "kept_at": now,
+            "raw": envelope.raw,
+            "scopes": " ".join(sorted(header.scopes)),
+            "to_keys": " ".join(header.to_keys),
         }
     )
     passes = header.kind in NEVER_HELD_BACK
@@ -400,6 +407,7 @@ async def _write(
     evidence.add(writing, writes.evidence)
     openings.add(writing, writes.openings)
     writing.insert(ENVELOPE, writes.envelopes)
+    writing.insert(PAYLOAD, writes.payloads)
     writing.insert(OBLIGATION, writes.obligations)
     numbers = await deliveries.send(connection, writing, writes.deliveries)
     if writes.answers:

@@ -18,6 +18,7 @@ from broker.hub.store.tables import (
     ATTACHMENT_LINK,
     ENVELOPE,
     GRANT,
+    PAYLOAD,
 )
 from broker.rules.header import SKEW
 from schemas.envelope import NEVER_HELD_BACK
@@ -100,13 +101,14 @@ async def for_addressee(
             ATTACHMENT_LINK.c.scope,
             ENVELOPE.c.kind,
             ENVELOPE.c.grant_id,
-            ENVELOPE.c.scopes,
+            PAYLOAD.c.scopes,
             GRANT.c.withdrawn,
             GRANT.c.removed,
             GRANT.c.until,
         )
         .join(ATTACHMENT_LINK, ATTACHMENT_LINK.c.digest == ATTACHMENT.c.digest)
         .join(ENVELOPE, ENVELOPE.c.id == ATTACHMENT_LINK.c.envelope_id)
+        .join(PAYLOAD, PAYLOAD.c.envelope_id == ENVELOPE.c.id)
         .outerjoin(GRANT, GRANT.c.id == ENVELOPE.c.grant_id)
         .where(
             ATTACHMENT.c.digest == digest,

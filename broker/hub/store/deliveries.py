@@ -336,8 +336,10 @@ WITH relayed AS (
     RETURNING id, recipient, lane, item, object_id, attempts
 )
 SELECT c.id AS delivery, c.item, c.object_id, c.attempts, c.recipient AS reader, c.lane AS way,
-    v.raw AS evidence, e.*
+    v.raw AS evidence, e.*, p.raw, p.scopes, p.to_keys
 FROM claimed c LEFT JOIN envelope e ON c.item <> 'evidence' AND e.id = c.object_id
+    LEFT JOIN LATERAL (SELECT raw, scopes, to_keys FROM payload
+        WHERE envelope_id = e.id LIMIT 1) AS p ON true
     LEFT JOIN evidence v ON c.item = 'evidence' AND v.id = c.object_id
 ORDER BY c.lane DESC, c.id
 """

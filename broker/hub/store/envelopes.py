@@ -8,12 +8,13 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, insert, or_, select, union_all, update
+from sqlalchemy import delete, insert, null, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.hub.store import payload
 from broker.hub.store.sql import AnyRow, one_of
-from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, GRANT, STREAM
+from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, GRANT, PAYLOAD, STREAM
 from broker.hub.store.writing import Change
 from broker.rules.header import Header
 from schemas.envelope import NEVER_HELD_BACK, WIRE_VERSION, Kind, Lane
@@ -48,10 +49,9 @@ class Stored:
     check_at: datetime | None
 
 
-_COLUMNS = (
+_ADDRESSING = (
     ENVELOPE.c.id,
     ENVELOPE.c.digest,
-    ENVELOPE.c.raw,
     ENVELOPE.c.sender,
     ENVELOPE.c.recipient,
     ENVELOPE.c.lane,
@@ -59,9 +59,7 @@ _COLUMNS = (
     ENVELOPE.c.suite,
     ENVELOPE.c.reply,
     ENVELOPE.c.grant_id,
-    ENVELOPE.c.scopes,
     ENVELOPE.c.until,
-    ENVELOPE.c.to_keys,
     ENVELOPE.c.agreement_id,
     ENVELOPE.c.issued_at,
     ENVELOPE.c.expires_at,
@@ -70,10 +68,12 @@ _COLUMNS = (
     ENVELOPE.c.standing,
     ENVELOPE.c.check_at,
 )
+_SEALED = (PAYLOAD.c.raw, PAYLOAD.c.scopes, PAYLOAD.c.to_keys)
+_WITHOUT = tuple(null().label(column.name) for column in _SEALED)
 
 
 def stored(row: AnyRow) -> Stored:
-    """An envelope's row; it may have other columns too."""
+    """An envelope's row with its payload's, if that is still here; it may have other columns too."""
     until: date | None = row.until
     return Stored(
         id=row.id,
@@ -93,7 +93,7 @@ def stored(row: AnyRow) -> Stored:
             grant=row.grant_id,
             scopes=frozenset((row.scopes or "").split()),
             until=until,
-            to_keys=tuple(row.to_keys.split()),
+            to_keys=tuple((row.to_keys or "").split()),
             # Files were judged with the scopes of the tag, which are judged again.
             attachments=False,
         ),
@@ -152,19 +152,18 @@ async def used_numbers(connection: AsyncConnection, keys: Sequence[StreamKey]) -
     return used
 
 
-async def insert_many(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Record accepted envelopes."""
-    if rows:
-        await connection.execute(insert(ENVELOPE), list(rows))
-
-
 async def load(
     connection: AsyncConnection, ids: Iterable[UUID], *, lock: bool = False
 ) -> dict[UUID, Stored]:
     """Envelopes by id; locked in id order if their standing is about to change."""
-    query = select(*_COLUMNS).where(one_of(connection, ENVELOPE.c.id, ids)).order_by(ENVELOPE.c.id)
+    query = (
+        select(*_ADDRESSING, *_SEALED)
+        .outerjoin(PAYLOAD, PAYLOAD.c.envelope_id == ENVELOPE.c.id)
+        .where(one_of(connection, ENVELOPE.c.id, ids))
+        .order_by(ENVELOPE.c.id)
+    )
     if lock:
-        query = query.with_for_update()
+        query = query.with_for_update(of=ENVELOPE)
     return {row.id: stored(row) for row in await connection.execute(query)}
 
 
@@ -214,7 +213,7 @@ async def about(
             select(EVIDENCE.c.id, EVIDENCE.c.raw).where(one_of(connection, EVIDENCE.c.id, evidence))
         )
         found = await connection.execute(
-            select(*_COLUMNS[:2], *_COLUMNS[3:6]).where(one_of(connection, ENVELOPE.c.id, subjects))
+            select(*_ADDRESSING[:5]).where(one_of(connection, ENVELOPE.c.id, subjects))
         )
     return (
         {one[0]: one[1] for one in known},
@@ -224,9 +223,12 @@ async def about(
 
 
 async def due_for_check(connection: AsyncConnection, now: datetime, limit: int) -> list[Stored]:
-    """Envelopes whose silence means something now. Locked; another hub takes others."""
+    """Envelopes whose silence means something now, without their payload.
+
+    Locked; another hub takes others.
+    """
     rows = await connection.execute(
-        select(*_COLUMNS)
+        select(*_ADDRESSING, *_WITHOUT)
         .where(ENVELOPE.c.check_at <= now)
         .order_by(ENVELOPE.c.check_at)
         .limit(limit)
@@ -283,16 +285,6 @@ async def look_again(
         )
 
 
-async def forget_ciphertext(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
-    """Destroy the sealed bytes; id, digest and header remain for evidence and repetition."""
-    if ids:
-        await connection.execute(
-            update(ENVELOPE)
-            .where(one_of(connection, ENVELOPE.c.id, ids))
-            .values(raw=None, to_keys="", scopes=None)
-        )
-
-
 async def forget_ids(connection: AsyncConnection, before: datetime, limit: int) -> int:
     """Delete final envelopes that expired before a moment, folding their streams' highest numbers.
 
@@ -312,7 +304,7 @@ async def forget_ids(connection: AsyncConnection, before: datetime, limit: int) 
             .where(
                 ENVELOPE.c.expires_at < before,
                 ENVELOPE.c.standing < OPEN,
-                ENVELOPE.c.raw.is_(None),
+                ENVELOPE.c.check_at.is_(None),  # its payload went when this became so
             )
             .order_by(ENVELOPE.c.expires_at)
             .limit(limit)
@@ -345,6 +337,7 @@ async def forget_ids(connection: AsyncConnection, before: datetime, limit: int) 
         )
     ids = [row.id for row in rows]
     await connection.execute(delete(FACT).where(one_of(connection, FACT.c.envelope_id, ids)))
+    await payload.forget(connection, ids)
     await connection.execute(delete(ENVELOPE).where(one_of(connection, ENVELOPE.c.id, ids)))
     return len(ids)
 
@@ -477,13 +470,13 @@ async def delivered_under_ended(
     own: withdrawals are rare, and every accepted envelope would pay for it.
     """
     rows = await connection.execute(
-        select(ENVELOPE, GRANT.c.withdrawn, GRANT.c.removed)
+        select(*_ADDRESSING, *_SEALED, GRANT.c.withdrawn, GRANT.c.removed)
         .join(GRANT, GRANT.c.id == ENVELOPE.c.grant_id)
+        .join(PAYLOAD, PAYLOAD.c.envelope_id == ENVELOPE.c.id)
         .where(
             one_of(connection, ENVELOPE.c.grant_id, under),
             ENVELOPE.c.check_at.is_not(None),
             ENVELOPE.c.standing < OPEN,
-            ENVELOPE.c.raw.is_not(None),
             ENVELOPE.c.kind.not_in(sorted(kind.value for kind in NEVER_HELD_BACK)),
             or_(GRANT.c.withdrawn, GRANT.c.removed != ""),
         )
@@ -491,8 +484,6 @@ async def delivered_under_ended(
         .with_for_update(of=ENVELOPE, skip_locked=True)
     )
     ended = [
-        row
-        for row in rows
-        if row.withdrawn or set((row.scopes or "").split()) & set(row.removed.split())
+        row for row in rows if row.withdrawn or set(row.scopes.split()) & set(row.removed.split())
     ]
     return [stored(row) for row in ended[:limit]]

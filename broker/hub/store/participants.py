@@ -184,9 +184,15 @@ async def quarantined(connection: AsyncConnection, limit: int) -> list[AnyRow]:
     return list(rows)
 
 
-async def forget_quarantine(connection: AsyncConnection, before: datetime) -> int:
-    """Delete suspects recorded before a moment."""
-    result = await connection.execute(
-        delete(QUARANTINE).where(QUARANTINE.c.recorded_at < before).returning(QUARANTINE.c.id)
+async def forget_quarantine(connection: AsyncConnection, before: datetime, limit: int) -> int:
+    """Delete suspects recorded before a moment; how many that were."""
+    old = (
+        select(QUARANTINE.c.id)
+        .where(QUARANTINE.c.recorded_at < before)
+        .order_by(QUARANTINE.c.id)
+        .limit(limit)
     )
-    return len(result.all())
+    done = await connection.execute(
+        delete(QUARANTINE).where(QUARANTINE.c.recorded_at < before, QUARANTINE.c.id.in_(old))
+    )
+    return done.rowcount

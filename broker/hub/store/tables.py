@@ -3,6 +3,10 @@
 `delivery` is a queue: its rows are deleted when their work is done, so that its size follows
 what is under way and not what ever was. `envelope` keeps one row per accepted id until the id
 may be forgotten; `evidence` is what remains for proof.
+
+On PostgreSQL `payload`, `attachment_chunk` and `quarantine` are partitioned by time, so that their
+room is given back by dropping (`broker.hub.store.partitions`). Only the migrations say so: the key
+that a partition is chosen by belongs to the primary key there.
 """
 
 from __future__ import annotations
@@ -39,7 +43,6 @@ ENVELOPE = Table(
     METADATA,
     Column("id", Uuid, primary_key=True),
     Column("digest", LargeBinary, nullable=False),
-    Column("raw", LargeBinary),  # NULL once forgotten: delivered long ago, stopped, expired
     Column("size", Integer, nullable=False),
     Column("sender", String(67), nullable=False),
     Column("recipient", String(67), nullable=False),
@@ -50,9 +53,7 @@ ENVELOPE = Table(
     Column("suite", SmallInteger, nullable=False),
     Column("reply", Boolean, nullable=False),
     Column("grant_id", Uuid),
-    Column("scopes", Text),  # separated by spaces
     Column("until", Date),
-    Column("to_keys", Text, nullable=False),  # separated by spaces
     Column("agreement_id", Uuid),
     Column("issued_at", UtcDateTime, nullable=False),
     Column("incarnation", String(22), nullable=False),
@@ -76,6 +77,17 @@ Index(
     sqlite_where=ENVELOPE.c.check_at.is_not(None),
 )
 Index("ix_envelope_expires_at", ENVELOPE.c.expires_at)
+
+PAYLOAD = Table(
+    "payload",
+    METADATA,
+    # What goes when nobody is handed it any more: delivered long ago, stopped, expired.
+    Column("envelope_id", Uuid, primary_key=True),
+    Column("kept_at", UtcDateTime, primary_key=True),  # says the partition: see `payload.carry_on`
+    Column("raw", LargeBinary, nullable=False),
+    Column("scopes", Text, nullable=False),  # separated by spaces
+    Column("to_keys", Text, nullable=False),  # separated by spaces
+)
 
 DELIVERY = Table(
     "delivery",

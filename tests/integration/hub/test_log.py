@@ -263,9 +263,13 @@ async def test_the_migrations_make_exactly_the_tables_of_the_code(served: Served
 
     from broker.hub.store.tables import METADATA
 
+    def of_the_code(name: str | None, kind: str, _parents: object) -> bool:
+        return kind != "table" or name in METADATA.tables  # not the partitions of one
+
     def compare(connection: Connection) -> list[Any]:
+        options = {"compare_server_default": False, "compare_type": False}
         context = MigrationContext.configure(
-            connection, opts={"compare_server_default": False, "compare_type": False}
+            connection, opts={**options, "include_name": of_the_code}
         )
         return list(compare_metadata(context, METADATA))
 
@@ -286,7 +290,7 @@ async def test_nothing_of_a_message_but_its_header_is_in_the_database(served: Se
     await it.submit(sealed)
 
     async with served.hub.database.read() as connection:
-        for name in ("envelope", "evidence", "leaf_pending", "log_entry", "delivery"):
+        for name in ("envelope", "payload", "evidence", "leaf_pending", "log_entry", "delivery"):
             rows = (await connection.execute(text(f"SELECT * FROM {name}"))).all()  # noqa: S608
             assert canary not in repr(rows)
             assert canary.encode() not in repr(rows).encode()

@@ -80,6 +80,10 @@ async def test_the_hubs_role_is_refused_whatever_would_change_history(as_hub: st
         "$$ BEGIN RETURN NULL; END $$",
         "UPDATE alembic_version SET version_num = 'x'",
         "SET session_replication_role = replica",
+        "SELECT partitions_ahead('log_entry', now(), '1 day')",
+        "SELECT partitions_drop_empty('log_entry', now())",
+        "CREATE TABLE planted (one integer)",
+        "DROP TABLE payload CASCADE",
     ]
     for statement in tried:
         async with engine.connect() as connection:

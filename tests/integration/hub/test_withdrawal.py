@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from broker.clock import TurnedClock
 from broker.hub.store import grants
-from broker.hub.store.tables import ENVELOPE, OBLIGATION
+from broker.hub.store.tables import OBLIGATION, PAYLOAD
 from schemas.base import b64u
 from schemas.envelope import Lane
 from schemas.errors import LogUnavailable
@@ -71,7 +71,7 @@ async def test_the_sealed_bytes_of_a_stopped_envelope_are_destroyed(served: Serv
 
     async with served.hub.database.read() as connection:
         raw = await connection.scalar(
-            select(ENVELOPE.c.raw).where(ENVELOPE.c.id == sealed.content.id)
+            select(PAYLOAD.c.raw).where(PAYLOAD.c.envelope_id == sealed.content.id)
         )
     assert raw is None
     answer = await it.get(f"/envelopes/{sealed.content.id}")
