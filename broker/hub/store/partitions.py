@@ -5,7 +5,7 @@ deleting never makes smaller; a partition that is over and empty is dropped, and
 once. So nothing is ever dropped that is not final: nothing is left to drop but room.
 
 The hub's role owns no table. Two functions of the owner's do this and nothing else for it; that no
-row is left, the second asks itself (migration 0008).
+row is left, the second asks itself (migration 0009).
 """
 
 from __future__ import annotations

@@ -232,7 +232,7 @@ async def test_a_database_of_before_is_brought_along_with_what_is_sealed_in_it(
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = database_url
-    await asyncio.to_thread(command.upgrade, config, "0007")
+    await asyncio.to_thread(command.upgrade, config, "0008")
     moment = clock.now()
     as_it_was = Table(
         "envelope",
