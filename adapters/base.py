@@ -104,6 +104,9 @@ class Match(StrEnum):
     """The whole name is the same, and nothing else speaks against it."""
     SCORE = "score"
     """The system's own search thinks so."""
+    CASE = "case"
+    """The same sender's case of the same number, but its details speak against it. Said by the
+    gateway alone."""
 
 
 MOST_CANDIDATES: Final = 20

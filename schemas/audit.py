@@ -39,6 +39,7 @@ class Event(StrEnum):
     MESSAGE_RECEIVED = "message:received"
     MESSAGE_FILED = "message:filed"
     MESSAGE_OPENED = "message:opened"
+    QUESTION_ANSWERED = "question:answered"
     CONSENT_DECIDED = "consent:decided"
     CASE_ERASED = "case:erased"
     EXCLUSION_SET = "exclusion:set"

@@ -169,6 +169,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "send": (f"{_COMMANDS}.send:send", "Send a message, or show what would travel."),
     "inbox": (f"{_COMMANDS}.inbox:inbox", "List what has come, or with --sent what has gone."),
     "show": (f"{_COMMANDS}.inbox:show", "One message, its facts; --open reads the content."),
+    "question": (f"{_COMMANDS}.question:question", "Who is it, and was it filed? Answer."),
     "deadlines": (
         f"{_COMMANDS}.deadlines:deadlines",
         "Which answers are owed, by whom, until when.",

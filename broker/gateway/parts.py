@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from broker.gateway.agreements import Agreements
 from broker.gateway.cases.polling import Polling
+from broker.gateway.cases.questions import Questions
 from broker.gateway.cases.reporting import Reporting
 from broker.gateway.cases.telling import Telling
 from broker.gateway.consent.epochs import Epochs
@@ -57,6 +58,7 @@ class Parts:
     polling: Polling
     telling: Telling
     reporting: Reporting
+    questions: Questions
     retention: Retention
     asking: Asking
     majority: Majority
@@ -96,6 +98,7 @@ def join(core: Core) -> Parts:
         telling=Telling(core),
         reporting=Reporting(core, composer, sender),
         reconciling=Reconciling(core, agreements, HubRestored(core, agreements, consents)),
+        questions=Questions(core),
         retention=Retention(core),
         asking=Asking(core, composer, sender),
         majority=Majority(core, withdrawals),

@@ -22,6 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway.core import Core
 from broker.gateway.store.tables import (
     alarm,
+    case_news,
+    case_question,
+    case_report,
+    case_told,
     disclosure,
     doubt,
     erasure,
@@ -138,6 +142,10 @@ async def _received(connection: AsyncConnection, before: datetime) -> int:
     )
     ids = list((await connection.execute(some.limit(BATCH))).scalars())
     for table, column in (
+        (case_news, case_news.c.message),
+        (case_told, case_told.c.message),
+        (case_report, case_report.c.message),
+        (case_question, case_question.c.message),
         (inbox_section, inbox_section.c.message),
         (inbox_attachment, inbox_attachment.c.message),
         (inbox, inbox.c.id),

@@ -228,6 +228,7 @@ class NotifySettings(_Settings):
         "exception-received",
         "filing-failed",
         "outcome-unknown",
+        "person-unclear",
         "receipt-missing",
         "recalled",
     )

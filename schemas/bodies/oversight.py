@@ -55,6 +55,9 @@ class FilingOutcome(StrEnum):
     """Filed; the fields named are kept in the recipient's gateway alone."""
     CANNOT_MAP = "cannot_map"
     """Not filed; a person enters it by hand, or the sender amends it."""
+    PERSON_UNCLEAR = "person_unclear"
+    """Not filed yet: whom it is about is being made sure of. Does not say whether anybody is known
+    there, who, or by what; what becomes of it follows as a receipt."""
 
 
 class FilingReport(Body):

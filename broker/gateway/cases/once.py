@@ -9,10 +9,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from adapters.base import Memory, NationalSystem
+from adapters.base import Filed, Memory, NationalSystem
+from broker.gateway.cases.identity import NOTHING, Known, can_ask, identify_and_file
 from broker.gateway.core import ToFile
 from schemas.errors import BrokerError, OutcomeUnknown
 
@@ -21,13 +22,35 @@ BEGUN = "begun"
 
 
 def file_in(
-    system: NationalSystem, items: Sequence[ToFile], *, begun: Collection[UUID]
+    system: NationalSystem,
+    items: Sequence[ToFile],
+    *,
+    begun: Collection[UUID],
+    known: Mapping[UUID, Known],
 ) -> list[object]:
-    """An outcome or an error for each, in order.
+    """An outcome or an error for each, or the question who it is, in order.
 
     Args:
         begun: Messages whose filing was begun before and has no answer: we died, or it hung.
+        known: What workers said of them, and what the sender did.
     """
+    if can_ask(system):
+        # One after another: who was filed a moment ago may be the same person as the next.
+        return [identify_and_file(system, item, known.get(item.id, NOTHING)) for item in items]
+    said = {item.id: _said(known.get(item.id, NOTHING)) for item in items}
+    left = [item for item in items if said[item.id] is None]
+    filed = dict(zip([item.id for item in left], _file_in(system, left, begun), strict=True))
+    return [filed[item.id] if said[item.id] is None else said[item.id] for item in items]
+
+
+def _said(known: Known) -> Filed | None:
+    """What a worker found in the case system herself."""
+    return None if known.filed_as is None else Filed(known.filed_as, already=True)
+
+
+def _file_in(
+    system: NationalSystem, items: Sequence[ToFile], begun: Collection[UUID]
+) -> list[object]:
     match system.memory:
         case Memory.LOOKUP:
             return _find_then_file(system, items)

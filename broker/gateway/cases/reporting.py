@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.cases.answers import business_id_of
 from broker.gateway.core import Core
@@ -55,6 +56,12 @@ def report_rows(
         }
         for message, outcome, where in reports
     ]
+
+
+async def retract_reports(connection: AsyncConnection, messages: Sequence[UUID]) -> None:
+    """What was owed about these messages, or was said, gives way to what is to be said now."""
+    if messages:
+        await connection.execute(delete(case_report).where(case_report.c.message.in_(messages)))
 
 
 class Reporting:
@@ -116,6 +123,6 @@ def _draft(row: AnyRow) -> MessageDraft:
                 "outcome": row.outcome,
                 "fields": json.loads(row.fields),
             },
-            "business_id": business_id_of(str(row.message), TYPE),
+            "business_id": business_id_of(f"{row.message} {row.outcome}", TYPE),
         }
     )

@@ -29,14 +29,15 @@ from broker.gateway.store import grants as grant_store
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.grants import GrantState
-from broker.gateway.store.tables import grant as grant_table
 from broker.gateway.store.tables import (
+    case_question,
     inbox,
     inbox_attachment,
     inbox_section,
     outbox,
     withdrawal,
 )
+from broker.gateway.store.tables import grant as grant_table
 from broker.telemetry import logger
 from schemas.audit import Event
 from schemas.base import unb64u
@@ -286,6 +287,8 @@ class Erasing:
                 .where(inbox.c.id.in_(ids))
                 .values(state="erased", content=None, erased_at=self._core.now())
             )
+            # Whom she was taken for, or was not, goes with her.
+            await connection.execute(delete(case_question).where(case_question.c.message.in_(ids)))
         else:
             sections = sections.where(inbox_section.c.section.in_(gone))
             files = files.where(inbox_attachment.c.section.in_(gone))

@@ -18,9 +18,11 @@ from uuid import UUID
 from sqlalchemy import and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.base import CannotMap, CaseRecord, Declined, Filed, Memory
+from adapters.base import Candidate, CannotMap, CaseRecord, Declined, Filed, Memory
+from broker.gateway.cases.identity import WhoIsIt, can_ask
 from broker.gateway.cases.once import BEGUN, file_in
-from broker.gateway.cases.reporting import GAPS, report_rows
+from broker.gateway.cases.questions import UNCLEAR, ask, known_of
+from broker.gateway.cases.reporting import GAPS, report_rows, retract_reports
 from broker.gateway.cases.versions import file_version
 from broker.gateway.core import Core, ToFile, wait_for
 from broker.gateway.own_log import Decision
@@ -156,7 +158,11 @@ class Filing:
             live = await self._live(connection, items)
             if read:
                 items = await self._with_sections(connection, items, live)
-            taken = await self._taken(connection, [item for item in items if item.id in live])
+            items_here = [item for item in items if item.id in live]
+            taken = await self._taken(connection, items_here)
+            known = await known_of(
+                connection, items_here, answered=read, earlier=can_ask(self._core.adapter)
+            )
         items = [_only(item, live[item.id]) for item in items if item.id in live]
         if not items:
             return 0
@@ -167,7 +173,9 @@ class Filing:
         free = [item for item in items if item.id not in answers]
         if free:
             begun = await self._begin(free)
-            outcomes = await asyncio.to_thread(file_in, self._core.adapter, free, begun=begun)
+            outcomes = await asyncio.to_thread(
+                file_in, self._core.adapter, free, begun=begun, known=known
+            )
             answers |= zip([item.id for item in free], outcomes, strict=True)
         return await self._record(items, [answers[item.id] for item in items])
 
@@ -259,6 +267,7 @@ class Filing:
         decisions: list[Decision] = []
         alarms: list[tuple[str, UUID]] = []
         reports: list[tuple[UUID, str, Sequence[str]]] = []
+        asked: list[tuple[UUID, Sequence[Candidate]]] = []
         for item, answer in zip(items, answers, strict=True):
             if isinstance(answer, Filed):
                 filed.append(
@@ -282,6 +291,11 @@ class Filing:
                 failed.append({"id": item.id, "state": "failed", "code": code})
                 owed.append(Owed(item.sender, item.id, item.digest, Fact.FAILED, now, code))
                 alarms.append(("filing-failed", item.id))
+            elif isinstance(answer, WhoIsIt):
+                failed.append({"id": item.id, "state": "held", "code": UNCLEAR})
+                asked.append((item.id, answer.candidates))
+                reports.append((item.id, "person_unclear", ("identity_core",)))
+                alarms.append((UNCLEAR, item.id))
             elif isinstance(answer, OutcomeUnknown):
                 # It may be there or not, and nobody but a person can tell.
                 failed.append({"id": item.id, "state": "held", "code": answer.code})
@@ -303,6 +317,8 @@ class Filing:
                 await raise_alarm(connection, code, message, now=now)
             for rows in (failed, later):
                 await update_rows(connection, inbox, rows, key="id", only=("state", DUE))
+            await ask(connection, asked, now=now)
+            await retract_reports(connection, [message for message, *_ in reports])
             signed = await sign(connection, owed)
             await insert_together(
                 connection,

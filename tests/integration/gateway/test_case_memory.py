@@ -14,9 +14,10 @@ from sqlalchemy import select
 from adapters.base import CannotMap, CaseRecord, Filed, Memory, Outcome, Tools, file_one_by_one
 from adapters.registry import open_adapter
 from adapters.systems.files import FilesSystem, make
+from broker.gateway.cases.questions import Answer
 from broker.gateway.store.tables import alarm, case_report, erasure, inbox
 from schemas.consent import Purpose, ScopeGrant
-from schemas.errors import CaseSystemUnavailable
+from schemas.errors import CaseSystemUnavailable, OutcomeUnknown
 from tests.support.gateways import Side, World, world
 
 
@@ -208,3 +209,26 @@ async def test_what_a_case_system_cannot_take_out_is_never_attested_as_erased(
             )
         )
         assert list(rows.scalars()) == ["erased" if desk else "unknown"]
+
+
+@pytest.mark.parametrize("answer", [Answer.FILED, Answer.NOT_FILED])
+async def test_a_worker_who_looked_says_whether_it_was_filed(two: World, answer: Answer) -> None:
+    business_id = await refer(two)
+    albania = two["al.nrm"]
+    system = forgetful(albania, Memory.NONE)
+    system.trouble = OutcomeUnknown("the line broke")
+    await albania.pull()
+    assert await state_of(albania, business_id) == ("held", "outcome-unknown")
+    (question,) = await albania.parts.questions.open()
+    assert question["answers"] == ["filed", "not_filed", "unsure"]
+
+    system.trouble = None
+    reference = "C-1" if answer is Answer.FILED else None
+    await albania.parts.questions.answer(
+        UUID(question["id"]), answer, reference=reference, worker="a.worker"
+    )
+    await albania.parts.filing.run_once()
+
+    assert await state_of(albania, business_id) == ("filed", None)
+    assert len(system.calls) == (1 if answer is Answer.FILED else 2)
+    assert await albania.parts.questions.open() == []

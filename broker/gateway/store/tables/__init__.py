@@ -43,7 +43,7 @@ log = log_tables(metadata)
 
 vault = vault_tables(metadata)
 
-case_news, case_told, case_cursor, case_report = case_tables(metadata)
+case_news, case_told, case_cursor, case_report, case_question = case_tables(metadata)
 """What passes between the case system and the exchange after the filing."""
 
 disclosure = disclosure_table(metadata)
@@ -63,6 +63,7 @@ __all__ = [
     "alarm",
     "case_cursor",
     "case_news",
+    "case_question",
     "case_report",
     "case_told",
     "cursor",

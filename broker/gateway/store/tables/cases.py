@@ -10,8 +10,8 @@ from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Tab
 from broker.database import UtcDateTime
 
 
-def case_tables(metadata: MetaData) -> tuple[Table, Table, Table, Table]:
-    """`case_news`, `case_told`, `case_cursor` and `case_report`."""
+def case_tables(metadata: MetaData) -> tuple[Table, Table, Table, Table, Table]:
+    """`case_news`, `case_told`, `case_cursor`, `case_report` and `case_question`."""
     news = Table(
         "case_news",
         metadata,
@@ -70,4 +70,17 @@ def case_tables(metadata: MetaData) -> tuple[Table, Table, Table, Table]:
         postgresql_where=report.c.state == "due",
         sqlite_where=report.c.state == "due",
     )
-    return news, told, cursor, report
+    question = Table(
+        "case_question",
+        metadata,
+        Column("message", ForeignKey("inbox.id"), primary_key=True),
+        Column("kind", String(8), primary_key=True),
+        Column("asked_at", UtcDateTime, nullable=False),
+        Column("found", Text, nullable=False),
+        Column("others", Text, nullable=False),
+        Column("answer", String(12)),
+        Column("reference", String(200)),
+        Column("answered_by", String(64)),
+        Column("answered_at", UtcDateTime),
+    )
+    return news, told, cursor, report, question
