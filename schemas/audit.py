@@ -44,6 +44,8 @@ class Event(StrEnum):
     CASE_ERASED = "case:erased"
     EXCLUSION_SET = "exclusion:set"
     EXCLUSION_LIFTED = "exclusion:lifted"
+    HOLD_PLACED = "hold:placed"
+    HOLD_TAKEN_OFF = "hold:taken-off"
     SAFEGUARDS_CHANGED = "safeguards:changed"
     EXCEPTION_USED = "exception:used"
     DISCLOSURE_RECORDED = "disclosure:recorded"

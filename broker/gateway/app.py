@@ -112,6 +112,7 @@ class Gateway:
                 self._revocations,
                 parts.filing.run,
                 parts.erasing.run,
+                parts.ending.run,
                 parts.epochs.run,
                 parts.retention.run,
                 parts.majority.run,

@@ -16,8 +16,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
-from broker.gateway.consent.erasures import attested
 from broker.gateway.core import Core
+from broker.gateway.erasure.attested import attested
 from broker.gateway.own_log import Decision
 from broker.gateway.store import outbox as outbox_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
@@ -269,11 +269,13 @@ class EvidenceBook:
         row: Ours,
     ) -> None:
         now = self._core.now()
-        if stated.fact is Fact.ERASED and row.grant is not None:
+        # Of a notice that asked for it, or of the consent that it came under.
+        about = row.id if row.kind == Kind.RIGHTS else row.grant
+        if stated.fact is Fact.ERASED and about is not None:
             await attested(
                 self._core,
                 connection,
-                row.grant,
+                about,
                 by,
                 stated.erasures,
                 at=stated.at,

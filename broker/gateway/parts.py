@@ -9,13 +9,17 @@ from broker.gateway.cases.polling import Polling
 from broker.gateway.cases.questions import Questions
 from broker.gateway.cases.reporting import Reporting
 from broker.gateway.cases.telling import Telling
-from broker.gateway.consent.epochs import Epochs
-from broker.gateway.consent.erasing import Erasing
 from broker.gateway.consent.grants import Consents
 from broker.gateway.consent.majority import Majority
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
 from broker.gateway.deadlines import Deadlines
+from broker.gateway.erasure.attesting import Attesting
+from broker.gateway.erasure.ending import Ending
+from broker.gateway.erasure.epochs import Epochs
+from broker.gateway.erasure.erasing import Erasing
+from broker.gateway.erasure.orders import Orders
+from broker.gateway.erasure.passing import Passing
 from broker.gateway.evidence import EvidenceBook
 from broker.gateway.hub_restored import HubRestored
 from broker.gateway.notify import Notifier
@@ -45,6 +49,7 @@ class Parts:
     consents: Consents
     withdrawals: Withdrawals
     erasing: Erasing
+    ending: Ending
     epochs: Epochs
     outbox: Outbox
     receiver: Receiver
@@ -71,10 +76,11 @@ def join(core: Core) -> Parts:
     sender = Sender(core)
     book = EvidenceBook(core)
     consents = Consents(core, agreements, sender)
-    withdrawals = Withdrawals(core, agreements, sender)
+    orders = Orders(core, Passing(core, agreements, sender))
+    withdrawals = Withdrawals(core, agreements, sender, orders)
     attachments = Attachments(core)
     receipts = Receipts(core)
-    intake = Intake(core, withdrawals)
+    intake = Intake(core, withdrawals, orders)
     composer = Composer(core, agreements)
     sender.outbox = outbox = Outbox(core, consents, book, attachments)
     return Parts(
@@ -84,7 +90,8 @@ def join(core: Core) -> Parts:
         sender=sender,
         consents=consents,
         withdrawals=withdrawals,
-        erasing=Erasing(core, agreements, sender),
+        erasing=Erasing(core, orders, Attesting(core, agreements, sender)),
+        ending=Ending(core, orders),
         epochs=Epochs(core),
         outbox=outbox,
         receiver=Receiver(core, agreements, consents, book, intake),

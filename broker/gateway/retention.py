@@ -29,6 +29,7 @@ from broker.gateway.store.tables import (
     disclosure,
     doubt,
     erasure,
+    erasure_order,
     evidence,
     fact,
     inbox,
@@ -40,10 +41,10 @@ from broker.gateway.store.tables import (
     quarantine,
     receipt,
     receipt_packet,
-    withdrawal,
 )
 from broker.telemetry import logger
 from schemas.errors import Unavailable
+from schemas.evidence import Store
 
 FINAL_SENT = ("delivered", "filed", "read", "refused", "stopped", "expired", "failed")
 BATCH = 500
@@ -135,10 +136,14 @@ async def _received(connection: AsyncConnection, before: datetime) -> int:
         inbox.c.state == "erased",
         # Whose attestation may still grow, by the end of an epoch or by a partner's word.
         ~exists().where(
-            withdrawal.c.grant == inbox.c.grant,
-            (withdrawal.c.state != "erased") | withdrawal.c.onward_due,
+            erasure_order.c.about == inbox.c.erased_about,
+            (erasure_order.c.state != "erased") | erasure_order.c.onward_due,
         ),
-        ~exists().where(erasure.c.grant == inbox.c.grant, erasure.c.outcome == "unknown"),
+        ~exists().where(
+            erasure.c.about == inbox.c.erased_about,
+            erasure.c.outcome == "unknown",
+            erasure.c.store != Store.EXPORTS.value,  # of which nobody will ever know more
+        ),
     )
     ids = list((await connection.execute(some.limit(BATCH))).scalars())
     for table, column in (

@@ -182,6 +182,8 @@ class DeadlineSettings(_Settings):
     withdrawal: timedelta = timedelta(hours=24)
     filing: timedelta = timedelta(hours=24)
     """From *delivered* to *filed*, for what belongs into the partner's case system."""
+    attestation: timedelta = timedelta(hours=72)
+    """From the word that a copy's erasure is not known to the alarm that it still is not."""
     deputy: str = Field(default="deputy", pattern=r"^[a-z0-9][a-z0-9 -]{0,63}$")
     """The role to which an answer that is overdue goes, whoever had it before. Not a name."""
     every: timedelta = timedelta(seconds=30)

@@ -14,10 +14,11 @@ from uuid import UUID
 from sqlalchemy import Table, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.gateway.erasure.order import rows_of_ended
 from broker.gateway.notices.said import due
 from broker.gateway.store.bulk import among, batches, insert_rows, padded
 from broker.gateway.store.dialect import AnyRow
-from broker.gateway.store.tables import notice, thread, thread_event
+from broker.gateway.store.tables import erasure_order, notice, thread, thread_event
 from broker.gateway.store.together import Changes, Merge, Rows, insert_together
 from schemas.base import ParticipantId
 from schemas.bodies.common import Body
@@ -25,7 +26,7 @@ from schemas.catalogue import conversation
 from schemas.errors import NotFound, NotPermitted
 from schemas.families.base import MessageType
 from schemas.machine import By, Effect, Machine, Outcome
-from schemas.states import MACHINES, THREADED, add_signature, owner, step
+from schemas.states import MACHINES, THREADED, add_signature, destroys, owner, step
 
 SENDER, RECIPIENT = "sender", "recipient"
 
@@ -223,6 +224,11 @@ async def move(
         (one.id, one.machine, one.state, one.case_ref)
         for one in (entry.step.thread for entry in entries if entry.step.effect is Effect.MOVED)
     ]
+    ended = [
+        (one.id, one.partner)
+        for one in (entry.step.thread for entry in entries if entry.step.effect is Effect.MOVED)
+        if _is_none_of_ours(one)
+    ]
     opened = {entry.step.thread.id for entry in entries if entry.opens}
     counts = await _counts(connection, [key for key in last if key not in opened])
     events: list[dict[str, object]] = []
@@ -241,7 +247,25 @@ async def move(
                 "late": entry.step.effect is Effect.RECORDED,
             }
         )
-    return states, [(thread_event, events), (notice, due(changed, now))]
+    return states, [
+        (thread_event, events),
+        (notice, due(changed, now)),
+        *_to_erase(ended, now),
+    ]
+
+
+def _is_none_of_ours(after: ThreadState) -> bool:
+    """True if what came in it is to be destroyed. A recall says itself what it recalls."""
+    if after.role != RECIPIENT or after.state == "recalled":
+        return False
+    return destroys(MACHINES[after.machine], after.state)
+
+
+def _to_erase(
+    ended: list[tuple[UUID, ParticipantId]], now: datetime
+) -> list[tuple[Table, list[dict[str, object]]]]:
+    """What came in an exchange that ended without becoming ours is destroyed."""
+    return [(erasure_order, rows_of_ended(ended, now=now))] if ended else []
 
 
 async def _counts(connection: AsyncConnection, thread_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -357,6 +381,10 @@ async def _broker_moves(
         )
         changed = [(after.id, after.machine, after.state, after.case_ref)]
         await insert_rows(connection, notice, due(changed, now))
+        # What withdraws orders the erasing itself, by the grant.
+        if event != "withdraw" and _is_none_of_ours(after):
+            rows = rows_of_ended([(after.id, after.partner)], now=now)
+            await insert_rows(connection, erasure_order, rows, key=("message",))
 
 
 def _machine(row: MessageType) -> Machine:

@@ -88,6 +88,9 @@ class Majority(Withdraw):
     of_age_on: date
 
 
+MAX_ONWARD = 64
+
+
 class Onward(ProtectedModel):
     """One participant that the data was passed on to, and what it has attested so far."""
 
@@ -110,7 +113,7 @@ class WithdrawAck(Body):
 
     stopped_at: Instant
     stores: Annotated[tuple[StoreErasure, ...], Field(min_length=1, max_length=16)]
-    onward: Annotated[tuple[Onward, ...], Field(max_length=64)] = ()
+    onward: Annotated[tuple[Onward, ...], Field(max_length=MAX_ONWARD)] = ()
 
     @model_validator(mode="after")
     def _kept_on_a_basis(self) -> WithdrawAck:

@@ -10,9 +10,10 @@ from pydantic import Field
 
 from schemas.base import Instant, ParticipantId, ProtectedModel
 from schemas.bodies.common import Body, Code, Note
+from schemas.bodies.consent import MAX_ONWARD, Onward
 from schemas.codes import EXCHANGE
 from schemas.consent import Purpose
-from schemas.evidence import KEPT_BASIS, StoreErasure
+from schemas.evidence import KEPT_BASIS, Erasure, StoreErasure
 from schemas.message import SectionId
 
 SectionIds = Annotated[tuple[SectionId, ...], Field(max_length=28)]
@@ -82,10 +83,14 @@ class RightDone(Body):
     stores: Annotated[tuple[StoreErasure, ...], Field(max_length=16)] = ()
     basis: Annotated[str, Field(pattern=KEPT_BASIS)] | None = None
     """Of what is kept."""
+    onward: Annotated[tuple[Onward, ...], Field(max_length=MAX_ONWARD)] = ()
+    """Whom it was passed on to, and what each of them has attested so far."""
 
     def misfits(self, sections: frozenset[str]) -> tuple[str, ...]:
-        kept = self.outcome in ("kept", "partly") and self.basis is None
-        return ("body.basis: missing",) if kept and not any(s.basis for s in self.stores) else ()
+        based = self.basis is not None or any(store.basis for store in self.stores)
+        unknown = any(store.outcome is Erasure.UNKNOWN for store in self.stores)
+        missing = self.outcome == "kept" or (self.outcome == "partly" and not unknown)
+        return ("body.basis: missing",) if missing and not based else ()
 
 
 class Restrict(Body):

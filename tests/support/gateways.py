@@ -132,6 +132,7 @@ class Side:
         await channel.visit()
         while await self.parts.filing.run_once():
             pass
+        await self.parts.ending.run_once()
         while await self.parts.erasing.run_once():
             pass
 

@@ -95,3 +95,40 @@ def status(api: LocalApi, case: str) -> None:
     answer = api.post("/v1/rights/status", {"case": case})
     columns = ("at", "kind", "partner", "sent", "answer", "basis", "due_at", "open")
     current().rows(answer["told"], columns)
+
+
+BASES = (
+    "legal-obligation",
+    "legal-claims",
+    "vital-interests",
+    "public-health",
+    "archiving",
+    "national-law",
+)
+
+
+@rights.command()
+@with_gateway
+@click.argument("case")
+@click.option("--basis", type=click.Choice(BASES), required=True, help="The ground (Art 17(3)).")
+def hold(api: LocalApi, case: str, basis: str) -> None:
+    """Keep CASE, or one referral by its business id, whoever asks for its erasure.
+
+    What was asked for is attested as kept on this ground, and nobody opens it meanwhile.
+    """
+    current().result(api.post("/v1/rights/holds", {"about": case, "basis": basis}))
+
+
+@rights.command("take-off")
+@with_gateway
+@click.argument("case")
+def take_off(api: LocalApi, case: str) -> None:
+    """CASE need not be kept any more: what was asked for meanwhile is erased now."""
+    current().result(api.post("/v1/rights/holds/take-off", {"case": case}))
+
+
+@rights.command()
+@with_gateway
+def holds(api: LocalApi) -> None:
+    """What is kept here on a ground."""
+    current().rows(api.get("/v1/rights/holds")["holds"], ("about", "basis", "worker", "since"))

@@ -19,7 +19,7 @@ from broker.gateway.consent.record import as_json_ld
 from broker.gateway.parts import Parts
 from broker.gateway.send.drafts import ConsentDraft, ExceptionDraft, RenewalDraft, WithdrawalDraft
 from broker.gateway.store import grants as store
-from broker.gateway.store.tables import erasure, exception_request, withdrawal
+from broker.gateway.store.tables import erasure, erasure_order, exception_request, outbox
 from broker.rules.content import is_exclusion
 from schemas.base import ParticipantId, ProtectedModel
 from schemas.errors import NotFound
@@ -122,23 +122,29 @@ def router(parts: Parts) -> APIRouter:
         ordered = await parts.withdrawals.order(grant, draft.scopes, reason=draft.reason)
         return {"message": str(ordered.message), "thread": str(ordered.thread)}
 
-    @routes.get("/erasures/{grant}")
-    async def erasures(grant: UUID) -> dict[str, Any]:
-        """Who has attested the erasure of what, and who has not said so."""
+    @routes.get("/erasures/{about}")
+    async def erasures(about: UUID) -> dict[str, Any]:
+        """Who has attested the erasure of what, and who has not said so.
+
+        `about`: a grant that was taken back, or a message that asked for an erasure.
+        """
         async with core.database.read() as connection:
-            state = await store.require_grant(connection, grant)
+            state = (await store.load_grants(connection, [about])).get(about)
+            asked = await connection.scalar(select(outbox.c.recipient).where(outbox.c.id == about))
+            orders = (
+                await connection.execute(
+                    select(erasure_order.c.message, erasure_order.c.state).where(
+                        erasure_order.c.about == about
+                    )
+                )
+            ).all()
+            if state is None and asked is None and not orders:
+                raise NotFound
             rows = (
                 await connection.execute(
                     select(erasure)
-                    .where(erasure.c.grant == grant)
+                    .where(erasure.c.about == about)
                     .order_by(erasure.c.by, erasure.c.store)
-                )
-            ).all()
-            pending = (
-                await connection.execute(
-                    select(withdrawal.c.message).where(
-                        withdrawal.c.grant == grant, withdrawal.c.state == "stopped"
-                    )
                 )
             ).all()
         by: dict[str, list[dict[str, Any]]] = {}
@@ -152,16 +158,21 @@ def router(parts: Parts) -> APIRouter:
                     "at": views.moment(row.at),
                 }
             )
-        silent = {state.recipient} - by.keys() if state.state != "live" else set()
+        if state is not None:
+            silent = {state.recipient} - by.keys() if state.state != "live" else set()
+        else:
+            silent = {asked} - by.keys() if asked is not None else set()
         return {
-            "grant": str(grant),
-            "state": state.state,
+            "about": str(about),
+            "grant": None if state is None else str(about),
+            "state": None if state is None else state.state,
             "attestations": [
                 {"participant": participant, "stores": stores}
                 for participant, stores in sorted(by.items())
             ],
             "silent": sorted(silent),
-            "pending_here": [str(row.message) for row in pending],
+            "pending_here": [str(row.message) for row in orders if row.state == "stopped"],
+            "kept_here": [str(row.message) for row in orders if row.state == "kept"],
         }
 
     @routes.post("/exceptions")

@@ -12,12 +12,16 @@ from pydantic import Field
 
 from broker.gateway.api.guard import Worker
 from broker.gateway.api.messages import parse
+from broker.gateway.api.views import moment
 from broker.gateway.consent.receipt import as_html, as_text
+from broker.gateway.erasure import holds
 from broker.gateway.parts import Parts
 from broker.gateway.rights.asking import RightDraft
 from broker.gateway.rights.copy import as_json, as_paper, as_row, copy_of
 from broker.gateway.rights.ledger import of_case
 from schemas.base import ProtectedModel
+from schemas.errors import NotFound
+from schemas.evidence import KEPT_BASIS
 from schemas.message import SectionId
 
 Case = Annotated[str, Field(pattern=r"^([a-z0-9.-]{1,66}:)?[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
@@ -28,6 +32,14 @@ class CaseRequest(ProtectedModel):
     """About whom."""
 
     case: Case
+
+
+class HoldRequest(ProtectedModel):
+    """What is to be kept, and why."""
+
+    about: Case
+    """A case as above, or the business id of one referral."""
+    basis: Annotated[str, Field(pattern=KEPT_BASIS)]
 
 
 class CopyRequest(CaseRequest):
@@ -71,5 +83,37 @@ def router(parts: Parts) -> APIRouter:
         """Who was asked for what, what they answered, who has not."""
         found = await parts.asking.status((await parse(request, CaseRequest)).case)
         return {"told": found, "open": sum(row["open"] for row in found)}
+
+    @routes.post("/rights/holds")
+    async def hold(request: Request, worker: Worker) -> dict[str, Any]:
+        """Keep a case, or one referral, on a ground, whoever asks for its erasure."""
+        wanted = await parse(request, HoldRequest)
+        await holds.place(core, wanted.about, wanted.basis, worker=worker)
+        return {"about": wanted.about, "basis": wanted.basis}
+
+    @routes.post("/rights/holds/take-off")
+    async def take_off(request: Request, worker: Worker) -> dict[str, Any]:
+        """It need not be kept any more: what was asked for meanwhile is erased."""
+        about = (await parse(request, CaseRequest)).case
+        if not await holds.take_off(core, about, worker=worker):
+            raise NotFound
+        return {"about": about}
+
+    @routes.get("/rights/holds")
+    async def held() -> dict[str, Any]:
+        """What is kept here on a ground."""
+        async with core.database.read() as connection:
+            rows = await holds.all_holds(connection)
+        return {
+            "holds": [
+                {
+                    "about": row.about,
+                    "basis": row.basis,
+                    "worker": row.worker,
+                    "since": moment(row.since),
+                }
+                for row in rows
+            ]
+        }
 
     return routes

@@ -19,9 +19,10 @@ from broker.gateway.agreements import Agreements
 from broker.gateway.consent.majority import NOT_KNOWN, childhood_ends
 from broker.gateway.core import Core
 from broker.gateway.own_log import Decision
-from broker.gateway.send.compose import Composed, compose_statement
+from broker.gateway.send.compose import Composed
 from broker.gateway.send.drafts import ConsentDraft, RenewalDraft
 from broker.gateway.send.sender import Sender
+from broker.gateway.send.statements import compose_statement
 from broker.gateway.store import grants as store
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.grants import GrantState

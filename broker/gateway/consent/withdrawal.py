@@ -3,34 +3,37 @@
 Two parts, so that no crash can lie between a promise and its truth. *Stopping*, here, is written
 in one transaction: the grant is narrowed, what is queued under it stops, what was received under
 it may not be opened or filed any more, and everyone to whom we passed it on gets a withdrawal of
-our own. *Erasing* (`erasing.py`) starts from that state again and again until it is done.
+our own. *Erasing* (`broker.gateway.erasure`) starts from that state until it is done.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
 from broker.gateway.agreements import Agreements
 from broker.gateway.core import Core
+from broker.gateway.erasure.order import Cause, Order
+from broker.gateway.erasure.orders import Orders
+from broker.gateway.erasure.passing import UNREACHABLE
 from broker.gateway.own_log import Decision
-from broker.gateway.send.compose import compose_statement
 from broker.gateway.send.sender import Sender
+from broker.gateway.send.statements import compose_statement
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store import outbox as outbox_store
+from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import (
+    erasure_order,
     inbox,
     inbox_section,
     outbox,
-    withdrawal,
 )
 from keys.binding import subject_of
 from schemas.audit import Event
@@ -46,10 +49,7 @@ from schemas.bodies.consent import (
 )
 from schemas.consent import Purpose, ScopeGrant
 from schemas.envelope import ConsentTag, Lane
-from schemas.errors import (
-    ConsentScope,
-    NotFound,
-)
+from schemas.errors import ConsentScope, NotFound, RecipientUnknown
 
 POLL = timedelta(seconds=5)
 
@@ -65,10 +65,11 @@ class Ordered:
 class Withdrawals:
     """Orders, carries out and attests withdrawals."""
 
-    def __init__(self, core: Core, agreements: Agreements, sender: Sender) -> None:
+    def __init__(self, core: Core, agreements: Agreements, sender: Sender, orders: Orders) -> None:
         self._core = core
         self._agreements = agreements
         self._sender = sender
+        self._orders = orders
 
     # --- ordering -----------------------------------------------------------------------------
 
@@ -215,7 +216,7 @@ class Withdrawals:
 
     async def is_known(self, connection: AsyncConnection, message: UUID) -> bool:
         """True if this withdrawal is in force here, carried out or not."""
-        query = select(withdrawal.c.message).where(withdrawal.c.message == message)
+        query = select(erasure_order.c.message).where(erasure_order.c.message == message)
         return await connection.scalar(query) is not None
 
     async def _stop_received(
@@ -248,19 +249,19 @@ class Withdrawals:
                 )
                 .values(content=None)
             )
-        await connection.execute(
-            insert(withdrawal).values(
-                message=message,
-                grant=grant.id,
-                digest=digest,
-                by=by,
-                scopes=json.dumps(list(scopes)),
-                onward_due=False,
-                state="stopped",
-                attempts=0,
-                next_attempt_at=now,
-                at=now,
-            )
+        ours, gone = grant.sender == core.participant, grant_store.sections_gone(after)
+        order = Order(
+            message,
+            Cause.WITHDRAWAL,
+            by,
+            now,
+            digest=digest,
+            grant=grant.id,
+            ground="withdrawn",
+            sections=() if after.withdrawn else tuple(gone),
+        )
+        await self._orders.place(
+            connection, order, onward=not ours and (after.withdrawn or bool(gone))
         )
         if grant.recipient == core.participant:
             await self._pass_on(connection, after)
@@ -275,7 +276,12 @@ class Withdrawals:
             gone = [scope for scope, names in live.items() if names is None or names not in held]
             if not gone:
                 continue
-            await self._order(connection, onward, () if len(gone) == len(live) else gone)
+            try:
+                await self._order(connection, onward, () if len(gone) == len(live) else gone)
+            except RecipientUnknown:
+                # Gone from the directory: nothing more goes there, and a person must reach them.
+                await grant_store.take_back(connection, onward.id, gone, now=self._core.now())
+                await raise_alarm(connection, UNREACHABLE, onward.id, now=self._core.now())
 
 
 def _still_named(after: GrantState, scopes: Sequence[str]) -> Sequence[str]:

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway.core import Core
 from broker.gateway.deadlines.answers import answers_due
 from broker.gateway.deadlines.testimony import testify
+from broker.gateway.erasure.attested import still_open
 from broker.gateway.receive.receipts import Owed, owe
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
 from broker.gateway.store.bulk import one_of
@@ -74,6 +75,7 @@ class Deadlines:
             late += await self._reviews(connection, now)
             late += await self._untold(connection, now)
             late += await self._keys(connection, now)
+            late += await still_open(self._core, connection, now)
             await self._unretrieved(connection, now)
             # Ids are kept until nothing with them can be valid any more.
             await connection.execute(delete(seen).where(seen.c.forget_after < now))

@@ -12,33 +12,39 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.consent.erasures import attested, reported
 from broker.gateway.consent.grants import partner_case
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
+from broker.gateway.erasure.attested import attested, reported
+from broker.gateway.erasure.order import Cause, Order
+from broker.gateway.erasure.orders import Orders
 from broker.gateway.receive.unpack import Unpacked
 from broker.gateway.rights import restriction
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.grants import GrantState
+from broker.gateway.store.tables import erasure_order, outbox
 from broker.gateway.store.tables import grant as grant_table
-from broker.gateway.store.tables import inbox, outbox, withdrawal
 from keys.binding import blind_scope
-from schemas.base import ParticipantId, b64u
+from schemas.base import b64u
 from schemas.bodies.consent import Record, Update, Withdraw, WithdrawAck
 from schemas.bodies.referral import Recall
 from schemas.bodies.returning import Arrival
-from schemas.bodies.rights import Restrict, RestrictLift
+from schemas.bodies.rights import Erase, Restrict, RestrictLift, RightDone
 from schemas.envelope import Kind
+
+ERASING = frozenset({"erase.notice", "referral.recall"})
+"""Our messages of which an answer says what was erased."""
 
 
 class Consequences:
     """Carries them out."""
 
-    def __init__(self, core: Core, withdrawals: Withdrawals) -> None:
+    def __init__(self, core: Core, withdrawals: Withdrawals, orders: Orders) -> None:
         self._core = core
         self._withdrawals = withdrawals
+        self._orders = orders
 
     async def learn(
         self, connection: AsyncConnection, opened: Unpacked, grants: dict[UUID, GrantState]
@@ -70,7 +76,11 @@ class Consequences:
             await connection.execute(
                 update(grant_table)
                 .where(grant_table.c.id == grant.id)
-                .values(record=kept, case_ref=message.case_ref)
+                .values(
+                    record=kept,
+                    case_ref=message.case_ref,
+                    retain_until=body.record.retention_until,
+                )
             )
             grant = replace(grant, record=kept, case_ref=message.case_ref)
         if grant.secret is None and message.grant_key is not None:
@@ -108,8 +118,9 @@ class Consequences:
                 await raise_alarm(connection, "exception-received", content.id, now=now)
             tag = content.consent
             if isinstance(opened.body, Recall):
-                await self._recalled(connection, content.from_, opened.body)
                 await raise_alarm(connection, "recalled", content.id, now=now)
+            if isinstance(opened.body, (Erase, Recall)):
+                await self._orders.place(connection, _order(opened, opened.body))
             if isinstance(opened.body, (Restrict, RestrictLift)):
                 await restriction.obey(
                     connection,
@@ -130,55 +141,73 @@ class Consequences:
                     digest=b64u(opened.envelope.digest),
                     by=content.from_,
                 )
-            elif isinstance(opened.body, WithdrawAck):
+            elif isinstance(opened.body, (WithdrawAck, RightDone)):
                 await self._acknowledged(connection, opened, opened.body)
-
-    async def _recalled(
-        self, connection: AsyncConnection, sender: ParticipantId, body: Recall
-    ) -> None:
-        """Sent to us in error: from now on nobody opens or files it. A person destroys the copies
-        that a case system has, and attests it."""
-        await connection.execute(
-            update(inbox)
-            .where(
-                inbox.c.sender == sender,
-                inbox.c.business_id.in_(padded(body.messages)),
-                inbox.c.state.not_in(("stopped", "erased")),
-            )
-            .values(state="stopped")
-        )
+        await self._orders.overtaken(connection, accepted)
 
     async def _acknowledged(
-        self, connection: AsyncConnection, opened: Unpacked, body: WithdrawAck
+        self, connection: AsyncConnection, opened: Unpacked, body: WithdrawAck | RightDone
     ) -> None:
-        """Somebody answered our withdrawal: who has erased what, there and further on."""
+        """Somebody answered our withdrawal or our notice: who has erased what, there and further
+        on."""
         content = opened.envelope.content
-        grant_id = await connection.scalar(
-            select(outbox.c.grant).where(
-                outbox.c.id == content.in_reply_to,
-                outbox.c.kind == Kind.WITHDRAWAL.value,
-                outbox.c.recipient == content.from_,
+        asked = (
+            await connection.execute(
+                select(outbox.c.id, outbox.c.grant, outbox.c.kind, outbox.c.type).where(
+                    outbox.c.id == content.in_reply_to, outbox.c.recipient == content.from_
+                )
             )
-        ) or await connection.scalar(
+        ).first()
+        about: UUID | None = None
+        if isinstance(body, RightDone):
+            about = asked.id if asked is not None and asked.type in ERASING else None
+        elif asked is not None and asked.kind == Kind.WITHDRAWAL.value:
+            about = asked.grant
+        else:
             # Or of a withdrawal that the other side ordered itself, and now reports on.
-            select(withdrawal.c.grant).where(
-                withdrawal.c.message == content.in_reply_to, withdrawal.c.by == content.from_
+            about = await connection.scalar(
+                select(erasure_order.c.grant).where(
+                    erasure_order.c.message == content.in_reply_to,
+                    erasure_order.c.by == content.from_,
+                )
             )
-        )
-        if grant_id is None:
+        if about is None:
             return
         at, message = content.issued_at, content.id
         await attested(
-            self._core, connection, grant_id, content.from_, body.stores, at=at, message=message
+            self._core, connection, about, content.from_, body.stores, at=at, message=message
         )
         for onward in body.onward:
             await reported(
                 self._core,
                 connection,
-                grant_id,
+                about,
                 onward.participant,
                 onward.stores,
                 reporter=content.from_,
                 at=at,
                 message=message,
             )
+
+
+def _order(opened: Unpacked, body: Erase | Recall) -> Order:
+    """What an erasure notice or a recall asks for, of its sender's own messages."""
+    content, recalled = opened.envelope.content, isinstance(body, Recall)
+    if isinstance(body, Recall):
+        named: tuple[UUID, ...] = body.messages
+        ground = "sent_in_error"
+        sections: tuple[str, ...] = ()
+    else:
+        named = () if body.about is None else (body.about,)
+        ground, sections = body.ground, body.sections
+    return Order(
+        content.id,
+        Cause.RECALL if recalled else Cause.NOTICE,
+        content.from_,
+        content.issued_at,
+        digest=b64u(opened.envelope.digest),
+        case_ref=opened.message.case_ref,
+        ground=ground,
+        business_ids=named,
+        sections=tuple(sections),
+    )

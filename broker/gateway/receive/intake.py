@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway import threads
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core, ToFile
+from broker.gateway.erasure.orders import Orders
 from broker.gateway.own_log import Decision
 from broker.gateway.receive.consequences import Consequences
 from broker.gateway.receive.receipts import Owed, receipt_rows
@@ -46,8 +47,7 @@ from broker.gateway.store.tables import (
 from broker.gateway.store.together import Rows, insert_missing, insert_together, update_rows
 from schemas.audit import Event
 from schemas.base import b64u
-from schemas.bodies.consent import Update, Withdraw, WithdrawAck
-from schemas.envelope import MAX_SKEW_SECONDS, VerifiedEnvelope
+from schemas.envelope import BARE, MAX_SKEW_SECONDS, VerifiedEnvelope
 from schemas.errors import BrokerError, Refused, Suspect, Unavailable
 from schemas.evidence import Fact
 
@@ -99,10 +99,10 @@ class Verdicted:
 class Intake:
     """Stores verdicts."""
 
-    def __init__(self, core: Core, withdrawals: Withdrawals) -> None:
+    def __init__(self, core: Core, withdrawals: Withdrawals, orders: Orders) -> None:
         self._core = core
         self._withdrawals = withdrawals
-        self._consequences = Consequences(core, withdrawals)
+        self._consequences = Consequences(core, withdrawals, orders)
         self._overtaking: OrderedDict[UUID, datetime] = OrderedDict()
         """Since when messages wait for the one that opens their thread."""
 
@@ -264,9 +264,7 @@ class Intake:
             given_back=frozenset(given_back),
             to_file=tuple(to_file(opened) for opened in accepted if opened.row.filed),
             files=any(opened.message.attachments for opened in accepted),
-            withdrawals=any(
-                isinstance(opened.body, (Withdraw, Update, WithdrawAck)) for opened in accepted
-            ),
+            withdrawals=any(opened.row.kind in BARE for opened in accepted),
         )
 
     def _move_thread(

@@ -229,7 +229,7 @@ async def compose(
         agreement=found[0] if found else None,
         consent=_tag(grant, scopes),
         grant=None if grant is None else grant.id,
-        parts=_parts(message, recipient, core),
+        parts=sealed_parts(message, recipient, core),
         attachments=tuple(item.ref for item in staged),
         files=tuple(staged),
         exception=exception,
@@ -265,60 +265,7 @@ async def _replaced(connection: AsyncConnection, draft: MessageDraft) -> UUID | 
     return UUID(str(row.business_id))
 
 
-def compose_statement(
-    core: Core,
-    *,
-    type_name: str,
-    to: str,
-    case_ref: str,
-    body: Body,
-    agreement: UUID | None,
-    consent: ConsentTag | None,
-    grant: UUID | None,
-    grant_key: bytes | None = None,
-    thread: UUID | None = None,
-    in_reply_to: UUID | None = None,
-) -> Composed:
-    """A message of the consent family: what the gateway itself says about a grant.
-
-    It carries no section, so there is nothing for the content rules to decide; a withdrawal has
-    no precondition at all.
-
-    Raises:
-        RecipientUnknown: The recipient is not enrolled.
-    """
-    now = core.now()
-    row = message_type(type_name)
-    recipient = core.partner(to)
-    message = Message(
-        type=row.name,
-        business_id=uuid4(),
-        case_ref=case_ref,
-        body=body.to_dict(),
-        grant_key=grant_key,
-    )
-    return Composed(
-        id=uuid7(now),
-        row=row,
-        body=check_message(message),
-        message=message,
-        recipient=recipient,
-        lane=row.lane,
-        urgency=Urgency.NORMAL,
-        thread=thread or uuid4(),
-        step=None,
-        in_reply_to=in_reply_to,
-        issued_at=now,
-        expires_at=now + core.settings.send.life,
-        answer_by=row.answer_by(now),
-        agreement=agreement,
-        consent=consent,
-        grant=grant,
-        parts=_parts(message, recipient, core),
-    )
-
-
-def _parts(message: Message, recipient: Participant, core: Core) -> dict[Compartment, bytes]:
+def sealed_parts(message: Message, recipient: Participant, core: Core) -> dict[Compartment, bytes]:
     """Each section into the part of its compartment; the casework part always.
 
     Raises:

@@ -210,6 +210,58 @@ class Vault:
             connection, and_(item_key.c.grant_id == grant_id, item_key.c.section.in_(wanted))
         )
 
+    async def erase_items(self, connection: AsyncConnection, refs: Iterable[str]) -> int:
+        """Destroy these items, and every key that sealed one of them.
+
+        Several messages of a case may share the key of (case, section, grant). What stays under such
+        a key is sealed anew under a fresh one. References that lead nowhere any more are no error.
+        """
+        item, item_key = self._tables.item, self._tables.item_key
+        erased = 0
+        for batch in _batches(sorted(set(refs))):
+            rows = await connection.execute(
+                select(item.c.case_id, item.c.section, item.c.grant_id, item.c.ref).where(
+                    item.c.ref.in_(padded(batch))
+                )
+            )
+            going: dict[_Owner, set[str]] = {}
+            for row in rows:
+                going.setdefault((row.case_id, row.section, row.grant_id), set()).add(row.ref)
+            for owner, some in sorted(going.items()):
+                keys = tuple_(item_key.c.case_id, item_key.c.section, item_key.c.grant_id) == owner
+                same = tuple_(item.c.case_id, item.c.section, item.c.grant_id) == owner
+                staying = list(
+                    await connection.scalars(
+                        select(item.c.ref).where(same, item.c.ref.not_in(padded(sorted(some))))
+                    )
+                )
+                kept = await self._read_many(connection, staying)
+                erased += await self._erase_where(connection, keys, same) - len(staying)
+                await self._keep_on(connection, owner, kept)
+        return erased
+
+    async def _keep_on(
+        self, connection: AsyncConnection, owner: _Owner, kept: Mapping[str, bytes]
+    ) -> None:
+        """Seal items anew, under the references that they had and a key that never was."""
+        if not kept:
+            return
+        keys, rows = await self._item_keys(connection, {owner: None})
+        case_id, section, grant = owner
+        sealed = [
+            {
+                "ref": ref,
+                "case_id": case_id,
+                "section": section,
+                "grant_id": grant,
+                "sealed": seal(keys[owner], plain, aad_of("vault_item", ref, *owner)),
+            }
+            for ref, plain in kept.items()
+        ]
+        await insert_together(
+            connection, (self._tables.item_key, rows), (self._tables.item, sealed)
+        )
+
     async def _erase_owned(self, connection: AsyncConnection, keys: ColumnElement[bool]) -> int:
         """Destroy these keys and what they seal, found by its owner and not by a walk over all."""
         item_key, item = self._tables.item_key, self._tables.item

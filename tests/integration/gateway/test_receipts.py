@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import delete, select
 
-from broker.gateway.consent.erasures import is_erased
+from broker.gateway.erasure.attested import is_erased
 from broker.gateway.evidence import EvidenceBook
 from broker.gateway.send import sender
 from broker.gateway.store.tables import alarm, erasure, outbox, receipt, receipt_packet

@@ -188,27 +188,3 @@ async def test_what_is_frozen_is_neither_opened_nor_passed_on_until_it_is_lifted
     await three.settle()
     assert (await open_message(albania.parts, referral.id))["sections"]
     await pass_on()
-
-
-async def test_erasure_is_asked_of_everyone_and_a_kept_copy_says_on_which_ground(
-    three: World,
-) -> None:
-    await passed_on(three)
-    italy, albania = three["it.nrm"], three["al.nrm"]
-    wanted = RightDraft(kind="erase", case="CASE-1", ground="no_longer_needed")
-    await italy.parts.asking.ask(wanted, worker="anna")
-    await three.settle()
-    async with albania.gateway.core.database.read() as connection:
-        query = select(inbox).where(inbox.c.type == "erase.notice")
-        notice = (await connection.execute(query)).one()
-    await albania.send(
-        type="erase.ack",
-        to="it.nrm",
-        case_ref="AL-1",
-        thread=notice.thread,
-        in_reply_to=notice.id,
-        body={"outcome": "kept", "done_at": "2026-11-22T12:00:00Z", "basis": "legal-claims"},
-    )
-    await three.settle()
-    [told] = await italy.parts.asking.status("CASE-1")
-    assert (told["answer"], told["basis"], told["open"]) == ("kept", "legal-claims", False)

@@ -12,18 +12,19 @@ import pytest
 from sqlalchemy import func, select
 
 from adapters.base import CannotMap
+from broker.gateway.erasure import erasing
 from broker.gateway.receive.opening import open_message
 from broker.gateway.send.drafts import ConsentDraft
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.tables import (
     alarm,
     erasure,
+    erasure_order,
     fact,
     inbox,
     inbox_section,
     outbox,
     receipt,
-    withdrawal,
 )
 from broker.gateway.store.tables import grant as grant_table
 from broker.gateway.store.tables import vault as vault_tables
@@ -210,7 +211,7 @@ async def test_nothing_is_attested_before_it_is_erased(three: World) -> None:
     await italy.parts.withdrawals.order(grant)
     await three.settle()
 
-    assert await column(albania, withdrawal.c.state) == ["stopped"]
+    assert await column(albania, erasure_order.c.state) == ["stopped"]
     assert await column(albania, receipt.c.fact, receipt.c.fact == "erased") == []
     assert await column(italy, erasure.c.store, erasure.c.by == "al.nrm") == []
     with pytest.raises(ConsentWithdrawn):
@@ -218,10 +219,10 @@ async def test_nothing_is_attested_before_it_is_erased(three: World) -> None:
     adapter.erase = erase
     async with albania.gateway.core.database.begin() as connection:
         await connection.execute(
-            withdrawal.update().values(next_attempt_at=albania.gateway.core.now())
+            erasure_order.update().values(next_attempt_at=albania.gateway.core.now())
         )
     await three.settle()
-    assert await column(albania, withdrawal.c.state) == ["erased"]
+    assert await column(albania, erasure_order.c.state) == ["erased"]
     assert "case-system" in await column(italy, erasure.c.store, erasure.c.by == "al.nrm")
 
 
@@ -239,11 +240,11 @@ async def test_dying_between_erasing_and_attesting_attests_after_the_restart(thr
     async def dies(*_args: Any) -> None:
         raise Killed
 
-    albania.parts.erasing._finish = dies
+    albania.parts.erasing._attesting.finish = dies
     with contextlib.suppress(Killed):
         await albania.pull()
     assert files(three, "al.nrm") == []
-    assert await column(albania, withdrawal.c.state) == ["stopped"]
+    assert await column(albania, erasure_order.c.state) == ["stopped"]
     await three.open("al.nrm")
     await three.settle()
 
@@ -270,7 +271,7 @@ NARROWED = ScopeGrant(purpose=Purpose.PROTECTION, section="demographics_language
 
 
 async def test_nothing_files_a_section_between_its_erasure_and_the_word_of_it(
-    three: World,
+    three: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     italy, albania = three["it.nrm"], three["al.nrm"]
     grant = await italy.consent("al.nrm", sections=tuple(TWO_SECTIONS))
@@ -280,7 +281,7 @@ async def test_nothing_files_a_section_between_its_erasure_and_the_word_of_it(
     await italy.parts.withdrawals.order(grant, [NARROWED])
     await italy.push()
     await albania.gateway.channel.visit()  # type: ignore[union-attr]
-    erase = albania.parts.erasing._erase_filed
+    erase = erasing.erase_filed
 
     begin = albania.gateway.core.database.begin
 
@@ -298,7 +299,7 @@ async def test_nothing_files_a_section_between_its_erasure_and_the_word_of_it(
         async with begin() as connection:
             yield connection
 
-    albania.parts.erasing._erase_filed = then_filed
+    monkeypatch.setattr(erasing, "erase_filed", then_filed)
     while await albania.parts.erasing.run_once():
         pass
     await three.settle()

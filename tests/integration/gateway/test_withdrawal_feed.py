@@ -14,7 +14,7 @@ from broker.client.results import GrantChange, GrantChanges
 from broker.gateway.consent import grants as consent
 from broker.gateway.consent import withdrawal as withdrawals
 from broker.gateway.receive import judging
-from broker.gateway.send.compose import compose_statement
+from broker.gateway.send.statements import compose_statement
 from broker.gateway.store.tables import grant as grant_table
 from broker.gateway.store.tables import inbox, outbox, quarantine
 from schemas.errors import CannotOpen

@@ -12,13 +12,12 @@ from broker.gateway.store.tables.cases import case_tables
 from broker.gateway.store.tables.columns import metadata
 from broker.gateway.store.tables.consents import (
     agreement,
-    erasure,
     exception_request,
     grant,
     grant_scope,
     suspension,
-    withdrawal,
 )
+from broker.gateway.store.tables.erasing import erasure, erasure_onward, erasure_order, hold
 from broker.gateway.store.tables.exchanges import exclusion, safeguard, thread, thread_event
 from broker.gateway.store.tables.messages import (
     doubt,
@@ -70,12 +69,15 @@ __all__ = [
     "disclosure",
     "doubt",
     "erasure",
+    "erasure_onward",
+    "erasure_order",
     "evidence",
     "exception_request",
     "exclusion",
     "fact",
     "grant",
     "grant_scope",
+    "hold",
     "identity",
     "inbox",
     "inbox_attachment",
@@ -100,6 +102,5 @@ __all__ = [
     "thread",
     "thread_event",
     "vault",
-    "withdrawal",
     "worker",
 ]

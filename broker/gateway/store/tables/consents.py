@@ -1,4 +1,4 @@
-"""What allows a message: grants, agreements, exceptions; and what was withdrawn and erased."""
+"""What allows a message: grants, agreements, exceptions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Table,
-    Text,
     Uuid,
 )
 
 from broker.database import UtcDateTime
-from broker.gateway.store.tables.columns import Participant, Sha, metadata
+from broker.gateway.store.tables.columns import Participant, metadata
 
 grant = Table(
     "grant",
@@ -40,6 +39,7 @@ grant = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("withdrawn_at", UtcDateTime),
     Column("guardian_until", Date),
+    Column("retain_until", Date),
     CheckConstraint("state IN ('live','narrowed','withdrawn','refused')", name="state"),
 )
 """Grants we gave and grants given to us. `secret` (the grant key) and `record` lie in the vault."""
@@ -54,6 +54,15 @@ Index(
 )
 """Ours that a guardian agreed to, by the last day of childhood; `NOT_KNOWN` sorts last."""
 
+_RETAINED = grant.c.retain_until.is_not(None)
+Index(
+    "ix_grant_retain_until",
+    grant.c.retain_until,
+    postgresql_where=_RETAINED,
+    sqlite_where=_RETAINED,
+)
+"""Given to us, by the last day on which the person was told that we keep what came under it."""
+
 grant_scope = Table(
     "grant_scope",
     metadata,
@@ -64,45 +73,6 @@ grant_scope = Table(
     Column("removed_at", UtcDateTime),
 )
 """The scopes of a grant. What a received one stands for is known once its record was unsealed."""
-
-withdrawal = Table(
-    "withdrawal",
-    metadata,
-    Column("message", Uuid, primary_key=True),
-    Column("grant", Uuid, nullable=False),
-    Column("digest", Sha, nullable=False),
-    Column("by", Participant, nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("onward_due", Boolean, nullable=False),
-    Column("state", String(12), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("next_attempt_at", UtcDateTime, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    CheckConstraint("state IN ('stopped','erased')", name="state"),
-)
-"""A withdrawal to carry out here: the stop is in force at once, erasing is work that survives a
-crash, and nothing is attested before it is done. `onward_due`: somebody to whom we passed the data
-on has attested since, and whoever we had it from is still to be told."""
-Index(
-    "ix_withdrawal_due",
-    withdrawal.c.next_attempt_at,
-    postgresql_where=withdrawal.c.state == "stopped",
-    sqlite_where=withdrawal.c.state == "stopped",
-)
-
-erasure = Table(
-    "erasure",
-    metadata,
-    Column("grant", Uuid, primary_key=True),
-    Column("by", Participant, primary_key=True),
-    Column("store", String(12), primary_key=True),
-    Column("outcome", String(8), nullable=False),
-    Column("basis", String(64)),
-    Column("epoch", Integer),
-    Column("at", UtcDateTime, nullable=False),
-    Column("message", Uuid, nullable=False),
-)
-"""Who attested what of which store, under signature."""
 
 exception_request = Table(
     "exception_request",

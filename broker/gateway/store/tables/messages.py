@@ -176,6 +176,7 @@ inbox = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     Column("derived_from", Uuid),
     Column("erased_at", UtcDateTime),
+    Column("erased_about", Uuid),
     Column("signed_by", Sha),
     Column("supersedes", Uuid),
     Column("in_part", Boolean, nullable=False, server_default=false()),

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway.core import Core
 from broker.gateway.receive.receipts import Owed, owe
 from broker.gateway.store.dialect import AnyRow
-from broker.gateway.store.tables import erasure, withdrawal
+from broker.gateway.store.tables import erasure, erasure_order
 from broker.telemetry import logger
 from schemas.errors import Unavailable
 from schemas.evidence import Erasure, Fact, Store, StoreErasure
@@ -76,10 +76,10 @@ class Epochs:
     async def _tell(self, connection: AsyncConnection, row: AnyRow, now: datetime) -> None:
         dead = StoreErasure(store=Store.BACKUPS, outcome=Erasure.ERASED, epoch=row.epoch)
         told = await connection.execute(
-            select(withdrawal.c.by, withdrawal.c.message, withdrawal.c.digest).where(
-                withdrawal.c.grant == row.grant,
-                withdrawal.c.by != self._core.participant,
-                withdrawal.c.digest != "",
+            select(erasure_order.c.by, erasure_order.c.message, erasure_order.c.digest).where(
+                erasure_order.c.about == row.about,
+                erasure_order.c.by != self._core.participant,
+                erasure_order.c.digest != "",
             )
         )
         await owe(
