@@ -99,19 +99,19 @@ async def test_nobody_attests_for_the_withdrawer_or_over_a_third_partys_own_word
         for store in (Store.VAULT, Store.CASE_SYSTEM)
     )
 
-    async def claims(_connection: Any, _grant: Any, at: Any) -> tuple[Onward, ...]:
+    async def claims(_connection: Any, _order: Any, _grant: Any, at: Any) -> tuple[Onward, ...]:
         return tuple(
             Onward(participant=of, told_at=at, outcome=Erasure.ERASED, attested_at=at, stores=done)
             for of in ("it.nrm", "al.shelter")
         )
 
-    albania.parts.erasing._onward = claims
+    albania.parts.erasing._attesting._onward = claims
     ordered = await italy.parts.withdrawals.order(grant)
     async with italy.gateway.core.database.begin() as connection:
         # The shelter's own word came first.
         await connection.execute(
             erasure.insert().values(
-                grant=grant,
+                about=grant,
                 by="al.shelter",
                 store="vault",
                 outcome="kept",
