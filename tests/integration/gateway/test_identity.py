@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from adapters.registry import open_adapter
 from broker.gateway.cases.questions import Answer
-from broker.gateway.consent.erasing import Erasing
+from broker.gateway.erasure.erasing import Erasing
 from broker.gateway.store.tables import alarm, case_question, inbox, opening
 from schemas.audit import Event
 from schemas.errors import NotFound, NotPermitted, SchemaRefused
