@@ -30,6 +30,9 @@ _BUILT_IN: Mapping[str, str] = {
     "webhook": "adapters.systems.webhook",
 }
 
+_EXTRAS: Mapping[str, str] = {"sftp": "sftp"}
+"""Adapters that need a library which is not installed without being asked for."""
+
 
 def adapter_names() -> tuple[str, ...]:
     """Every adapter that can be opened here, in order."""
@@ -40,11 +43,18 @@ def adapter_factory(name: str) -> AdapterFactory:
     """The factory of one adapter.
 
     Raises:
-        NotFound: No adapter of that name is installed.
+        NotFound: No adapter of that name is installed, or not with what it needs.
         SchemaRefused: Two distributions claim the name, so neither gets it.
     """
     if name in _BUILT_IN:
-        return cast("AdapterFactory", import_module(_BUILT_IN[name]).make)
+        try:
+            return cast("AdapterFactory", import_module(_BUILT_IN[name]).make)
+        except ModuleNotFoundError as error:
+            if name not in _EXTRAS or (error.name or "").startswith("adapters"):
+                raise
+            raise NotFound(
+                f"the adapter needs more: install referral-broker[{_EXTRAS[name]}]"
+            ) from None
     found = [entry for entry in _entry_points() if entry.name == name]
     if not found:
         raise NotFound("no such adapter; see adapter_names()")

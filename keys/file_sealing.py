@@ -3,6 +3,9 @@
 JWE in its compact form (RFC 7516), `alg` `dir`, `enc` `A256GCM`, a fresh nonce for each file: any
 JOSE library opens it with the 256-bit `oct` key. Nothing between participants is sealed so. The
 key is the country's alone; it does not say who sealed a file, only that somebody who has it did.
+
+Custody keeps one ring of such keys, the newest first: that one seals, and what lies there from
+before a rotation opens still, until the older ones are dropped.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,6 +30,17 @@ _TAG_BYTES = 16
 def new_file_key() -> bytes:
     """A key for the files of one country."""
     return secrets.token_bytes(KEY_BYTES)
+
+
+def keys_of(ring: bytes) -> tuple[bytes, ...]:
+    """The keys of a ring, the newest first.
+
+    Raises:
+        SchemaRefused: It is no ring.
+    """
+    if not ring or len(ring) % KEY_BYTES:
+        raise SchemaRefused("a ring of file keys has 256 bits for each")
+    return tuple(ring[at : at + KEY_BYTES] for at in range(0, len(ring), KEY_BYTES))
 
 
 def file_key_jwk(key: bytes) -> dict[str, str]:
@@ -62,6 +77,29 @@ def open_file(data: bytes, key: bytes) -> bytes:
         return AESGCM(_checked(key)).decrypt(unb64u(nonce), sealed, header.encode())
     except (ValueError, AttributeError, RecursionError, InvalidTag):
         raise CannotOpen from None
+
+
+def open_with_any(data: bytes, keys: Sequence[bytes]) -> bytes:
+    """The content of a file that was sealed with one of several keys.
+
+    Raises:
+        CannotOpen: With none of them; see `open_file`.
+    """
+    # Most say which; a header can lie about it, and then the key does not open.
+    named = [key for key in keys if _kid(key).encode() in _header_text(data)] or keys
+    for key in named:
+        try:
+            return open_file(data, key)
+        except CannotOpen:
+            continue
+    raise CannotOpen
+
+
+def _header_text(data: bytes) -> bytes:
+    try:
+        return unb64u(data[:4096].decode("ascii").strip().partition(".")[0])
+    except ValueError:
+        return b""
 
 
 def _checked(key: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from adapters.base import CaseRecord
@@ -106,6 +106,25 @@ def cases_with_every_code() -> Iterator[tuple[str, CaseRecord]]:
                 for content in contents:
                     if _is_valid(section, {name: content}):
                         yield f"{section}.{name}", _case({section: {name: content}})
+
+
+def together(
+    cases: Iterable[tuple[str, CaseRecord]],
+) -> Iterator[tuple[CaseRecord, list[tuple[str, CaseRecord]]]]:
+    """The same cases in fewer: those that share no section as one, and what it is made of."""
+    waiting = list(cases)
+    while waiting:
+        parts: dict[str, tuple[str, CaseRecord]] = {}
+        rest: list[tuple[str, CaseRecord]] = []
+        for part in waiting:
+            (section,) = part[1].sections
+            if section in parts:
+                rest.append(part)
+            else:
+                parts[section] = part
+        whole = {section: dict(case.sections[section]) for section, (_, case) in parts.items()}
+        yield _case(whole), list(parts.values())
+        waiting = rest
 
 
 def _codes_of(field: dict[str, Any]) -> Iterator[tuple[list[str], bool]]:

@@ -1,4 +1,4 @@
-"""Sending the cases of files that were dropped into the folder of the files adapter.
+"""Sending the cases of files that were dropped into the folder of the files or the SFTP adapter.
 
 A file is put aside once every case of it was decided: sent, or refused with a code. What the
 gateway could not decide stays where it is, and the next run asks again under the same names.
@@ -15,12 +15,13 @@ import click
 
 from adapters.base import CaseRecord, RejectedRow
 from adapters.registry import open_adapter
-from adapters.systems.files import FilesSystem
-from adapters.systems.files.dropped import DropFolder, Dropped
+from adapters.systems.files.dropped import Drops, HasDrops, Taken
 from broker.cli.bulk import Tally
+from broker.cli.identity import lent_tools
 from broker.gateway.settings import load_settings
 from schemas.errors import SchemaRefused
 
+WITH_FOLDER = ("files", "sftp")
 Rows = Iterator[CaseRecord | RejectedRow]
 
 
@@ -43,21 +44,24 @@ class Dealt:
         }
 
 
-def drop_folder(home: Path) -> DropFolder:
+def drop_folder(home: Path) -> Drops:
     """The folder into which files are dropped for the gateway of this home.
 
     Raises:
         click.UsageError: Its adapter has none.
+        CustodyLocked: It is sealed, and the file key is needed to open what is in it.
     """
     settings = load_settings(home)
-    if settings.adapter.name != FilesSystem.name:
-        raise click.UsageError("only the files adapter has a folder for dropped files")
-    system = open_adapter(settings.adapter.name, settings.adapter_table)
-    assert isinstance(system, FilesSystem)  # noqa: S101 - nobody can take its name
+    if settings.adapter.name not in WITH_FOLDER:
+        raise click.UsageError(f"only {' and '.join(WITH_FOLDER)} have a folder for dropped files")
+    # Reading our own folder needs no key, and asks for no passphrase.
+    tools = None if settings.adapter.name == "files" else lent_tools(home)
+    system = open_adapter(settings.adapter.name, settings.adapter_table, tools)
+    assert isinstance(system, HasDrops)  # noqa: S101 - nobody can take their names
     return system.dropped
 
 
-def deal_with(files: Iterable[Dropped], send: Callable[[Path, Rows], Tally]) -> Iterator[Dealt]:
+def deal_with(files: Iterable[Taken], send: Callable[[Taken, Rows], Tally]) -> Iterator[Dealt]:
     """Send what is in each file, and put it where it belongs.
 
     Ends early when the gateway has stopped answering: it would not answer about the next file.
@@ -65,7 +69,7 @@ def deal_with(files: Iterable[Dropped], send: Callable[[Path, Rows], Tally]) -> 
     for file in files:
         rows = _Rows(file.cases())
         try:
-            tally = send(file.path, rows)
+            tally = send(file, rows)
         except SchemaRefused as refused:
             if rows.refused is not refused:
                 raise  # not the file's fault

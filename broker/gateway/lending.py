@@ -4,7 +4,7 @@
 |---|---|---|
 | `sign_request` | always | the participant's newest signing key in force (RFC 9421) |
 | `verify_request` | `[adapter.inbound]` registers the system's own public key | that key alone |
-| `seal_file`, `open_file` | custody holds a file key (`referral keys file-key`) | that key (JWE) |
+| `seal_file`, `open_file` | custody holds a file key (`referral keys file-key`) | the newest key; opened with any that is kept (JWE) |
 | `state` | always | `adapter/` in the home, mode 0700 |
 """
 
@@ -20,7 +20,7 @@ from adapters.base import Tools
 from broker.clock import Clock
 from broker.gateway.settings import InboundSettings, Settings
 from keys import strict_json
-from keys.file_sealing import open_file, seal_file
+from keys.file_sealing import keys_of, open_with_any, seal_file
 from keys.http_signing import Nonces, sign_request, verify_request_by
 from keys.jwk import ED25519, ES256, thumbprint
 from keys.signing import Signer
@@ -29,7 +29,7 @@ from schemas.directory import KeyStatus, KeyUse, PublishedKey
 from schemas.errors import BadSignature, BrokerError, Refused, SchemaRefused, StorageUnavailable
 
 FILE_KEY = "country-files"
-"""Under which custody keeps the key of the country's own files."""
+"""Under which custody keeps the keys of the country's own files; see `keys.file_sealing.keys_of`."""
 STATE = "adapter"
 _MAX_KEY_FILE = 16 * 1024
 _JWK = frozenset({"crv", "kty", "x", "y"})
@@ -63,10 +63,10 @@ def lend(
         sign_request=sign,
         verify_request=_verifier(settings, clock),
         # Asked for at each use: nothing of ours keeps a key longer than it needs it.
-        seal_file=(lambda content: seal_file(content, custody.secret(FILE_KEY)))
+        seal_file=(lambda content: seal_file(content, keys_of(custody.secret(FILE_KEY))[0]))
         if has_file_key
         else None,
-        open_file=(lambda data: open_file(data, custody.secret(FILE_KEY)))
+        open_file=(lambda data: open_with_any(data, keys_of(custody.secret(FILE_KEY))))
         if has_file_key
         else None,
         state=_state(settings.path(Path(STATE))),

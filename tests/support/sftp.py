@@ -29,6 +29,8 @@ class Drop:
     """The step, counting from now, at which the connection breaks."""
     broken: list[str] = field(default_factory=list)
     """The steps at which it broke."""
+    offsets: list[int] = field(default_factory=list)
+    """Where each write that was done began."""
     after: bool = False
     """It breaks once the step is done, instead of before."""
 
@@ -65,6 +67,8 @@ def _stepwise(name: str) -> Any:
             if name == "close":  # the system closes what a dead server had open
                 super(_Server, self).close(*given)
             raise asyncssh.SFTPConnectionLost("broken off")
+        if name == "write":
+            drop.offsets.append(given[1])
         try:
             return getattr(super(_Server, self), name)(*given)
         finally:

@@ -28,7 +28,7 @@ from adapters.systems.files.mapping import (
     written_columns,
 )
 from adapters.systems.files.records import MAX_RECORD, BadRecord, Record, read_records
-from adapters.systems.files.rejected import RejectedFile
+from adapters.systems.files.rejected import Keeps
 from adapters.systems.files.spelling import PLAIN, Spelling, read_spelling
 from adapters.systems.files.workbook import OLE, ZIP, read_workbook, too_long, write_workbook
 from schemas.errors import SchemaRefused
@@ -145,7 +145,7 @@ def _records(stream: BinaryIO, spelling: Spelling) -> Iterator[Record | BadRecor
 
 
 def read_file(
-    stream: BinaryIO, *, rejected: RejectedFile | None, spelling: Spelling = PLAIN
+    stream: BinaryIO, *, rejected: Keeps | None, spelling: Spelling = PLAIN
 ) -> Iterator[CaseRecord | RejectedRow]:
     """Every row of a CSV file or a workbook.
 

@@ -18,9 +18,10 @@ import secrets
 import stat
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from adapters.base import CaseRecord, RejectedRow
 from schemas.errors import CaseSystemUnavailable, SchemaRefused
@@ -33,9 +34,67 @@ STILL_WRITTEN = 60.0
 """The same for one that does not look whole: it is taken then, and told what it lacks."""
 
 
+class Taken(Protocol):
+    """One taken file, wherever it lies."""
+
+    @property
+    def name(self) -> str:
+        """As it was dropped."""
+        ...
+
+    @property
+    def mark(self) -> str:
+        """A name that no other has."""
+        ...
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is on this machine, if it is."""
+        ...
+
+    def cases(self) -> Iterator[CaseRecord | RejectedRow]:
+        """Its rows; rejected ones are kept under `rejected`.
+
+        Raises:
+            SchemaRefused: The file as a whole is not what it should be; see `refuse`.
+        """
+        ...
+
+    def put_aside(self) -> bool:
+        """Move it to `done`, durably; False if it grew since it was read: it is read again then."""
+        ...
+
+    def refuse(self, refused: SchemaRefused) -> None:
+        """Move it to `rejected`, with a text beside it that says why; for the file as a whole."""
+        ...
+
+
+class Drops(Protocol):
+    """A folder into which others drop files."""
+
+    def take(self) -> Sequence[Taken]:
+        """What a killed process had taken, then every file of `out` that is whole, by name."""
+        ...
+
+
+@runtime_checkable
+class HasDrops(Protocol):
+    """An adapter with such a folder."""
+
+    @property
+    def dropped(self) -> Drops:
+        """Its folder."""
+        ...
+
+
+def why(refused: SchemaRefused) -> bytes:
+    """The text that lies beside a file that is refused as a whole."""
+    return ("\n".join((refused.code, refused.detail, *refused.where)) + "\n").encode()
+
+
 @dataclass(slots=True)
 class Dropped:
-    """One taken file."""
+    """Implements `Taken` on this machine."""
 
     path: Path
     _root: Path
@@ -44,20 +103,21 @@ class Dropped:
 
     @property
     def name(self) -> str:
-        """As it was dropped."""
+        """See `Taken`."""
         return self.path.name.partition("-")[2]
 
-    def cases(self) -> Iterator[CaseRecord | RejectedRow]:
-        """Its rows; rejected ones are kept under `rejected` as they come.
+    @property
+    def mark(self) -> str:
+        """See `Taken`."""
+        return self.path.name
 
-        Raises:
-            SchemaRefused: The file as a whole is not what it should be; see `refuse`.
-        """
+    def cases(self) -> Iterator[CaseRecord | RejectedRow]:
+        """See `Taken`. Rejected rows are kept as they come."""
         self._seen = _state(self.path)
         yield from self._read(self.path)
 
     def put_aside(self) -> bool:
-        """Move it to `done`, durably; False if it grew since it was read: it is read again then."""
+        """See `Taken`."""
         with _answering("put aside"):
             if self._seen is None or _state(self.path) != self._seen:
                 return False
@@ -65,13 +125,12 @@ class Dropped:
         return True
 
     def refuse(self, refused: SchemaRefused) -> None:
-        """Move it to `rejected`, with a text beside it that says why; for the file as a whole."""
+        """See `Taken`."""
         with _answering("put aside"):
             to = self._root / "rejected" / self.path.name
             _make(to.parent)
-            why = "\n".join((refused.code, refused.detail, *refused.where)) + "\n"
             with contextlib.suppress(FileExistsError):  # said by a process that was killed after it
-                _write_new(to.with_name(f"{to.name}.why.txt"), why.encode())
+                _write_new(to.with_name(f"{to.name}.why.txt"), why(refused))
             _move(self.path, to)
 
 
@@ -88,7 +147,7 @@ class DropFolder:
         self._root, self._read, self._clock = root, read, clock
 
     def take(self) -> list[Dropped]:
-        """What a killed process had taken, then every file of `out` that is whole, by name."""
+        """See `Drops`."""
         with _answering("take"):
             for path in sorted((self._root / "out").glob("*")):
                 if self._is_whole(path):

@@ -7,14 +7,47 @@ from __future__ import annotations
 
 import csv
 import os
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from adapters.base import RejectedRow
 from adapters.systems.files.cells import shield
 from schemas.errors import CaseSystemUnavailable
+
+HEADER = ("line", "reasons", "row")
+
+
+class Keeps(Protocol):
+    """Takes the rows that a file's reader rejects."""
+
+    def add(self, row: RejectedRow, raw: bytes) -> None: ...
+
+
+def _cells(row: RejectedRow, raw: bytes) -> tuple[int, str, str]:
+    text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
+    # What stands in a foreign file may be meant for the spreadsheet that opens this one.
+    return row.line, "; ".join(row.reasons), shield(text)
+
+
+class RejectedRows:
+    """The same file in memory, for one that goes elsewhere."""
+
+    def __init__(self) -> None:
+        self._text = StringIO()
+        self._rows = csv.writer(self._text)
+        self._rows.writerow(HEADER)
+        self.count = 0
+
+    def add(self, row: RejectedRow, raw: bytes) -> None:
+        """See `Keeps`."""
+        self._rows.writerow(_cells(row, raw))
+        self.count += 1
+
+    def content(self) -> bytes:
+        """The whole file."""
+        return self._text.getvalue().encode("utf-8")
 
 
 class RejectedFile:
@@ -48,10 +81,8 @@ class RejectedFile:
                     os.open(self.path, flags, 0o600), "w", encoding="utf-8", newline=""
                 )
                 self._writer = csv.writer(self._file)
-                self._writer.writerow(("line", "reasons", "row"))
-            text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
-            # What stands in a foreign file may be meant for the spreadsheet that opens this one.
-            self._writer.writerow((row.line, "; ".join(row.reasons), shield(text)))
+                self._writer.writerow(HEADER)
+            self._writer.writerow(_cells(row, raw))
         except OSError as error:
             raise CaseSystemUnavailable(
                 f"cannot write rejected rows: errno {error.errno}"

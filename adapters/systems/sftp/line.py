@@ -4,9 +4,10 @@ A connection is made when it is needed, kept, and made anew after any failure. T
 it lives in has a thread of its own, so that threads of the gateway may call at the same time.
 
 A file is put elsewhere, synced where the server can (`fsync@openssh.com`), and renamed into place:
-its name is absent, or stands for the whole content. What a dead process left half written is
-removed by the next act on that name, before anybody looks: a rename of it that still comes finds
-nothing to rename.
+its name is absent, or stands for the whole content. Where the line breaks while it is written, the
+same act goes on over a new one, behind the last byte that the server has confirmed. What a dead
+process left half written is removed by the next act on that name, before anybody looks: a rename of
+it that still comes finds nothing to rename.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import asyncio
 import stat
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,21 @@ class Place:
     """Seconds for one act in all."""
 
 
+CHUNK = 32 * 1024
+"""Bytes of one write, which every server takes; confirmed before the next one, so that what is
+there is always the beginning of the content."""
+
+
+@dataclass(slots=True)
+class Upload:
+    """A content on its way under one name, and how far it has come."""
+
+    path: str
+    content: bytes
+    confirmed: int = 0
+    """Bytes that the server has confirmed, from the beginning."""
+
+
 class Remote:
     """The steps on an open connection. Paths are relative to the root."""
 
@@ -52,9 +68,9 @@ class Remote:
         self._sftp = sftp
         self._root = root.rstrip("/")
 
-    async def put_new(self, path: str, content: bytes) -> bool:
+    async def put_new(self, upload: Upload) -> bool:
         """Put a content under a new name; False if the name was there before."""
-        part = await self._write_part(path, content)
+        part, path = await self._write_part(upload), upload.path
         try:
             await self._sftp.rename(part, self._at(path))  # never onto what exists (v3, OpenSSH)
         except asyncssh.SFTPError:
@@ -65,9 +81,9 @@ class Remote:
             raise
         return True
 
-    async def replace(self, path: str, content: bytes) -> None:
+    async def replace(self, upload: Upload) -> None:
         """Put a content in the place of what was under a name."""
-        await self._sftp.posix_rename(await self._write_part(path, content), self._at(path))
+        await self._sftp.posix_rename(await self._write_part(upload), self._at(upload.path))
 
     async def clear(self, path: str) -> None:
         """Remove what a dead process left half written of a name."""
@@ -111,6 +127,23 @@ class Remote:
             if stat.S_ISREG(each.attrs.permissions or 0) and not str(each.filename).startswith(".")
         )
 
+    async def state(self, path: str) -> tuple[int, int] | None:
+        """Size and stamp, to see whether it has changed; None if it is not there."""
+        try:
+            found = await self._sftp.stat(self._at(path))
+        except asyncssh.SFTPNoSuchFile:
+            return None
+        return found.size or 0, found.mtime or 0
+
+    async def ends_with(self, path: str, end: bytes) -> bool:
+        """True if these are its last bytes."""
+        size, _ = await self.state(path) or (0, 0)
+        if size < len(end):
+            return False
+        async with self._sftp.open(self._at(path), "rb") as file:
+            tail = await file.read(len(end), size - len(end))
+        return isinstance(tail, bytes) and tail == end
+
     async def age(self, path: str) -> float:
         """Seconds since it changed, by the server's stamp and our clock."""
         return time.time() - ((await self._sftp.stat(self._at(path))).mtime or 0)
@@ -124,16 +157,34 @@ class Remote:
     async def is_there(self) -> bool:
         return bool(await self._sftp.isdir(self._root or "/"))
 
-    async def _write_part(self, path: str, content: bytes) -> str:
-        part = self._part(path)
-        # A new file and not an old one cut to nothing: who still writes that writes to no name.
-        await self.clear(path)
-        attrs = asyncssh.SFTPAttrs(permissions=0o600)
-        async with self._sftp.open(part, "xb", attrs=attrs) as file:
-            await file.write(content)
+    async def _write_part(self, upload: Upload) -> str:
+        part = self._part(upload.path)
+        file = await self._broken_off(part, upload) if upload.confirmed else None
+        if file is None:
+            upload.confirmed = 0
+            # A new file, not an old one cut to nothing: who still writes that writes to no name.
+            await self.clear(upload.path)
+            attrs = asyncssh.SFTPAttrs(permissions=0o600)
+            file = await self._sftp.open(part, "xb", attrs=attrs)
+        async with file:
+            while upload.confirmed < len(upload.content):
+                chunk = upload.content[upload.confirmed : upload.confirmed + CHUNK]
+                await file.write(chunk, upload.confirmed)
+                upload.confirmed += len(chunk)
             with suppress(asyncssh.SFTPOpUnsupported):
                 await file.fsync()
         return part
+
+    async def _broken_off(self, part: str, upload: Upload) -> asyncssh.SFTPClientFile | None:
+        """What is there of it, to be written on; None if another has cleared it away meanwhile."""
+        try:
+            file = await self._sftp.open(part, "r+b")
+        except asyncssh.SFTPNoSuchFile:
+            return None
+        if ((await file.stat()).size or 0) >= upload.confirmed:
+            return file
+        await file.close()
+        return None
 
     def _part(self, path: str) -> str:
         return self._at(f"parts/{path.replace('/', '.')}")
@@ -154,13 +205,17 @@ class Line:
         self._connecting = asyncio.Lock()
         self._open: tuple[asyncssh.SSHClientConnection, Remote] | None = None
 
-    def run(self, act: Act[T]) -> T:
+    def run(self, act: Act[T], uploads: Collection[Upload] = ()) -> T:
         """Do something there.
+
+        Args:
+            uploads: What the act puts there. Where the line breaks after some of it was confirmed,
+                the act is done again over a new one: it may find its own first half done.
 
         Raises:
             CaseSystemUnavailable: No connection, another host key, cut off, too late, or refused.
         """
-        future = asyncio.run_coroutine_threadsafe(self._bounded(act), self._running())
+        future = asyncio.run_coroutine_threadsafe(self._bounded(act, uploads), self._running())
         return future.result()
 
     def close(self) -> None:
@@ -173,10 +228,10 @@ class Line:
             thread.join()
             loop.close()
 
-    async def _bounded(self, act: Act[T]) -> T:
+    async def _bounded(self, act: Act[T], uploads: Collection[Upload]) -> T:
         try:
             async with asyncio.timeout(self._place.timeout):
-                return await act(await self._remote())
+                return await self._going_on(act, uploads)
         except asyncssh.SFTPError as error:
             if isinstance(error, asyncssh.SFTPConnectionLost | asyncssh.SFTPNoConnection):
                 await self._hang_up()
@@ -191,6 +246,20 @@ class Line:
         except asyncio.CancelledError:
             await self._hang_up()
             raise
+
+    async def _going_on(self, act: Act[T], uploads: Collection[Upload]) -> T:
+        while True:
+            before = sum(upload.confirmed for upload in uploads)
+            try:
+                return await act(await self._remote())
+            except (asyncssh.Error, OSError) as error:
+                lost = not isinstance(error, asyncssh.SFTPError) or isinstance(
+                    error, asyncssh.SFTPConnectionLost | asyncssh.SFTPNoConnection
+                )
+                # Each turn has brought the server some bytes more, so that it ends.
+                if not lost or sum(upload.confirmed for upload in uploads) <= before:
+                    raise
+                await self._hang_up()
 
     async def _remote(self) -> Remote:
         async with self._connecting:

@@ -1,6 +1,7 @@
 """The SFTP adapter: a case system that is a folder of HTCDS 2.0 CSV files on another's server.
 
-    <root>/out/*             cases to be referred; written by others
+    <root>/out/*             cases to be referred; written by others. Taken, put aside and answered
+                             for as `dropped` says
     <root>/in/<business id>  cases filed here, one file each; written by this adapter
     <root>/parts/            what is being written
     <root>/decided/*         what workers decided about filed cases; written by others
@@ -18,6 +19,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -42,23 +44,48 @@ from adapters.base import (
     Tools,
 )
 from adapters.systems.files.case_file import (
+    Kind,
     case_file,
     checked,
     file_name,
     filed_case,
+    id_and_kind,
     is_same,
+    load_spelling,
     read_file,
 )
 from adapters.systems.files.news import MAX_FILE, STILL_WRITTEN, decisions, told_file
 from adapters.systems.files.records import MAX_RECORD
-from adapters.systems.sftp.line import Line, Place, Remote
+from adapters.systems.files.spelling import PLAIN, Spelling
+from adapters.systems.sftp.dropped import (
+    KINDS,
+    MAX_DROPPED,
+    SEALED,
+    RemoteDropFolder,
+    is_kind,
+    sealed_size,
+)
+from adapters.systems.sftp.line import Line, Place, Remote, Upload
 from schemas.errors import CaseSystemUnavailable, NotFound, SchemaRefused, Suspect
 
-SEALED: Final = ".jwe"
-MAX_DROPPED: Final = 64 << 20
-"""Bytes of one file of cases: it is held whole, since a sealed one can be opened only so."""
 _AT_ONCE: Final = 8
-_KINDS: Final = (".csv", ".xlsx")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the country has chosen."""
+
+    sealed: bool
+    writes: Kind = Kind.CSV
+    keeps: str | None = None
+    """Why the server keeps what was removed; None: it keeps nothing."""
+    spelling: Path | None = None
+
+    def names(self, business_id: UUID) -> tuple[str, ...]:
+        """Every name under which a case may lie, the one that is written now first."""
+        kinds = sorted(Kind, key=lambda kind: kind is not self.writes)
+        ends = (SEALED, "") if self.sealed else ("", SEALED)
+        return tuple(file_name(business_id, kind) + end for kind in kinds for end in ends)
 
 
 class SftpSystem:
@@ -68,27 +95,29 @@ class SftpSystem:
     memory = Memory.LOOKUP
     skills = frozenset(Skill) - {Skill.CANDIDATES}
 
-    def __init__(self, line: Line, tools: Tools, *, sealed: bool, keeps: str | None) -> None:
+    def __init__(self, line: Line, tools: Tools, choices: Choices) -> None:
         self.line = line
         self._tools = tools
-        self._sealed = sealed
-        self._keeps = keeps
+        self._choices = choices
+        self.dropped = RemoteDropFolder(line, self, self._how)
 
     def check(self) -> None:
         """See the port. Connects, and finds or makes the folders."""
+        self._how()
         self.line.run(lambda remote: remote.names("parts"))
 
     def find(self, business_id: UUID) -> Filed | None:
         """See the port."""
-        return self.line.run(lambda remote: _find(remote, business_id))
+        names = self._choices.names(business_id)
+        return self.line.run(lambda remote: _find(remote, names))
 
     def read(self, reference: str) -> CaseRecord | None:
         """See the port."""
-        name, limit = _checked(reference), _sealed_size(MAX_RECORD)
+        name, limit = _checked(reference), sealed_size(MAX_RECORD)
         content = self.line.run(lambda remote: remote.get(f"in/{name}", limit))
         if content is None:
             return None
-        return filed_case(self._opened(name, content))
+        return filed_case(self.opened(name, content))
 
     def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
         """See the port: it cannot be searched."""
@@ -100,37 +129,41 @@ class SftpSystem:
 
     def file_many(self, cases: Sequence[tuple[UUID, CaseRecord]]) -> list[Outcome]:
         """See the port. Several are under way at once."""
-        names = [
-            file_name(business_id) + (SEALED if self._sealed else "") for business_id, _ in cases
+        names = [self._choices.names(business_id) for business_id, _ in cases]
+        contents = [
+            case_file(case, business_id, self._choices.writes) for business_id, case in cases
         ]
-        contents = [case_file(case, business_id) for business_id, case in cases]
-        ready = {
-            index: self._for_server(names[index], content)
+        uploads = {
+            index: Upload(f"in/{names[index][0]}", self.for_server(names[index][0], content))
             for index, content in enumerate(contents)
             if isinstance(content, bytes)
         }
+        there: dict[int, Filed | None] = {}
 
-        async def put(remote: Remote) -> dict[int, Filed | None]:
+        async def put(remote: Remote) -> None:
             room = asyncio.Semaphore(_AT_ONCE)
 
-            async def one(index: int) -> Filed | None:
+            async def one(index: int, upload: Upload) -> None:
                 async with room:
-                    there = await _find(remote, cases[index][0])
-                    if there is not None or await remote.put_new(
-                        f"in/{names[index]}", ready[index]
-                    ):
-                        return there
-                    return Filed(names[index], already=True)
+                    # What is half there of our own goes on; of another's, it is removed.
+                    found = None if upload.confirmed else await _find(remote, names[index])
+                    if found is None and not await remote.put_new(upload):
+                        found = Filed(names[index][0], already=True)
+                    there[index] = found
 
-            return dict(zip(ready, await asyncio.gather(*map(one, ready)), strict=True))
+            ways = [one(*each) for each in uploads.items() if each[0] not in there]
+            for ended in await asyncio.gather(*ways, return_exceptions=True):
+                if isinstance(ended, BaseException):
+                    raise ended
 
-        there = self.line.run(put) if ready else {}
+        if uploads:
+            self.line.run(put, uploads.values())
         outcomes: list[Outcome] = []
         for index, ((business_id, case), content) in enumerate(zip(cases, contents, strict=True)):
             if isinstance(content, CannotMap):
                 outcomes.append(content)
             elif (found := there[index]) is None:
-                outcomes.append(Filed(names[index]))
+                outcomes.append(Filed(names[index][0]))
             else:
                 outcomes.append(self._again(found, business_id, case))
         return outcomes
@@ -143,18 +176,19 @@ class SftpSystem:
     def update(self, reference: str, case: CaseRecord) -> Outcome:
         """See the port."""
         name = _checked(reference)
-        content = case_file(case, UUID(name.partition(".")[0]))
+        content = case_file(case, *id_and_kind(name.removesuffix(SEALED)))
         if isinstance(content, CannotMap):
             return content
-        data = self._for_server(name, content)
+        upload = Upload(f"in/{name}", self.for_server(name, content))
 
         async def replace(remote: Remote) -> bool:
             if not await remote.has(f"in/{name}"):
                 return False
-            await remote.replace(f"in/{name}", data)
+            await remote.replace(upload)
             return True
 
-        return Filed(name, already=True) if self.line.run(replace) else Declined("not-found")
+        done = self.line.run(replace, [upload])
+        return Filed(name, already=True) if done else Declined("not-found")
 
     def erase(self, reference: str) -> Erasing:
         """See the port. What the server's operator keeps in backups is said, if the settings do."""
@@ -165,7 +199,8 @@ class SftpSystem:
             return await remote.remove(f"in/{name}")
 
         existed = self.line.run(remove)
-        return Erased(existed) if self._keeps is None else Kept(self._keeps)
+        keeps = self._choices.keeps
+        return Erased(existed) if keeps is None else Kept(keeps)
 
     def poll(self, cursor: str | None) -> Polled:
         """See the port. One file of `decided` is one page; it is put aside once it is stored."""
@@ -173,10 +208,10 @@ class SftpSystem:
         async def look(remote: Remote) -> tuple[list[str], bytes, float]:
             if cursor is not None:
                 await _put_aside(remote, cursor)
-            names = [name for name in await remote.names("decided") if _is_kind(name, (".csv",))]
+            names = [name for name in await remote.names("decided") if is_kind(name, (".csv",))]
             if not names:
                 return [], b"", 0.0
-            content = await remote.get(f"decided/{names[0]}", _sealed_size(MAX_FILE))
+            content = await remote.get(f"decided/{names[0]}", sealed_size(MAX_FILE))
             return names, content or b"", await remote.age(f"decided/{names[0]}")
 
         names, data, age = self.line.run(look)
@@ -185,7 +220,7 @@ class SftpSystem:
         digest = hashlib.sha256(data).hexdigest()
         page = f"{digest} {names[0]}"
         try:
-            content = self._opened(names[0], data)
+            content = self.opened(names[0], data)
         except Suspect:
             if age < STILL_WRITTEN:
                 return Polled((), None)
@@ -198,40 +233,47 @@ class SftpSystem:
     def tell(self, case_ref: str, news: News) -> Outcome:
         """See the port. One small file for each piece of news; a repetition finds it there."""
         name, content = told_file(case_ref, news)
-        name += SEALED if self._sealed else ""
-        data = self._for_server(name, content)
-        put = self.line.run(lambda remote: remote.put_new(f"told/{name}", data))
+        name += SEALED if self._choices.sealed else ""
+        upload = Upload(f"told/{name}", self.for_server(name, content))
+        put = self.line.run(lambda remote: remote.put_new(upload), [upload])
         return Filed(name, already=not put)
 
     def read_cases(self, source: Source | None = None) -> Iterator[CaseRecord | RejectedRow]:
-        """See the port. A file of ours on this machine, or all of `out` on the server."""
-        if source is not None:
-            if isinstance(source, Path):
-                with _opened_file(source) as stream:
-                    yield from read_file(stream, rejected=None)
-            else:
-                yield from read_file(source, rejected=None)
-            return
-        for name in self.line.run(lambda remote: remote.names("out")):
-            if _is_kind(name, _KINDS) and (data := self._dropped(name)) is not None:
-                yield from read_file(io.BytesIO(data), rejected=None)
+        """See the port. A file of ours on this machine, or all of `out` on the server.
 
-    def _dropped(self, name: str) -> bytes | None:
+        What lies in `out` is read and left there; `dropped` takes it.
+        """
+        if isinstance(source, Path):
+            with _opened_file(source) as stream:
+                yield from read_file(stream, rejected=None, spelling=self._how())
+        elif source is not None:
+            yield from read_file(source, rejected=None, spelling=self._how())
+        else:
+            for name in self.line.run(lambda remote: remote.names("out")):
+                if is_kind(name, KINDS) and (data := self._lying(name)) is not None:
+                    yield from read_file(io.BytesIO(data), rejected=None, spelling=self._how())
+
+    def _lying(self, name: str) -> bytes | None:
         """The content of a file of `out`; None if it was taken away meanwhile."""
-        limit = _sealed_size(MAX_DROPPED)
+        limit = sealed_size(MAX_DROPPED)
         data = self.line.run(lambda remote: remote.get(f"out/{name}", limit))
         if data is not None and len(data) > limit:
             raise SchemaRefused("a file of cases is too large for one piece")
-        return None if data is None else self._opened(name, data)
+        return None if data is None else self.opened(name, data)
 
-    def _for_server(self, name: str, content: bytes) -> bytes:
+    def _how(self) -> Spelling:
+        spelling = self._choices.spelling
+        return PLAIN if spelling is None else load_spelling(spelling)
+
+    def for_server(self, name: str, content: bytes) -> bytes:
+        """The bytes that lie on the server under this name."""
         if not name.endswith(SEALED):
             return content
         if self._tools.seal_file is None:
             raise CaseSystemUnavailable("no file key here; see referral keys file-key")
         return self._tools.seal_file(content)
 
-    def _opened(self, name: str, data: bytes) -> bytes:
+    def opened(self, name: str, data: bytes) -> bytes:
         """The content of a file.
 
         Raises:
@@ -244,10 +286,14 @@ class SftpSystem:
         return self._tools.open_file(data)
 
 
-async def _find(remote: Remote, business_id: UUID) -> Filed | None:
-    for name in (file_name(business_id), file_name(business_id) + SEALED):
+async def _find(remote: Remote, names: Sequence[str]) -> Filed | None:
+    async def look(name: str) -> bool:
         await remote.clear(f"in/{name}")
-        if await remote.has(f"in/{name}"):
+        return await remote.has(f"in/{name}")
+
+    # At once: each name is two journeys to the server.
+    for name, there in zip(names, await asyncio.gather(*map(look, names)), strict=True):
+        if there:
             return Filed(name, already=True)
     return None
 
@@ -256,7 +302,7 @@ async def _put_aside(remote: Remote, cursor: str) -> None:
     digest, _, name = cursor.partition(" ")
     if "/" in name or not name:
         return
-    data = await remote.get(f"decided/{name}", _sealed_size(MAX_FILE))
+    data = await remote.get(f"decided/{name}", sealed_size(MAX_FILE))
     # Put aside before, or another file has taken its name: that one is read anew.
     if data is not None and hashlib.sha256(data).hexdigest() == digest:
         await remote.make_folders("decided/done")
@@ -267,15 +313,6 @@ def _checked(reference: str) -> str:
     plain = reference.removesuffix(SEALED)
     checked(plain)
     return reference
-
-
-def _sealed_size(limit: int) -> int:
-    """Bytes of a sealed file of at most so many."""
-    return limit * 4 // 3 + 1024
-
-
-def _is_kind(name: str, kinds: tuple[str, ...]) -> bool:
-    return not name.startswith("~") and name.removesuffix(SEALED).casefold().endswith(kinds)
 
 
 def _opened_file(path: Path) -> io.BufferedReader:
@@ -290,7 +327,7 @@ def _opened_file(path: Path) -> io.BufferedReader:
 # --- settings ----------------------------------------------------------------------------------
 
 _NEEDED: Final = frozenset({"host", "user", "key_file", "host_key_file", "root"})
-_SETTINGS: Final = _NEEDED | {"port", "sealed", "keeps", "timeout"}
+_SETTINGS: Final = _NEEDED | {"port", "sealed", "keeps", "timeout", "writes", "spelling"}
 _CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
@@ -312,6 +349,11 @@ def make(settings: Mapping[str, Any], tools: Tools) -> SftpSystem:
         wrong.add("sealed")  # the country's choice, so it is made
     if keeps is not None and not (isinstance(keeps, str) and _CODE.fullmatch(keeps)):
         wrong.add("keeps")
+    writes, spelling = settings.get("writes", "csv"), settings.get("spelling")
+    if writes not in {kind.value for kind in Kind}:
+        wrong.add("writes")
+    if spelling is not None and not (_is_word(spelling) and Path(spelling).is_absolute()):
+        wrong.add("spelling")
     if wrong:
         raise SchemaRefused("missing, unknown or wrong settings", where=tuple(sorted(wrong)))
     if sealed and (tools.seal_file is None or tools.open_file is None):
@@ -326,7 +368,13 @@ def make(settings: Mapping[str, Any], tools: Tools) -> SftpSystem:
         timeout=float(timeout),
     )
     line = Line(place, "in", "parts", "told")
-    return SftpSystem(line, tools, sealed=bool(sealed), keeps=keeps)
+    choices = Choices(
+        sealed=bool(sealed),
+        writes=Kind(writes),
+        keeps=keeps,
+        spelling=None if spelling is None else Path(spelling),
+    )
+    return SftpSystem(line, tools, choices)
 
 
 def _is_word(value: object) -> bool:

@@ -28,7 +28,7 @@ from broker.gateway.exposure import Exposed, exposed
 from broker.gateway.lending import FILE_KEY
 from broker.gateway.settings import load_settings
 from keys.custody import Custody, create_custody, open_custody
-from keys.file_sealing import file_key_jwk, new_file_key
+from keys.file_sealing import file_key_jwk, keys_of, new_file_key
 from keys.lifecycle import STANDARD_VALIDITY, PrivateKey, Validity, new_keys
 from keys.revocation import sign_revocation
 from keys.rotation import STANDARD, Due, Slot, due, rotated, slot_of, state_of, warnings
@@ -83,18 +83,28 @@ def new(
 @click.argument("out", type=click.Path(path_type=Path))
 @home_option
 @passphrase_option
-def file_key(out: Path, home: Path, passphrase_file: str | None) -> None:
+@click.option("--rotate", is_flag=True, help="Make a new key; the old ones still open files.")
+@click.option("--drop-old", is_flag=True, help="Destroy the old ones: what they sealed is lost.")
+def file_key(
+    out: Path, home: Path, passphrase_file: str | None, rotate: bool, drop_old: bool
+) -> None:
     """Write the key of the country's own sealed files to OUT, as a JWK; the first time, make it.
 
-    For the country's system, which opens and seals files with it. Start the gateway anew after
-    the first time.
+    For the country's system, which opens and seals files with it. To change it: --rotate, give the
+    file to the system, which keeps the old one too, start the gateway anew, and --drop-old once
+    nothing is left that was sealed with an old one.
     """
     custody = open_identity(home, passphrase_file).custody
-    if not custody.has_secret(FILE_KEY):
-        custody.put_secret(FILE_KEY, new_file_key())
-    jwk = file_key_jwk(custody.secret(FILE_KEY))
-    write_secret(out, json.dumps(jwk).encode() + b"\n")
+    ring = keys_of(custody.secret(FILE_KEY)) if custody.has_secret(FILE_KEY) else ()
+    kept = ring[:1] if drop_old else ring
+    if rotate or not ring:
+        kept = (new_file_key(), *kept)
+    if kept != ring:
+        custody.put_secret(FILE_KEY, b"".join(kept))
+    write_secret(out, json.dumps(file_key_jwk(kept[0])).encode() + b"\n")
     current().say(f"written: {out}; whoever has it reads every file of the folder")
+    if kept != ring:
+        current().say("start the gateway anew")
 
 
 @keys.command()

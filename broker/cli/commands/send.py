@@ -16,6 +16,7 @@ from broker.cli.root import ReferralCommand
 from schemas.codes.labels import LANGUAGES
 
 if TYPE_CHECKING:
+    from adapters.systems.files.dropped import Taken
     from broker.cli.bulk import Order, Tally
     from broker.cli.dropped import Rows
 
@@ -223,7 +224,7 @@ def _send_all(
     terms: dict[str, Any] | None,
     **about: Any,
 ) -> None:
-    from broker.cli.bulk import ConsentTerms, Order, verdict
+    from broker.cli.bulk import ConsentTerms, Order, about_how_many, verdict
     from broker.cli.cases import participant_of, read_cases, rejected_folder
     from broker.cli.dropped import deal_with, drop_folder
 
@@ -235,8 +236,10 @@ def _send_all(
 
     if from_file is None:
 
-        def send_one(path: Path, rows: Rows) -> Tally:
-            tally, _ = _send_file(api, order, path, rows, folder / f"{path.stem}.refused.csv")
+        def send_one(file: Taken, rows: Rows) -> Tally:
+            total = about_how_many(file.path) if file.path else 0
+            refused = folder / f"{file.mark.partition('.')[0]}.refused.csv"
+            tally, _ = _send_file(api, order, rows, refused, label=file.name, total=total)
             return tally
 
         dealt = list(deal_with(drop_folder(api.home).take(), send_one))
@@ -251,7 +254,9 @@ def _send_all(
         if refused.exists() and refused.samefile(from_file):
             raise click.UsageError("--refused would replace the file that is read")
         rows = read_cases(api.home, from_file, spelling)
-        tally, used = _send_file(api, order, from_file, rows, refused)
+        tally, used = _send_file(
+            api, order, rows, refused, label=from_file.name, total=about_how_many(from_file)
+        )
         name = from_file.name if from_file.suffix == ".csv" else f"{from_file.name}.csv"
         result = {
             **tally.as_json(),
@@ -272,14 +277,13 @@ def _send_all(
 
 
 def _send_file(
-    api: LocalApi, order: Order, path: Path, rows: Rows, refused: Path
+    api: LocalApi, order: Order, rows: Rows, refused: Path, *, label: str, total: int
 ) -> tuple[Tally, bool]:
     """Send what is in one file; also True if some of its cases are listed in `refused`."""
-    from broker.cli.bulk import RefusedFile, about_how_many, send_all
+    from broker.cli.bulk import RefusedFile, send_all
 
     voice = current()
-    total = about_how_many(path)
-    with RefusedFile(refused) as kept, voice.progress(path.name) as at:
+    with RefusedFile(refused) as kept, voice.progress(label) as at:
 
         def show(tally: Tally) -> None:
             at(f"{voice.bar(tally.done, total)}, {tally.sent} sent")

@@ -31,6 +31,7 @@ from adapters.base import (
     file_one_by_one,
 )
 from adapters.conformance import CHECKS, Report, Result
+from adapters.conformance.cases import cases_with_every_code, together
 from adapters.conformance.words import NAMES
 from adapters.countries import countries_here, country_profile
 from adapters.likeness import likeness
@@ -356,3 +357,16 @@ def test_a_report_says_the_same_to_a_program_a_terminal_and_a_ministry() -> None
     assert "Two &lt;is&gt; kept." in page
     assert value["digest"] in page
     assert replace(report, results=results[:1]).passed
+
+
+def test_cases_put_together_leave_no_code_out_and_share_no_section() -> None:
+    every = list(cases_with_every_code())
+    packed = list(together(every))
+    tried = [(what, part.sections) for _, parts in packed for what, part in parts]
+    wanted = [(what, case.sections) for what, case in every]
+    assert sorted(tried, key=repr) == sorted(wanted, key=repr)
+    assert len(packed) * 4 < len(every)
+    for whole, parts in packed:
+        assert len(whole.sections) == len(parts)
+        for _, part in parts:
+            assert part.sections.items() <= whole.sections.items()

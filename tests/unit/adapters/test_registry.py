@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,27 @@ def test_our_own_name_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_name_that_nobody_has_is_not_found() -> None:
     with pytest.raises(NotFound):
         adapter_factory("casebook-of-nowhere")
+
+
+def test_an_adapter_whose_library_is_not_installed_says_which_extra_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("adapters.systems.sftp")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "asyncssh", None)  # as if it were not there
+    with pytest.raises(NotFound) as refused:
+        adapter_factory("sftp")
+    assert "referral-broker[sftp]" in refused.value.detail
+
+
+def test_nothing_but_the_adapter_needs_the_library_of_an_extra() -> None:
+    """Its licence is not one for the core; see CONTRIBUTING."""
+    root = Path(__file__).parents[3]
+    users = {
+        str(path.relative_to(root))
+        for folder in ("schemas", "keys", "adapters", "broker")
+        for path in (root / folder).rglob("*.py")
+        if "asyncssh" in path.read_text(encoding="utf-8")
+    }
+    assert users == {"adapters/systems/sftp/line.py"}
+    assert metadata("asyncssh")["License"].startswith("EPL-2.0 OR")

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.base import CaseRecord
 from adapters.systems.files import FilesSystem
+from adapters.systems.files.dropped import Taken
 from broker.cli.bulk import Answer, Tally
 from broker.cli.dropped import Rows, deal_with
 from schemas.errors import SchemaRefused, Unavailable
@@ -40,7 +41,7 @@ class Sends:
         self.stops = stops
         self.seen: list[str] = []
 
-    def __call__(self, path: Path, rows: Rows) -> Tally:
+    def __call__(self, file: Taken, rows: Rows) -> Tally:
         tally = Tally()
         for row in rows:
             if isinstance(row, CaseRecord):
@@ -90,10 +91,10 @@ def test_a_file_that_is_no_case_file_holds_up_no_other(system: FilesSystem) -> N
 def test_a_refusal_that_is_not_about_the_file_leaves_the_file_alone(system: FilesSystem) -> None:
     drop(system, a=GOOD)
 
-    def refuses(path: Path, rows: Rows) -> Tally:
+    def refuses(file: Taken, rows: Rows) -> Tally:
         raise SchemaRefused("the body does not fit")
 
-    def is_away(path: Path, rows: Rows) -> Tally:
+    def is_away(file: Taken, rows: Rows) -> Tally:
         raise Unavailable
 
     for send, error in ((refuses, SchemaRefused), (is_away, Unavailable)):

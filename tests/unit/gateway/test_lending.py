@@ -14,7 +14,7 @@ import pytest
 from broker.clock import TurnedClock
 from broker.gateway.lending import FILE_KEY, lend
 from broker.gateway.settings import Settings
-from keys.file_sealing import new_file_key
+from keys.file_sealing import keys_of, new_file_key, open_file
 from keys.http_signing import sign_request, verify_request
 from keys.lifecycle import PrivateKey
 from schemas.errors import SchemaRefused, Suspect
@@ -34,6 +34,9 @@ class Custody:
 
     def secret(self, name: str) -> bytes:
         return self._secrets[name]
+
+    def put_secret(self, name: str, value: bytes) -> None:
+        self._secrets[name] = value
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,26 @@ def test_a_private_key_is_not_registered_by_mistake(
     table = registered(tmp_path, private.jwk)
     with pytest.raises(SchemaRefused):
         lend(settings(tmp_path, **table), Custody(), us.signer, TurnedClock(NOW))
+
+
+def test_what_was_sealed_before_a_rotation_opens_until_the_old_key_is_dropped(
+    tmp_path: Path, us: Party
+) -> None:
+    custody = Custody(**{FILE_KEY: new_file_key()})
+    tools = lend(settings(tmp_path), custody, us.signer, TurnedClock(NOW))
+    assert tools.seal_file is not None
+    assert tools.open_file is not None
+    old = tools.seal_file(b"old")
+    custody.put_secret(FILE_KEY, new_file_key() + custody.secret(FILE_KEY))
+    new = tools.seal_file(b"new")
+    assert (tools.open_file(old), tools.open_file(new)) == (b"old", b"new")
+    newest, older = keys_of(custody.secret(FILE_KEY))
+    assert open_file(new, newest) == b"new"  # sealed with the newest alone
+    assert open_file(old, older) == b"old"
+    custody.put_secret(FILE_KEY, newest)
+    assert tools.open_file(new) == b"new"
+    with pytest.raises(Suspect):
+        tools.open_file(old)
 
 
 def test_files_are_sealed_where_there_is_a_key_for_them(tmp_path: Path, us: Party) -> None:

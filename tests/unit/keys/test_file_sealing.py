@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 from jwcrypto.jwe import JWE
 from jwcrypto.jwk import JWK
 
-from keys.file_sealing import file_key_jwk, new_file_key, open_file, seal_file
+from keys.file_sealing import (
+    file_key_jwk,
+    keys_of,
+    new_file_key,
+    open_file,
+    open_with_any,
+    seal_file,
+)
 from schemas.base import b64u
-from schemas.errors import CannotOpen
+from schemas.errors import CannotOpen, SchemaRefused
 
 KEY = bytes(range(32))
 
@@ -74,3 +81,26 @@ def test_another_key_does_not_open_it() -> None:
 def test_the_key_is_named_as_rfc_7638_says() -> None:
     jwk = file_key_jwk(KEY)
     assert JWK(**jwk).thumbprint() == jwk["kid"]
+
+
+def test_one_of_several_keys_opens_also_where_the_file_does_not_say_which() -> None:
+    old, new = new_file_key(), new_file_key()
+    unnamed = JWE(
+        b"invented",
+        json.dumps({"alg": "dir", "enc": "A256GCM"}),
+        recipient=JWK(**file_key_jwk(old)),
+    )
+    for data in (seal_file(b"invented", old), unnamed.serialize(compact=True).encode()):
+        assert open_with_any(data, (new, old)) == b"invented"
+        with pytest.raises(CannotOpen):
+            open_with_any(data, (new,))
+    with pytest.raises(CannotOpen):
+        open_with_any(b"\xff", (new, old))
+
+
+def test_a_ring_is_keys_one_after_the_other() -> None:
+    old, new = new_file_key(), new_file_key()
+    assert keys_of(new + old) == (new, old)
+    for wrong in (b"", old[:-1]):
+        with pytest.raises(SchemaRefused):
+            keys_of(wrong)
