@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, and_, or_, select
+from sqlalchemy import ColumnElement, Table, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.bundle.bundle import CONTENTS, TYP, payload_of
@@ -25,13 +25,13 @@ from broker.audit.proofs.policy import Policy
 from broker.audit.proofs.prover import Prover
 from broker.database import Database
 from broker.hub.store.sql import AnyRow, one_of
-from broker.hub.store.tables import ENVELOPE, EVIDENCE, LOG, OPENING
+from broker.hub.store.tables import ENVELOPE, EVIDENCE, LOG, OPENING, REVOCATION
 from keys.binding import subject_of
 from keys.signing import Signer, sign_jws
 from schemas.audit import Opening
 from schemas.base import b64u
-from schemas.directory import KeyUse, TrustedDirectory
-from schemas.errors import NotFound
+from schemas.directory import KeyUse, Participant, TrustedDirectory
+from schemas.errors import BrokerError, NotFound
 
 PAGE = 500
 
@@ -85,7 +85,8 @@ async def write_bundle(
                         path = await prover.path_to(connection, places[row.id], size)
                         file.write(json.dumps(_line(row, places[row.id], path)) + "\n")
         with (folder / "statements.jsonl").open("w", encoding="utf-8") as file:
-            async for rows in _rows(connection, OPENING, wanted):
+            always = await _for_ever(connection)
+            async for rows in _rows(connection, OPENING, wanted, always):
                 chosen = [row for row in rows if _concerns(row, wanted)]
                 found = await _places(connection, chosen)
                 for row in chosen:
@@ -93,7 +94,7 @@ async def write_bundle(
                         path = await prover.path_to(connection, at, size)
                         file.write(json.dumps(_statement(row, at, path)) + "\n")
     _write_json(folder / "envelopes.json", envelopes)
-    _write_json(folder / "keys.json", _keys(directory))
+    _write_json(folder / "keys.json", _keys(directory, repository))
     (folder / "checkpoint").write_text(checkpoint, encoding="utf-8")
     (folder / "policy").write_text(policy.to_text(), encoding="utf-8")
     for name in ("metadata", "targets"):
@@ -144,16 +145,30 @@ async def _pages(
         yield chosen
 
 
+async def _for_ever(connection: AsyncConnection) -> ColumnElement[bool]:
+    """What is told whatever the period: which directory was in use when, and which keys were said
+    to be in other hands. Without it nobody could judge a key years later."""
+    rows = await connection.execute(select(REVOCATION.c.raw))
+    revoked = [subject_of(raw) for raw in rows.scalars()]
+    return or_(OPENING.c.parties == "", one_of(connection, OPENING.c.subject, revoked))
+
+
 async def _rows(
-    connection: AsyncConnection, table: Table, wanted: Wanted
+    connection: AsyncConnection,
+    table: Table,
+    wanted: Wanted,
+    always: ColumnElement[bool] | None = None,
 ) -> AsyncIterator[list[AnyRow]]:
-    """The period's rows of a table in the order of their recording, a page at a time."""
+    """The period's rows of a table in the order of their recording, a page at a time.
+
+    Args:
+        always: Rows that are wanted whenever they were recorded.
+    """
     column = table.c
+    inside = and_(column.recorded_at >= wanted.start, column.recorded_at < wanted.end)
     after: tuple[datetime, object] | None = None
     while True:
-        query = select(table).where(
-            column.recorded_at >= wanted.start, column.recorded_at < wanted.end
-        )
+        query = select(table).where(inside if always is None else or_(inside, always))
         if after is not None:
             later = and_(column.recorded_at == after[0], column.id > after[1])
             query = query.where(or_(column.recorded_at > after[0], later))
@@ -228,12 +243,28 @@ def _statement(row: AnyRow, index: int, path: list[bytes]) -> dict[str, object]:
     }
 
 
-def _keys(directory: TrustedDirectory) -> dict[str, object]:
-    return {
-        kid: {"participant": owner.id, "alg": key.alg, "jwk": key.jwk}
-        for kid, (owner, key) in directory.by_kid.items()
+def _keys(directory: TrustedDirectory, repository: Path) -> dict[str, object]:
+    """Signing keys of now, and those that any entry still in the repository ever had."""
+    found = [key for entry in _entries(repository) for key in _signing(entry)]
+    return dict(
+        found + [key for entry in directory.participants.values() for key in _signing(entry)]
+    )
+
+
+def _signing(entry: Participant) -> list[tuple[str, object]]:
+    return [
+        (key.kid, {"participant": entry.id, "alg": key.alg, "jwk": key.jwk})
+        for key in entry.keys
         if key.use is KeyUse.SIGN
-    }
+    ]
+
+
+def _entries(repository: Path) -> Iterator[Participant]:
+    for path in sorted((repository / "targets").glob("*/*.json")):
+        try:
+            yield Participant.from_json(path.read_bytes())
+        except BrokerError:
+            continue  # of a version that we do not read any more
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -3,9 +3,10 @@
 contents.jws        the table of contents, signed by the hub: each file and its SHA-256
 checkpoint          the log's head, co-signed, that every proof leads to
 evidence.jsonl      each evidence with its leaf, what opens it, and its path to that head
-statements.jsonl    the same for what is not evidence: grants, agreements, directory versions …
+statements.jsonl    the same for what is not evidence: grants, agreements … and, whatever the period, which
+                    directory was in use when and which keys were said to be in other hands
 envelopes.json      the clear part of each envelope: who, to whom, which kind
-keys.json           the participants' public keys, as the hub's directory has them
+keys.json           the participants' public keys, of now and of before
 policy              who must have signed the head (C2SP tlog-policy), as the hub states it
 directory/          every version of the trust directory that the hub still serves (TUF)
 report.html, .pdf   what it adds up to, for people
@@ -18,8 +19,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
@@ -28,6 +30,7 @@ from broker.audit.bundle.figures import Figures, Sent, count
 from broker.audit.log.checkpoint import open_checkpoint
 from broker.audit.log.merkle import HASH_SIZE
 from broker.audit.log.note import MAX_NOTE
+from broker.audit.proofs.history import History, moment, read_history
 from broker.audit.proofs.offline import (
     Failed,
     TrustedKey,
@@ -39,8 +42,8 @@ from broker.audit.proofs.offline import (
     unb64u,
     verify_signature,
 )
-from broker.audit.proofs.policy import Policy
-from broker.audit.proofs.statements import described, directories_in, verify_line
+from broker.audit.proofs.policy import Policy, parse_policy
+from broker.audit.proofs.statements import Stated, described, directories_in, verify_line
 from broker.audit.proofs.tlog_proof import format_proof
 from broker.audit.proofs.verdict import Check, Verdict
 from broker.audit.proofs.verify import verify_proof
@@ -52,7 +55,11 @@ MAX_LINE = 1024 * 1024
 
 
 def verify_bundle(
-    folder: Path, policy: Policy, *, trusted_keys: Mapping[str, TrustedKey] | None = None
+    folder: Path,
+    policy: Policy | None,
+    *,
+    trusted_keys: Mapping[str, TrustedKey] | None = None,
+    trusted_root: bytes | None = None,
 ) -> Verdict:
     """Verify a bundle.
 
@@ -61,14 +68,27 @@ def verify_bundle(
     3. Each evidence is proven by itself (`verify_proof`), all by the one checkpoint.
     4. So is each statement (`broker.audit.proofs.statements`).
 
-    Without `trusted_keys` those of the bundle are believed, and the verdict says so.
+    Without `trusted_keys` those of the bundle are believed, and the verdict says so. With
+    `trusted_root`, the directory's first root, keys are those of the bundle's own history of the
+    directory (`broker.audit.proofs.history`), each judged at the time that the log gives: also
+    when it has long been replaced, or is gone with its participant.
+
+    Args:
+        policy: None takes the bundle's, if all its keys are in that history.
 
     Raises:
         OSError: The folder has no table of contents.
     """
     verdict = Verdict()
-    keys = trusted_keys
+    keys, history = trusted_keys, None
     try:
+        if trusted_root is not None:
+            history = read_history(folder / "directory", trusted_root)
+            keys = history.keys()
+            detail = f"{len(history.versions)} versions from the trusted root"
+            verdict.checks.append(Check("the directory's history is whole", True, detail))
+        if policy is None:
+            policy = _stated_policy(folder, history)
         if keys is None:
             keys = read_keys(folder / "keys.json")
         contents = _signed((folder / CONTENTS).read_bytes(), keys, verdict)
@@ -80,9 +100,16 @@ def verify_bundle(
         verdict.checks.append(Check(name, False, str(failed)))
         return verdict
     checkpoint = (folder / "checkpoint").read_bytes()[:MAX_NOTE].decode(errors="replace")
+    # First: they say when which directory was in use.
+    statements = _statements(folder, checkpoint, policy, keys, history)
     proven = 0
     for number, line in enumerate(lines_of(folder / "evidence.jsonl"), start=1):
         one = _one(line, checkpoint, policy, keys)
+        if history is not None and one.proven:
+            try:
+                history.require(one.signed_by, moment(one.recorded_at))
+            except Failed as failed:
+                one.checks.append(Check("the key counted then", False, str(failed)))
         if not one.proven:
             failed_checks = [check for check in one.checks if not check.passed]
             for check in failed_checks:
@@ -93,9 +120,12 @@ def verify_bundle(
         verdict.events[one.event] = verdict.events.get(one.event, 0) + 1
         verdict.first_at = min(verdict.first_at or one.recorded_at, one.recorded_at)
         verdict.last_at = max(verdict.last_at, one.recorded_at)
-    verdict.key_from = "directory" if trusted_keys is not None else "proof file"
+    trusted = trusted_keys is not None or history is not None
+    verdict.key_from = "directory" if trusted else "proof file"
     verdict.checks.append(Check("every evidence is proven", True, f"{proven} of {proven}"))
-    _statements(folder, checkpoint, policy, keys, verdict)
+    verdict.checks.append(statements.check)
+    for event, number in statements.events.items():
+        verdict.events[event] = verdict.events.get(event, 0) + number
     return verdict
 
 
@@ -198,29 +228,68 @@ def _compare(folder: Path, contents: Mapping[str, object]) -> None:
                 raise Failed(f"{name} was changed")
 
 
+@dataclass(frozen=True)
+class _Statements:
+    check: Check
+    events: Mapping[str, int]
+
+
 def _statements(
     folder: Path,
     checkpoint: str,
     policy: Policy,
     keys: Mapping[str, TrustedKey],
-    verdict: Verdict,
-) -> None:
+    history: History | None,
+) -> _Statements:
     name, events = "every statement is proven", Counter[str]()
-    versions: set[bytes] = set()
+    found: list[Stated] = []
     try:
         head = open_checkpoint(checkpoint.encode(), policy.logs).checkpoint
         for line in lines_of(folder / "statements.jsonl"):
-            event, subject = verify_line(line, head, keys)
-            events[event] += 1
-            if event == "directory:published":
-                versions.add(subject)
+            found.append(verify_line(line, head, keys))
+            events[found[-1].event] += 1
     except (Failed, BrokerError) as error:
-        verdict.checks.append(Check(name, False, f"line {events.total() + 1}: {error}"))
-        return
-    for event, count_ in events.items():
-        verdict.events[event] = verdict.events.get(event, 0) + count_
+        detail = f"line {events.total() + 1}: {error}"
+        return _Statements(Check(name, False, detail), {})
+    versions = {one.subject for one in found if one.event == "directory:published"}
+    if history is not None:
+        try:
+            _judge(found, history)
+        except Failed as failed:
+            return _Statements(Check(name, False, str(failed)), {})
     detail = described(events, directories_in(folder), versions)
-    verdict.checks.append(Check(name, True, detail))
+    return _Statements(Check(name, True, detail), events)
+
+
+def _judge(found: Sequence[Stated], history: History) -> None:
+    """Teach the history what the log says of keys, and judge these statements' own."""
+    history.in_use(
+        (moment(one.time), one.subject) for one in found if one.event == "directory:published"
+    )
+    for one in found:
+        if one.event == "key:revoked":
+            # Whoever loses the only key says so with that very key: it need not count any more.
+            kids = [text_of(kid, "key") for kid in list_of(one.content.get("keys"), "keys")]
+            history.stolen(kids, moment(text_of(one.content.get("since"), "since")))
+    for number, one in enumerate(found, start=1):
+        for kid in () if one.event == "key:revoked" else one.signed_by:
+            try:
+                history.require(kid, moment(one.time))
+            except Failed as failed:
+                raise Failed(f"line {number}: {failed}") from None
+
+
+def _stated_policy(folder: Path, history: History | None) -> Policy:
+    if history is None:
+        raise Failed("without a policy or a trusted root nobody's word counts")
+    try:
+        policy = parse_policy((folder / "policy").read_bytes())
+    except BrokerError as error:
+        raise Failed(f"the policy: {error}") from None
+    for key in (*policy.logs, *policy.witness_keys):
+        if key.to_text() not in history.log_keys:
+            raise Failed("the policy names a key that the directory never had")
+    return policy
 
 
 def _one(

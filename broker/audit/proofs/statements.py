@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from broker.audit.log.checkpoint import Checkpoint
@@ -39,10 +40,25 @@ TYPES = {
 """What a statement of each event must say that it is; those of other events are not given."""
 
 
+@dataclass(frozen=True)
+class Stated:
+    """What one line proves."""
+
+    event: str
+    time: str
+    """When, as the leaf has it."""
+    subject: bytes
+    """The digest of what it is about."""
+    signed_by: tuple[str, ...]
+    """The keys under the statement, if it is given."""
+    content: Mapping[str, object]
+    """What the statement says; empty if it is not given."""
+
+
 def verify_line(
     line: Mapping[str, object], head: Checkpoint, keys: Mapping[str, TrustedKey]
-) -> tuple[str, bytes]:
-    """Verify one line; the event, and the digest of what it is about.
+) -> Stated:
+    """Verify one line.
 
     1. The leaf opens: its commitment is that of the opening's salt and subject.
     2. The statement, if given, is the subject, of the event's kind, and each signature verifies.
@@ -65,11 +81,13 @@ def verify_line(
     if hashlib.sha256(LEAF_LABEL + salt + subject).digest() != leaf.commitment:
         raise Failed("the opening does not open the leaf")
     # 2.
+    signed_by: tuple[str, ...] = ()
+    content: Mapping[str, object] = {}
     if line["statement"] is not None:
         raw = text_of(line["statement"], "statement").encode()
         if hashlib.sha256(raw).digest() != subject:
             raise Failed("the leaf is about something else than this statement")
-        _verify_signed(raw, TYPES.get(leaf.event), keys)
+        signed_by, content = _verify_signed(raw, TYPES.get(leaf.event), keys)
     elif leaf.event in TYPES:
         raise Failed("the statement is missing")
     # 3.
@@ -83,7 +101,7 @@ def verify_line(
         index, head.size, leaf_hash(body), path, head.root
     ):
         raise Failed("the path does not lead to the checkpoint's root")
-    return leaf.event, subject
+    return Stated(leaf.event, leaf.time, subject, signed_by, content)
 
 
 def directories_in(folder: Path) -> set[bytes]:
@@ -101,7 +119,9 @@ def described(events: Mapping[str, int], directories: Collection[bytes], seen: s
     return said or "none"
 
 
-def _verify_signed(raw: bytes, typ: str | None, keys: Mapping[str, TrustedKey]) -> None:
+def _verify_signed(
+    raw: bytes, typ: str | None, keys: Mapping[str, TrustedKey]
+) -> tuple[tuple[str, ...], Mapping[str, object]]:
     jws = object_of(strict_json(raw), "statement")
     payload = text_of(jws.get("payload"), "payload")
     if jws.keys() == {"payload", "protected", "signature"}:
@@ -110,7 +130,7 @@ def _verify_signed(raw: bytes, typ: str | None, keys: Mapping[str, TrustedKey]) 
         signatures = list_of(jws["signatures"], "signatures")
     else:
         raise Failed("not a JWS")
-    authors = set()
+    authors, kids = set(), []
     for item in signatures:
         one = object_of(item, "signature")
         protected = text_of(one.get("protected"), "protected")
@@ -124,7 +144,9 @@ def _verify_signed(raw: bytes, typ: str | None, keys: Mapping[str, TrustedKey]) 
         signature = unb64u(text_of(one.get("signature"), "signature"))
         verify_signature(key, signature, f"{protected}.{payload}".encode())
         authors.add(key.participant)
+        kids.append(kid)
     content = object_of(strict_json(unb64u(payload)), "payload")
     named = content.get("parties", [content.get("from", content.get("by"))])
     if not authors or authors != set(map(str, list_of(named, "parties"))):
         raise Failed("signed by others than it names")
+    return tuple(kids), content

@@ -75,6 +75,13 @@ def _conclude(verdict: Any) -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Participants' keys as `referral directory keys` wrote them; else the proof's own word.",
 )
+@click.option(
+    "--root",
+    "root_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The directory's first root, as it was handed over: of a bundle, keys are then judged by"
+    " the directory of their time, and without --policy the bundle's own counts.",
+)
 @click.option("--envelope", help="It must be about this message.")
 @click.option("--digest", help="It must be about these bytes (SHA-256, base64url).")
 @click.option("--fact", help="It must state this: submitted, delivered, filed, read …")
@@ -83,6 +90,7 @@ def verify(
     vkeys: tuple[Path, ...],
     policy: Path | None,
     key_file: Path | None,
+    root_file: Path | None,
     envelope: str | None,
     digest: str | None,
     fact: str | None,
@@ -99,7 +107,10 @@ def verify(
 
         with unpacked(file) as folder:
             if (folder / CONTENTS).exists():
-                _conclude(verify_bundle(folder, _policy(vkeys, policy), trusted_keys=keys))
+                root = None if root_file is None else root_file.read_bytes()
+                own = root is not None and not vkeys and policy is None
+                chosen = None if own else _policy(vkeys, policy)
+                _conclude(verify_bundle(folder, chosen, trusted_keys=keys, trusted_root=root))
             else:
                 _conclude(verify_log(folder, _policy(vkeys, policy)))
         return

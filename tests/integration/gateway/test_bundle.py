@@ -13,11 +13,14 @@ import pytest
 
 from broker.audit.bundle.bundle import CONTENTS, figures_of, read_keys, unpacked, verify_bundle
 from broker.audit.log.note import Verifier
+from broker.audit.proofs.offline import TrustedKey
 from broker.audit.proofs.policy import Policy
 from broker.audit.witnesses.countries import policy_of
 from broker.cli.log_bundle import make_bundle
 from broker.hub import erasing
 from broker.hub.state import Hub
+from keys.ceremony import Repository, RoleSigner
+from keys.custody import open_custody
 from schemas.base import unb64u
 from schemas.errors import Conflict, NotFound
 from tests.support.gateways import World, always_the_newest_head, world
@@ -153,3 +156,43 @@ async def test_a_bundle_is_one_file_or_a_folder_in_which_nothing_can_be_changed(
     assert not broken("nothing at-all")
     assert not verify_bundle(whole, policy, trusted_keys={}).proven
     assert CONTENTS in names
+
+
+def remove_albania(made: World) -> None:
+    """As Albania's keepers do, years later."""
+    authority = made.path / "authority"
+    words = (authority / "passphrase").read_bytes()
+
+    def signer(role: str) -> RoleSigner:
+        return RoleSigner.of(open_custody(f"file:{authority / role}.json", words))
+
+    Repository(made.path / "directory").publish_participants(
+        [],
+        remove=["al.nrm"],
+        country_signers=[signer("al")],
+        online=signer("online"),
+        now=datetime.now(UTC),
+    )
+
+
+async def test_a_bundle_is_proven_after_its_participants_have_gone_from_the_directory(
+    after_a_referral: World, tmp_path: Path
+) -> None:
+    made = after_a_referral
+    before = await make(made, tmp_path / "before")
+    policy = policy_from_directory(made)
+    await asyncio.to_thread(remove_albania, made)
+    await made.at_hub.refresh_directory()
+    await made.at_hub.sequencer.run_once()
+    after = await make(made, tmp_path / "after")
+    today = await made["it.nrm"].gateway.core.directory.refresh()
+    keys = {key.kid: TrustedKey(owner.id, key.alg, key.jwk) for owner, key in today.by_kid.values()}
+
+    for folder in (before, after):
+        root = made.network.root
+        verdict = verify_bundle(folder, policy, trusted_root=root)
+        assert verdict.proven, verdict.lines()
+        assert verdict.key_from == "directory"
+        assert not verify_bundle(folder, policy, trusted_keys=keys).proven, "today's do not do"
+        assert not verify_bundle(folder, policy, trusted_root=b"{}").proven
+    assert verify_bundle(before, None, trusted_root=made.network.root).proven

@@ -19,6 +19,7 @@ from schemas.agreement import AGREEMENT_TYP, SUSPENSION_TYP
 from schemas.audit import Event
 from schemas.base import b64u
 from schemas.consent import GRANT_TYP
+from schemas.continuation import CONTINUATION_TYP
 from schemas.revocation import REVOCATION_TYP
 from tests.support.audit_log import Author
 
@@ -45,7 +46,8 @@ def test_a_grant_is_proven_by_its_line() -> None:
     author = Author()
     line, head = line_of(author)
 
-    event, subject = verify_line(line, head, author.trusted)
+    stated = verify_line(line, head, author.trusted)
+    event, subject = stated.event, stated.subject
 
     assert event == "grant:registered"
     assert subject == hashlib.sha256(line["statement"].encode()).digest()
@@ -90,16 +92,18 @@ def test_who_signs_a_statement_is_whom_it_names() -> None:
 def test_a_version_of_the_directory_needs_no_statement() -> None:
     leaf, opening = public_leaf(Event.DIRECTORY_PUBLISHED, NOW, bytes(32))
     head = Checkpoint("hub.example/log", 1, leaf_hash(leaf))
-    line = {
+    line: dict[str, object] = {
         "statement": None,
         "leaf": b64u(leaf),
         "opening": opening.to_dict(),
         "index": 0,
         "path": [],
     }
-    assert verify_line(line, head, {}) == ("directory:published", bytes(32))
+    stated = verify_line(line, head, {})
+    assert (stated.event, stated.subject) == ("directory:published", bytes(32))
 
 
 def test_the_offline_verifier_names_statements_as_the_protocol_does() -> None:
-    assert list(TYPES.values()) == [GRANT_TYP, AGREEMENT_TYP, SUSPENSION_TYP, REVOCATION_TYP]
+    said = [GRANT_TYP, AGREEMENT_TYP, SUSPENSION_TYP, REVOCATION_TYP, CONTINUATION_TYP]
+    assert list(TYPES.values()) == said
     assert set(TYPES) <= {event.value for event in Event}
