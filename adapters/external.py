@@ -48,6 +48,12 @@ T = TypeVar("T")
 CHANGES: Final = frozenset({"file", "file_many", "update", "erase", "tell"})
 """Requests after which, without an answer, nobody knows what happened."""
 _SETTINGS: Final = {"command", "settings", "timeout"}
+_WAITING: Final = 16
+"""Lines read ahead of whoever uses them: what the process says faster than that, it waits with."""
+_FITS: Final = 32 << 10
+"""Bytes that a pipe takes at once, whether or not the process reads."""
+_MOST_TOOLS: Final = 100
+"""Questions of the process during one request."""
 
 
 class ExternalSystem:
@@ -197,7 +203,7 @@ class _Process:
         self._tools = tools
         self._timeout = timeout
         self._request = 0
-        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._lines: queue.Queue[bytes | None] = queue.Queue(_WAITING)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the operator's own command
                 list(command),
@@ -210,7 +216,8 @@ class _Process:
             )
         except OSError as error:
             raise CaseSystemUnavailable(f"cannot start the adapter: errno {error.errno}") from None
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         state = None if tools.state is None else str(tools.state)
         self._send({"settings": dict(settings), "state": state})
 
@@ -230,6 +237,7 @@ class _Process:
     ) -> Iterator[wire.Json]:
         self._request += 1
         self._send({"id": self._request, "do": act, "with": dict(given)})
+        asked = 0
         while True:
             answer = self._receive()
             if "gives" in answer:
@@ -238,7 +246,8 @@ class _Process:
                 return
             if "item" in answer and items:
                 yield answer["item"]
-            elif "need" in answer:
+            elif "need" in answer and asked < _MOST_TOOLS:
+                asked += 1
                 self._lend(answer)
             elif "raises" in answer:
                 raised = wire.RAISED.get(answer["raises"], wire.RAISED["unavailable"])
@@ -276,11 +285,19 @@ class _Process:
 
     def _send(self, value: Mapping[str, wire.Json]) -> None:
         assert self._process.stdin is not None  # noqa: S101 - made with a pipe
+        line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        # A process that does not read would keep us here for ever.
+        watch = threading.Timer(self._timeout, self._end) if len(line) > _FITS else None
+        if watch is not None:
+            watch.start()
         try:
-            self._process.stdin.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+            self._process.stdin.write(line)
             self._process.stdin.flush()
         except (OSError, ValueError):
             raise _Silent from None
+        finally:
+            if watch is not None:
+                watch.cancel()
 
     def _receive(self) -> dict[str, wire.Json]:
         try:
@@ -306,11 +323,17 @@ class _Process:
                 self._lines.put(line)
         self._lines.put(None)
 
-    def kill(self) -> None:
-        """End it and what it started."""
+    def _end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End it and what it started."""
+        self._end()
         self._process.wait()
+        while self._reader.is_alive():
+            with contextlib.suppress(queue.Empty):
+                self._lines.get(timeout=0.01)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
