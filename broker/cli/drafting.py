@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from broker.cli.local import LocalApi
-from broker.cli.output import fields
+from broker.cli.output import current, fields
 from schemas.codes.labels import LANGUAGES
 
 
@@ -158,7 +158,17 @@ def reply(
         "body": dict(body),
         **{name: value for name, value in more.items() if value is not None},
     }
-    return api.post("/v1/messages", draft)
+    return submit(api, draft)
+
+
+def submit(api: LocalApi, draft: Mapping[str, Any]) -> dict[str, Any]:
+    """Send a message, and say what the other side expects that it travels without."""
+    answer: dict[str, Any] = api.post("/v1/messages", draft)
+    missing = [] if draft.get("dry_run") else answer.get("expected_too", [])
+    if missing:
+        names = ", ".join(missing)
+        current().say(f"The other side expects these too; it travels without them: {names}")
+    return answer
 
 
 def _expected(sections: Iterable[str]) -> list[str]:

@@ -30,7 +30,7 @@ from keys.custody import Custody, KdfCost, create_custody
 from keys.signing import countersign, sign_agreement
 from schemas.agreement import Agreement, TransferBasis
 from schemas.consent import Purpose
-from schemas.directory import Compartment, Function, OrganisationKind, Participant
+from schemas.directory import Compartment, EntryPoint, Function, OrganisationKind, Participant
 from schemas.envelope import Lane
 from schemas.sections.index import SECTION_IDS
 
@@ -53,6 +53,7 @@ class Member:
     compartments: tuple[Compartment, ...] = ALL_COMPARTMENTS
     runs_gateway: bool = True
     hosted_by: str | None = None
+    entry_point: EntryPoint | None = None
 
     @property
     def country(self) -> str:
@@ -233,6 +234,7 @@ def create_network(
                 kind=member.kind,
                 function=member.function,
                 hosted_by=member.hosted_by,
+                entry_point=member.entry_point,
                 suites=(1,),
                 compartments=member.compartments,
                 log_vkey=made.log_vkey if member.runs_gateway else None,

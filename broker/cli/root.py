@@ -181,6 +181,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_COMMANDS}.rights:rights",
         "Who got what of a person's data, and her copy of it.",
     ),
+    "notice": (
+        f"{_COMMANDS}.notice:notice",
+        "What a person is still to be told, and that she was.",
+    ),
     "safety": (f"{_COMMANDS}.safety:safety", "Exceptions: one worker proposes, another approves."),
     "safeguards": (
         f"{_COMMANDS}.safeguards:safeguards",
@@ -188,6 +192,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "log": (f"{_COMMANDS}.log:log", "Prove and verify; works offline."),
     "catalogue": (f"{_COMMANDS}.catalogue:catalogue", "The message types and what they carry."),
+    "partners": (f"{_COMMANDS}.partners:partners", "Who can be reached, and what they can take."),
     "find": (f"{_COMMANDS}.find:find", "Whom to call in a country: for anybody, no account."),
     "statistics": (f"{_COMMANDS}.statistics:statistics", "Counts in which nobody can be found."),
     "countries": (f"{_COMMANDS}.countries:countries", "What is known of each country."),

@@ -116,6 +116,7 @@ class Gateway:
                 parts.epochs.run,
                 parts.retention.run,
                 parts.majority.run,
+                parts.safeguards_sweep.run,
                 parts.deadlines.run,
                 parts.witness.run,
                 parts.polling.run,

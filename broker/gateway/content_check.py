@@ -78,7 +78,18 @@ def consent_of(grant: GrantState, record: ConsentRecord | None) -> GrantView:
     )
 
 
+def host_of(core: Core, participant: Participant) -> Participant | None:
+    """Who runs the gateway that a participant stands in, if it is not its own.
+
+    Raises:
+        RecipientUnknown: The directory names a host that it does not know: nobody can tell where
+            the plaintext would be.
+    """
+    return None if participant.hosted_by is None else core.partner(participant.hosted_by)
+
+
 def ask(
+    core: Core,
     message: Message,
     row: MessageType,
     *,
@@ -113,6 +124,8 @@ def ask(
             now=now,
             moment=moment,
             person=person,
+            sender_host=host_of(core, sender),
+            recipient_host=host_of(core, recipient),
         )
     )
     if heard is not None:
@@ -137,6 +150,7 @@ def check_outgoing(
         Refused: It may not; nothing was stored.
     """
     ask(
+        core,
         message,
         row,
         sender=core.self_entry(),

@@ -29,7 +29,9 @@ from broker.gateway.receive.receipts import Receipts
 from broker.gateway.receive.receiver import Receiver
 from broker.gateway.reconciling import Reconciling
 from broker.gateway.retention import Retention
+from broker.gateway.rights.answering import Answering
 from broker.gateway.rights.asking import Asking
+from broker.gateway.safeguards.sweep import SafeguardsSweep
 from broker.gateway.send.attachments import Attachments
 from broker.gateway.send.composer import Composer
 from broker.gateway.send.exceptions import Exceptions
@@ -66,7 +68,9 @@ class Parts:
     questions: Questions
     retention: Retention
     asking: Asking
+    answering: Answering
     majority: Majority
+    safeguards_sweep: SafeguardsSweep
     notifier: Notifier
 
 
@@ -108,6 +112,8 @@ def join(core: Core) -> Parts:
         questions=Questions(core),
         retention=Retention(core),
         asking=Asking(core, composer, sender),
+        answering=Answering(core, composer, sender),
         majority=Majority(core, withdrawals),
+        safeguards_sweep=SafeguardsSweep(core),
         notifier=Notifier(core),
     )

@@ -32,6 +32,11 @@ class AccessReply(Body):
     third_parties_redacted: bool
     purposes: Annotated[tuple[Purpose, ...], Field(max_length=13)] = ()
     withheld: SectionIds = ()
+    more_follow: bool = False
+    """Sections under another consent follow; what is withheld is said in the last message."""
+
+    def event(self) -> str | None:
+        return "contribute" if self.more_follow else None
 
 
 class Disclosure(ProtectedModel):

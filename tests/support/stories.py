@@ -21,7 +21,7 @@ from broker.cli.network import ALL_COMPARTMENTS, Member
 from broker.clock import TurnedClock
 from broker.gateway.api.app import create_api
 from broker.gateway.home import add_worker
-from schemas.directory import Compartment, Function, OrganisationKind
+from schemas.directory import Compartment, EntryPoint, Function, OrganisationKind
 from tests.support.examples import BODIES
 from tests.support.gateways import World, register_agreement, world
 
@@ -29,7 +29,20 @@ _STATE, _NGO = OrganisationKind.STATE, OrganisationKind.NGO
 _OPEN = (Compartment.CASEWORK, Compartment.HEALTH)
 ITALY = Member("it.nrm", "National referral mechanism, Italy", _STATE, Function.NRM)
 ITALIAN_SHELTER = Member("it.shelter", "A shelter in Italy", _NGO, Function.SHELTER, _OPEN)
-ALBANIA = Member("al.nrm", "National referral mechanism, Albania", _STATE, Function.NRM)
+ALBANIA = Member(
+    "al.nrm",
+    "National referral mechanism, Albania",
+    _STATE,
+    Function.NRM,
+    entry_point=EntryPoint(telephone="+355400000000", hours="08:00-20:00", languages=("sqi",)),
+)
+MISSION = Member(
+    "xk.mission",
+    "A mission that stands in where there is no focal point",
+    OrganisationKind.INTERNATIONAL,
+    Function.COORDINATOR,
+    hosted_by="al.nrm",
+)
 ALBANIAN_SHELTER = Member("al.shelter", "A shelter in Albania", _NGO, Function.SHELTER, _OPEN)
 ALBANIAN_POLICE = Member(
     "al.police", "State police, Albania", _STATE, Function.POLICE, ALL_COMPARTMENTS
@@ -205,6 +218,7 @@ class Told:
     albanian_shelter: Office
     albanian_police: Office
     greece: Office
+    mission: Office
 
 
 def _answer(answer: httpx2.Response) -> Any:

@@ -52,6 +52,15 @@ def print_(api: LocalApi, which: str, language: str, out: Path | None) -> None:
 @with_gateway
 @click.argument("which", metavar="NOTICE", type=ID)
 @click.option("--how", required=True, type=click.Choice(WAYS))
-def done(api: LocalApi, which: str, how: str) -> None:
-    """She was told; or does not want to be, which is hers to say."""
-    current().result(api.post(f"/v1/notices/{which}/done", {"how": how}))
+@click.option("--by", metavar="WAY", help="Of safe_contact: telephone, text, messenger, email.")
+@click.option(
+    "--times-read", is_flag=True, help="I have read when she may be reached, and kept to it."
+)
+def done(api: LocalApi, which: str, how: str, by: str | None, times_read: bool) -> None:
+    """She was told; or does not want to be, which is hers to say.
+
+    Not by a way or at a time that she excluded: then it is handed over or read out.
+    """
+    given = {"how": how, "by": by, "times_read": times_read}
+    said = {name: value for name, value in given.items() if value}
+    current().result(api.post(f"/v1/notices/{which}/done", said))

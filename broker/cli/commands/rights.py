@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from broker.cli.drafting import read_object
+from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
 from broker.cli.root import ReferralGroup
@@ -74,17 +75,63 @@ def copy(
 
 @rights.command()
 @with_gateway
-@click.argument("kind", type=click.Choice(("rectify", "erase", "restrict", "lift")))
+@click.argument("kind", type=click.Choice(("access", "rectify", "erase", "restrict", "lift")))
 @click.argument("case")
 @click.option("--ground", metavar="CODE", help="Why: of an erasure or a restriction.")
 @click.option("--sections", metavar="FILE", help="The right version, as JSON sections.")
-def ask(api: LocalApi, kind: str, case: str, ground: str | None, sections: str | None) -> None:
-    """Tell everyone who has it: correct it, erase it, freeze it, or use it again.
+@click.option(
+    "--identity-proved", is_flag=True, help="Of access: I made sure that it is she who asks."
+)
+@click.option(
+    "--delivery",
+    type=click.Choice(("handed_over", "read_out", "through_worker", "by_post")),
+    default="handed_over",
+    show_default=True,
+    help="Of access: how she wants to get it.",
+)
+def ask(
+    api: LocalApi,
+    kind: str,
+    case: str,
+    ground: str | None,
+    sections: str | None,
+    identity_proved: bool,
+    delivery: str,
+) -> None:
+    """Tell everyone who has it: give her a copy, correct it, erase it, freeze it, use it again.
 
-    A restriction freezes the case here as well, at once.
+    A restriction freezes the case here as well, at once. What comes back of an access is in her
+    copy: `referral rights copy`.
     """
-    wanted = {"kind": kind, "case": case, "ground": ground, "sections": read_object(sections)}
+    wanted = {
+        "kind": kind,
+        "case": case,
+        "ground": ground,
+        "sections": read_object(sections),
+        "identity_proved": identity_proved,
+        "delivery": delivery,
+    }
     current().result(api.post("/v1/rights/ask", wanted))
+
+
+@rights.command()
+@with_gateway
+@click.argument("message", type=ID)
+@click.option("--sections", metavar="FILE", help="What our case system holds, as JSON sections.")
+@click.option(
+    "--texts-read", is_flag=True, help="I have read what people wrote: nobody else is named."
+)
+def answer(api: LocalApi, message: str, sections: str | None, texts_read: bool) -> None:
+    """Answer a request for access: what is held here of hers, and who got it from here.
+
+    What is others' is left out; what no consent covers is named and not sent.
+    """
+    wanted = {
+        "message": str(message),
+        "sections": read_object(sections),
+        "texts_read": texts_read,
+    }
+    current().result(api.post("/v1/rights/answer", wanted))
 
 
 @rights.command()

@@ -36,6 +36,13 @@ def safeguards() -> None:
 @click.option(
     "--relative", multiple=True, metavar="RELATION=given|refused|withdrawn", help="Their own word."
 )
+@click.option(
+    "--suspected", multiple=True, metavar="RELATION", help="One of them had a part in it."
+)
+@click.option("--must-not-know", multiple=True, metavar="RELATION", help="One of them alone.")
+@click.option("--contact-by", metavar="WAY", help="The one way of reaching her that is safe.")
+@click.option("--contact-never-by", multiple=True, metavar="WAY")
+@click.option("--contact-hours", metavar="09:00-17:00", help="By the clock of this machine.")
 @click.option("--born", metavar="DATE", help="As exactly as it is known: 2009-04-17, 2009-XX.")
 @click.option("--presumed-child/--adult", "presumed_child", default=None)
 @click.option("--guardian-until", metavar="DAY", help="Else reckoned from the birth date.")
@@ -45,6 +52,9 @@ def set_(
     case: str,
     fears: tuple[str, ...],
     relative: tuple[str, ...],
+    suspected: tuple[str, ...],
+    must_not_know: tuple[str, ...],
+    contact_never_by: tuple[str, ...],
     forget: tuple[str, ...],
     **said: Any,
 ) -> None:
@@ -52,6 +62,13 @@ def set_(
     changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     if fears:
         changes["feared"] = list(fears)
+    for name, several in (
+        ("relatives_suspected", suspected),
+        ("relatives_must_not_know", must_not_know),
+        ("contact_never_by", contact_never_by),
+    ):
+        if several:
+            changes[name] = list(several)
     if relative:
         changes["relatives"] = dict(_pair(text) for text in relative)
     changes.update(dict.fromkeys((name.replace("-", "_") for name in forget), None))

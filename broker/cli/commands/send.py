@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from broker.cli.drafting import in_language, preview, read_object, with_fields
+from broker.cli.drafting import in_language, preview, read_object, submit, with_fields
 from broker.cli.failures import PartlyDone
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
@@ -198,9 +198,7 @@ def _send_one(
         "sections": sections,
         "dry_run": dry_run or None,
     }
-    answer = api.post(
-        "/v1/messages", {name: value for name, value in draft.items() if value is not None}
-    )
+    answer = submit(api, {name: value for name, value in draft.items() if value is not None})
     if dry_run:
         current().result(answer, plain=preview(in_language(answer, words)))
     else:

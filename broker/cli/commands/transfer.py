@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from broker.cli.drafting import body_options, casefile_body, read_object, reply, words
+from broker.cli.drafting import body_options, casefile_body, read_object, reply, submit, words
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current
@@ -51,8 +51,8 @@ def offer(
     risk_security of --sections.
     """
     assessed = {} if risk_until is None else {"risk_valid_until": risk_until}
-    answer = api.post(
-        "/v1/messages",
+    answer = submit(
+        api,
         {
             "type": "transfer.offer",
             "to": to,

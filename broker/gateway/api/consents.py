@@ -210,8 +210,10 @@ def router(parts: Parts) -> APIRouter:
 
     @routes.post("/exceptions/{exception}/approve")
     async def approve(exception: UUID, worker: Worker) -> dict[str, Any]:
-        """Approve what another worker proposed: it is sent."""
-        return stored_view(await parts.exceptions.approve(exception, worker=worker))
+        """Approve what another worker proposed: it is sent. Whom to call there is in the answer:
+        in danger nobody waits for a message to be read."""
+        stored = await parts.exceptions.approve(exception, worker=worker)
+        return {**stored_view(stored), "call": await parts.exceptions.whom_to_call(exception)}
 
     @routes.post("/exceptions/{exception}/told")
     async def told(exception: UUID) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from broker.gateway import threads
 from broker.gateway.api import views
 from broker.gateway.parts import Parts
 from broker.gateway.receive.opening import open_attachment, open_message
-from broker.gateway.send.compose import preview
+from broker.gateway.send.compose import expected_too, preview
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.sender import Stored, log_refusal
 from broker.gateway.store.tables import doubt, fact, inbox, outbox
@@ -96,6 +96,8 @@ def router(parts: Parts) -> APIRouter:
     ) -> Response:
         """Send one message. On the answer it is on this machine's disk, sealed and signed.
 
+        `expected_too` names what the other side expects besides; it travelled without.
+
         Args:
             until, wait: As of `GET /v1/messages/{id}`, whose answer it then is. Whoever hangs up
                 before knows whether it was stored only by a business id of their own.
@@ -106,17 +108,19 @@ def router(parts: Parts) -> APIRouter:
             composed = await parts.composer(draft)
             if draft.dry_run:
                 return JSONResponse(preview(core, composed))
+            missing = expected_too(composed)
             word, started = core.news.of(composed.id), time.monotonic()
             try:
                 stored = await parts.sender.send(composed)
                 if until is None:
-                    return JSONResponse(stored_view(stored))
+                    return JSONResponse({**stored_view(stored), "expected_too": missing})
                 if stored.id == composed.id:  # just stored: nothing to be seen before there is word
                     await _heard(word, min(wait, LOOK_EVERY))
             finally:
                 core.news.forget(composed.id, word)
             left = max(0.0, wait - (time.monotonic() - started))
-            return JSONResponse(await _followed(stored.id, until, left))
+            found = await _followed(stored.id, until, left)
+            return JSONResponse({**found, "expected_too": missing})
         except Refused:
             if not draft.dry_run:
                 await log_refusal(core, draft.to_json())

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
+from pydantic import Field
 
 from broker.gateway.api.guard import Worker
 from broker.gateway.api.messages import parse
@@ -19,6 +20,10 @@ class Given(ProtectedModel):
     """How she was told."""
 
     how: Literal["handed_over", "read_out", "safe_contact", "by_other_office", "not_wanted"]
+    by: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] | None = None
+    """Of `safe_contact`: the way that she called safe (code list `contact_method`)."""
+    times_read: bool = False
+    """She said in words when she may be reached; the worker has read them and kept to them."""
 
 
 def router(parts: Parts) -> APIRouter:
@@ -34,15 +39,18 @@ def router(parts: Parts) -> APIRouter:
     async def paper(
         notice: UUID, language: Annotated[str, Query(pattern=r"^[a-z]{2}$")] = "en"
     ) -> dict[str, Any]:
-        """One notice to be handed over or read out, and her own rules for reaching her."""
+        """One notice to be handed over or read out, and her own rules for reaching her: which
+        ways are open now stands in `contact.ways`."""
         made, contact = await queue.paper(core, notice, language)
         return {"html": as_html(made), "text": as_text(made), "contact": contact}
 
     @routes.post("/notices/{notice}/done")
     async def done(request: Request, notice: UUID, worker: Worker) -> dict[str, Any]:
-        """She was told; or does not want to be."""
+        """She was told; or does not want to be. Not by a way or at a time that she excluded."""
         given = await parse(request, Given)
-        await queue.done(core, notice, given.how, worker=worker)
+        await queue.done(
+            core, notice, given.how, worker=worker, by=given.by, times_read=given.times_read
+        )
         return {"id": str(notice), "how": given.how}
 
     return routes

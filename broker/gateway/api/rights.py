@@ -6,12 +6,13 @@ Case numbers are no part of a URL, so each of these is asked for in a body.
 from __future__ import annotations
 
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 
 from broker.gateway.api.guard import Worker
-from broker.gateway.api.messages import parse
+from broker.gateway.api.messages import parse, stored_view
 from broker.gateway.api.views import moment
 from broker.gateway.consent.receipt import as_html, as_text
 from broker.gateway.erasure import holds
@@ -52,6 +53,16 @@ class CopyRequest(CaseRequest):
     """A worker has read what people wrote, and nobody else is named in it."""
 
 
+class AnswerRequest(ProtectedModel):
+    """Which request for access to answer."""
+
+    message: UUID
+    sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
+    """As our case system has them."""
+    texts_read: bool = False
+    """A worker has read what people wrote, and nobody else is named in it."""
+
+
 def router(parts: Parts) -> APIRouter:
     routes = APIRouter(prefix="/v1")
     core = parts.core
@@ -74,9 +85,23 @@ def router(parts: Parts) -> APIRouter:
 
     @routes.post("/rights/ask")
     async def ask(request: Request, worker: Worker) -> dict[str, Any]:
-        """Tell everyone who has it: correct it, erase it, freeze it, use it again."""
+        """Tell everyone who has it: give her a copy, correct it, erase it, freeze it, use it again."""
         asked = await parts.asking.ask(await parse(request, RightDraft), worker=worker)
         return {"asked": str(asked)}
+
+    @routes.post("/rights/answer")
+    async def answer(request: Request) -> dict[str, Any]:
+        """Answer a partner whose person asked for her data: made of what is held here, without
+        what is others'. Answered again, only what is missing is sent."""
+        wanted = await parse(request, AnswerRequest)
+        made = await parts.answering.answer(
+            wanted.message, ours=wanted.sections, texts_read=wanted.texts_read
+        )
+        return {
+            "messages": [stored_view(one) for one in made.messages],
+            "sections": list(made.sections),
+            "withheld": list(made.withheld),
+        }
 
     @routes.post("/rights/status")
     async def status(request: Request) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """The notices that a worker still has to give, and the paper of each.
 
 Nothing is sent from here: no e-mail, no message to a telephone that somebody else may hold. A worker
-hands it over, reads it out, or uses the way that the person called safe.
+hands it over, reads it out, or uses the way that the person called safe (`reaching`).
 """
 
 from __future__ import annotations
 
 import json
+from datetime import time
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,9 @@ from sqlalchemy import select, update
 
 from broker.gateway.consent.receipt import Line, Receipt, isolated, words_of
 from broker.gateway.core import Core
+from broker.gateway.notices.reaching import Reaching
 from broker.gateway.notices.said import SAID
+from broker.gateway.safeguards.known import About, written_for
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import inbox, inbox_section, notice
 from schemas.base import instant_text
@@ -53,6 +56,7 @@ async def paper(core: Core, which: UUID, language: str) -> tuple[Receipt, dict[s
     async with core.database.read() as connection:
         row = await _require(connection, which)
         contact = await _contact(core, connection, row.thread)
+        reaching = await _reaching(core, connection, row, contact)
     words = words_of(language, __package__)
     made = Receipt(
         language=language,
@@ -67,16 +71,33 @@ async def paper(core: Core, which: UUID, language: str) -> tuple[Receipt, dict[s
         ),
         number=isolated(row.at.date().isoformat()),
     )
-    return made, contact
+    return made, {**contact, "ways": list(reaching.ways(_time_of_day(core)))}
 
 
-async def done(core: Core, which: UUID, how: str, *, worker: str) -> None:
+async def done(
+    core: Core,
+    which: UUID,
+    how: str,
+    *,
+    worker: str,
+    by: str | None = None,
+    times_read: bool = False,
+) -> None:
     """Somebody told her, or she does not want to be told.
+
+    Args:
+        by: Of a safe contact: which way.
+        times_read: The worker has read when she may be reached, and kept to it.
 
     Raises:
         NotFound: No such notice, or it was given before.
+        PolicyRefused: Not by this way, or not now: it is handed over.
     """
     async with core.database.begin() as connection:
+        row = await _require(connection, which)
+        contact = await _contact(core, connection, row.thread)
+        reaching = await _reaching(core, connection, row, contact)
+        reaching.check(how, by, moment=_time_of_day(core), times_read=times_read)
         given = await connection.execute(
             update(notice)
             .where(notice.c.id == which, notice.c.done_at.is_(None))
@@ -93,6 +114,17 @@ async def _require(connection: Any, which: UUID) -> AnyRow:
     if row is None:
         raise NotFound("no such notice")
     return row
+
+
+def _time_of_day(core: Core) -> time:
+    """Where this machine stands: that is where she is reached from."""
+    return core.now().astimezone().time()
+
+
+async def _reaching(core: Core, connection: Any, row: AnyRow, contact: dict[str, Any]) -> Reaching:
+    """Her own rules, as workers wrote them down and as they came."""
+    written = await written_for(core, connection, About(threads=frozenset({row.thread})))
+    return Reaching.of(written, contact.get("safe_contact", {}))
 
 
 async def _contact(core: Core, connection: Any, thread: UUID) -> dict[str, Any]:

@@ -131,6 +131,7 @@ class Judge:
         grant = grants.get(content.consent.grant) if content.consent else None
         record = None if grant is None else records.get(grant.id)
         ask(
+            core,
             opened.message,
             opened.row,
             sender=sender,

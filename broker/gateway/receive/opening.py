@@ -166,6 +166,7 @@ async def _open(
         }
     )
     ask(
+        core,
         whole,
         message_type(row.type),
         sender=core.partner(row.sender),

@@ -1,7 +1,7 @@
 """What a person asks for, told to everyone who has her data, and followed until the last answers.
 
 A correction goes to those who got the section (GDPR Art 19), under the consent that it went under;
-erasure and restriction to everyone. Whoever passed it on asks further in the same way. An answer
+erasure, restriction and the request for her data (Art 15) to everyone. Whoever passed it on asks further in the same way. An answer
 that does not come is overdue like any other: `broker.gateway.deadlines`.
 """
 
@@ -28,18 +28,22 @@ from schemas.consent import Purpose
 from schemas.errors import NotFound, Refused, SchemaRefused
 from schemas.message import CaseRef, Message, SectionId
 
-ACCEPTED = {"rectify.ack", "erase.ack", "referral.received"}
+ACCEPTED = {"rectify.ack", "erase.ack", "referral.received", "access.reply"}
 
 
 class RightDraft(ProtectedModel):
     """What she asks for, about a case of ours."""
 
-    kind: Literal["rectify", "erase", "restrict", "lift"]
+    kind: Literal["access", "rectify", "erase", "restrict", "lift"]
     case: CaseRef
     ground: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] | None = None
     """Of an erasure or a restriction."""
     sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
     """The right version of what was wrong."""
+    identity_proved: bool = False
+    """Of a request for her data: somebody made sure, safely, that it is she who asks."""
+    delivery: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] = "handed_over"
+    """How she wants to get it (code list `access_delivery`)."""
 
 
 class Asking:
@@ -55,11 +59,14 @@ class Asking:
 
         Raises:
             NotFound: Nobody got anything of this case from here.
-            SchemaRefused: A correction without sections.
+            SchemaRefused: A correction without sections; her data for somebody who is not known
+                to be her.
         """
         core, asked, now = self._core, uuid4(), self._core.now()
         if (wanted.kind == "rectify") != bool(wanted.sections):
             raise SchemaRefused(where=("sections",))
+        if wanted.kind == "access" and not wanted.identity_proved:
+            raise SchemaRefused(where=("identity_proved",))
         async with core.database.begin() as connection:
             sent = [one for one in await of_case(connection, wanted.case) if one.way == "sent"]
             drafts = await self._drafts(connection, wanted, sent)
@@ -76,7 +83,7 @@ class Asking:
                 await restriction.thaw(
                     connection, by=core.participant, case_ref=wanted.case, about=None, now=now
                 )
-        if not drafts and wanted.kind in ("rectify", "erase"):
+        if not drafts and wanted.kind in ("access", "rectify", "erase"):
             raise NotFound("nobody got this from here")
         rows = []
         for number, draft in enumerate(drafts):
@@ -114,11 +121,11 @@ class Asking:
                 MessageDraft(type="restrict.lift", to=to, case_ref=wanted.case, thread=thread)
                 for to, thread in await self._restricted(connection, wanted.case)
             ]
-        body = {"ground": wanted.ground} if wanted.ground else {}
-        return [
-            MessageDraft(type=f"{wanted.kind}.notice", to=to, case_ref=wanted.case, body=body)
-            for to in partners
-        ]
+        word = f"{wanted.kind}.notice"
+        body: dict[str, Any] = {"ground": wanted.ground} if wanted.ground else {}
+        if wanted.kind == "access":
+            word, body = "access.request", {"identity_proved": True, "delivery": wanted.delivery}
+        return [MessageDraft(type=word, to=to, case_ref=wanted.case, body=body) for to in partners]
 
     async def _restricted(self, connection: AsyncConnection, case: str) -> list[tuple[str, UUID]]:
         """Whom we asked to freeze it, and in which exchange."""
@@ -178,8 +185,13 @@ class Asking:
         found: dict[UUID | None, dict[str, Any]] = {}
         for row in rows:
             body = Message.from_json(plain[row.content]).body
-            found[row.in_reply_to] = {"outcome": "done", **body}
+            if not body.get("more_follow"):
+                found[row.in_reply_to] = {"outcome": _outcome(body), **body}
         return found
+
+
+def _outcome(body: dict[str, Any]) -> str:
+    return "partly" if body.get("withheld") else "done"
 
 
 def _corrections(wanted: RightDraft, sent: Sequence[Disclosed]) -> list[MessageDraft]:

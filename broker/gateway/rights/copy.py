@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -20,9 +20,11 @@ from broker.gateway.consent.record import Party
 from broker.gateway.core import Core
 from broker.gateway.rights.ledger import Disclosed, of_case
 from broker.gateway.store.bulk import padded
-from broker.gateway.store.tables import inbox, inbox_section
+from broker.gateway.store.tables import inbox, inbox_section, right_told
 from schemas.base import instant_text
+from schemas.bodies.rights import DisclosureList
 from schemas.codes.labels import place_label, section_label
+from schemas.message import Message
 from schemas.sections import section_content, validate_section
 from schemas.sections.others import own_data
 from schemas.sections.words import in_words
@@ -49,6 +51,18 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Further:
+    """Somebody got something from a partner, as that partner answered when she asked."""
+
+    told_by: str
+    recipient: str
+    sections: tuple[str, ...]
+    purpose: str | None
+    on: date
+    basis: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Copy:
     """What she is given. Holds plaintext."""
 
@@ -57,6 +71,7 @@ class Copy:
     held: tuple[Held, ...]
     left_out: tuple[str, ...]
     disclosed: tuple[Disclosed, ...]
+    further: tuple[Further, ...]
     parties: Mapping[str, Party]
 
 
@@ -80,6 +95,7 @@ async def copy_of(
     async with core.database.read() as connection:
         disclosed = await of_case(connection, case)
         received = await _received(core, connection, disclosed)
+        further = await _further(core, connection, case)
     own = [
         Held(name, core.participant, None, section_content(validate_section(name, content)))
         for name, content in ours.items()
@@ -91,12 +107,14 @@ async def copy_of(
         held.append(Held(one.section, one.source, one.at, content))
     trusted = core.trusted()
     partners = {one.partner for one in disclosed} | {core.participant}
+    partners |= {name for one in further for name in (one.told_by, one.recipient)}
     return Copy(
         case=case,
         made_at=core.now(),
         held=tuple(held),
         left_out=tuple(sorted(left_out)),
         disclosed=tuple(disclosed),
+        further=tuple(further),
         parties={name: Party.of(trusted.participant(name), name) for name in sorted(partners)},
     )
 
@@ -129,6 +147,40 @@ async def _received(
     ]
 
 
+async def _further(core: Core, connection: AsyncConnection, case: str) -> list[Further]:
+    """What partners answered to our own questions for her: the newest list of each."""
+    rows = (
+        await connection.execute(
+            select(inbox.c.sender, inbox.c.content)
+            .join(right_told, right_told.c.message == inbox.c.in_reply_to)
+            .where(
+                right_told.c.own_case == case,
+                right_told.c.kind == "access",
+                inbox.c.type == "disclosure.list",
+                inbox.c.content.is_not(None),
+                inbox.c.state.not_in(("stopped", "erased")),
+            )
+            .order_by(inbox.c.position)
+        )
+    ).all()
+    newest = {row.sender: row.content for row in rows}
+    plain = await core.vault.read_many(connection, list(newest.values()))
+    return [
+        Further(
+            told_by=partner,
+            recipient=one.recipient,
+            sections=one.sections,
+            purpose=one.purpose,
+            on=one.on,
+            basis=one.basis,
+        )
+        for partner, ref in newest.items()
+        for one in DisclosureList.model_validate_json(
+            json.dumps(Message.from_json(plain[ref]).body)
+        ).disclosures
+    ]
+
+
 def as_json(copy: Copy) -> dict[str, Any]:
     """For a machine; the names of sections, fields and codes are the wire's."""
     return {
@@ -145,6 +197,17 @@ def as_json(copy: Copy) -> dict[str, Any]:
         ],
         "left_out": list(copy.left_out),
         "disclosures": [as_row(one) for one in copy.disclosed],
+        "further": [
+            {
+                "told_by": one.told_by,
+                "recipient": one.recipient,
+                "sections": list(one.sections),
+                "purpose": one.purpose,
+                "on": one.on.isoformat(),
+                "basis": one.basis,
+            }
+            for one in copy.further
+        ],
         "parties": {name: asdict(party) for name, party in copy.parties.items()},
     }
 
@@ -209,6 +272,19 @@ def as_paper(copy: Copy, language: str) -> Receipt:
         )
         if item.consent != "consent":
             told.append(Line(words["without_consent"]))
+    told += [
+        Line(
+            words["further"].format(
+                day=isolated(item.on.isoformat()),
+                by=who(item.told_by),
+                who=who(item.recipient),
+                section=", ".join(section_label(name, language) for name in item.sections) or "–",
+                purpose=usual["purpose"][item.purpose] if item.purpose else "–",
+            ),
+            listed=True,
+        )
+        for item in copy.further
+    ]
     parts.append((words["who"], tuple(told) or (Line(words["nobody"]),)))
     bases = {(item.partner, item.transfer_basis) for item in copy.disclosed if item.way == "sent"}
     abroad = [

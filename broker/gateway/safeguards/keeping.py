@@ -13,7 +13,9 @@ from broker.gateway.consent.majority import learn
 from broker.gateway.core import Core
 from broker.gateway.own_log import Decision
 from broker.gateway.safeguards.known import written_about
+from broker.gateway.safeguards.sweep import ALARM
 from broker.gateway.safeguards.words import Safeguards
+from broker.gateway.store.alarms import clear_alarms
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import safeguard
 from keys.binding import subject_of
@@ -38,6 +40,7 @@ async def change(core: Core, about: str, changes: Mapping[str, Any], *, worker: 
         after = _changed(before or Safeguards(), changes)
         await _keep(core, connection, about, after)
         await learn(core, connection, about)
+        await clear_alarms(connection, about, ALARM, now=core.now())
         record = {"about": about, "at": instant_text(core.now()), "worker": worker}
         await core.log.add(
             connection,

@@ -7,7 +7,7 @@ case number, a thread. What is known under one of them holds under all.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -24,6 +24,8 @@ from broker.rules.content import Exclusions, Person
 from schemas.errors import NotFound
 
 GONE = ("stopped", "erased")
+NOTHING = ""
+"""A place in the vault where nothing ever lies: looked up where nothing is known of a person."""
 _Case = tuple[str, str]
 """(partner, that partner's case number)"""
 
@@ -48,11 +50,21 @@ class _Found:
 
 
 async def persons(core: Core, connection: AsyncConnection, wanted: Sequence[About]) -> list[Person]:
-    """What is known of each of these messages' persons, in their order."""
+    """What is known of each of these messages' persons, in their order.
+
+    The same statements for everybody: how many are asked does not tell that somebody is protected.
+    """
     found = await _resolve(connection, wanted)
     names = set().union(*(item.names for item in found))
-    written = await _written(core, connection, names)
-    told = await _told(core, connection, set().union(*(item.cases for item in found)))
+    written_at = await _written(connection, names)
+    told_at = await _told(connection, set().union(*(item.cases for item in found)))
+    plain = await _read(
+        core, connection, [*written_at.values(), *(ref for _, _, ref in told_at)] or [NOTHING]
+    )
+    written = {
+        name: Safeguards.from_json(plain[ref]) for name, ref in written_at.items() if ref in plain
+    }
+    told = _said(told_at, plain)
     excludes = await excluded(connection, sorted(names))
     country, today = core.self_entry().country, core.now().date()
     return [
@@ -129,34 +141,42 @@ async def _resolve(connection: AsyncConnection, wanted: Sequence[About]) -> list
     return found
 
 
+async def written_for(core: Core, connection: AsyncConnection, about: About) -> list[Safeguards]:
+    """What workers wrote down under any name of one message's person."""
+    [found] = await _resolve(connection, [about])
+    places = await _written(connection, found.names)
+    plain = await _read(core, connection, places.values())
+    return [Safeguards.from_json(plain[ref]) for ref in places.values() if ref in plain]
+
+
 async def written_about(core: Core, connection: AsyncConnection, about: str) -> Safeguards | None:
     """What workers wrote down under one name."""
-    return (await _written(core, connection, [about])).get(about)
+    found = await _written(connection, [about])
+    plain = await _read(core, connection, found.values())
+    return Safeguards.from_json(plain[found[about]]) if plain else None
 
 
-async def _written(
-    core: Core, connection: AsyncConnection, names: Collection[str]
-) -> dict[str, Safeguards]:
+async def _written(connection: AsyncConnection, names: Collection[str]) -> dict[str, str]:
+    """Where it lies in the vault, by name."""
     if not names:
         return {}
     item = vault_tables.item
-    rows = (
-        await connection.execute(
-            select(safeguard.c.about, safeguard.c.item)
-            .join(item, item.c.ref == safeguard.c.item)  # not what was erased since
-            .where(safeguard.c.about.in_(padded(sorted(names))))
-        )
-    ).all()
-    plain = await _read(core, connection, [row.item for row in rows])
-    return {row.about: Safeguards.from_json(plain[row.item]) for row in rows if row.item in plain}
+    rows = await connection.execute(
+        select(safeguard.c.about, safeguard.c.item)
+        .join(item, item.c.ref == safeguard.c.item)  # not what was erased since
+        .where(safeguard.c.about.in_(padded(sorted(names))))
+    )
+    return {row.about: row.item for row in rows}
 
 
-async def _told(
-    core: Core, connection: AsyncConnection, cases: set[_Case]
-) -> dict[_Case, Safeguards]:
+_Told = tuple[_Case, str, str]
+"""(case, section, where it lies in the vault)"""
+
+
+async def _told(connection: AsyncConnection, cases: set[_Case]) -> list[_Told]:
     """What partners' sections say, the newest of each kind."""
     if not cases:
-        return {}
+        return []
     rows = (
         await connection.execute(
             select(
@@ -173,15 +193,18 @@ async def _told(
         )
     ).all()
     newest = {
-        (row.sender, row.case_ref, row.section): row.content
+        ((row.sender, row.case_ref), row.section): row.content
         for row in rows
         if (row.sender, row.case_ref) in cases
     }
-    plain = await _read(core, connection, newest.values())
+    return [(case, section, ref) for (case, section), ref in newest.items()]
+
+
+def _said(told: Sequence[_Told], plain: Mapping[str, bytes]) -> dict[_Case, Safeguards]:
     sections: dict[_Case, dict[str, dict[str, object]]] = {}
-    for (sender, case_ref, section), ref in newest.items():
+    for case, section, ref in told:
         if ref in plain:
-            sections.setdefault((sender, case_ref), {})[section] = json.loads(plain[ref])
+            sections.setdefault(case, {})[section] = json.loads(plain[ref])
     return {case: told_by(said) for case, said in sections.items()}
 
 
@@ -192,6 +215,8 @@ async def _read(core: Core, connection: AsyncConnection, refs: Iterable[str]) ->
     try:
         return await core.vault.read_many(connection, wanted)
     except NotFound:  # an erasure came between: what is left still protects
+        if len(wanted) == 1:
+            return {}
         found = {}
         for ref in wanted:
             try:

@@ -15,8 +15,9 @@ from pydantic import AfterValidator, Field
 from broker.rules.content import Exclusions, Person
 from broker.rules.countries import last_day_of_childhood
 from schemas.base import ProtectedModel
+from schemas.codes import BROKER
 from schemas.sections.family import Relation
-from schemas.sections.fields import Country, PartialDate, no_repeats, possibly_child
+from schemas.sections.fields import Country, PartialDate, no_repeats, one_of, possibly_child
 
 TELLING = (
     "asylum_protection",
@@ -24,11 +25,17 @@ TELLING = (
     "guardian_child",
     "identification_status",
     "identity_core",
+    "nationality_documents",
 )
 """Sections that say something a person must be protected by."""
 CLAIM_ENDED = frozenset({"refused", "withdrawn"})
 """Stages at which nobody protects her any more; with no stage at all somebody does."""
 _T = TypeVar("_T")
+
+
+Relations = Annotated[tuple[Relation, ...], AfterValidator(no_repeats), Field(max_length=16)]
+ContactMethod = Annotated[str, *one_of(BROKER, "contact_method")]
+_HOURS = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 
 
 class Safeguards(ProtectedModel):
@@ -50,10 +57,21 @@ class Safeguards(ProtectedModel):
         default_factory=dict
     )
     """What relatives said themselves; it overrules what a section says of them."""
+    relatives_suspected: Relations = ()
+    """Of a part in what was done to her: nobody looks for these; the others may be looked for."""
+    relatives_must_not_know: Relations = ()
+    """Who of them must not learn of it, where not the whole family."""
     born: PartialDate | None = None
     presumed_child: bool | None = None
     guardian_until: date | None = None
     """Last day on which a guardian's word counts; else reckoned from the birth date."""
+    contact_by: ContactMethod | None = None
+    """The one way of reaching her that she called safe."""
+    contact_never_by: Annotated[
+        tuple[ContactMethod, ...], AfterValidator(no_repeats), Field(max_length=8)
+    ] = ()
+    contact_hours: Annotated[str, Field(pattern=_HOURS)] | None = None
+    """When, as `09:00-17:00`, by the clock of this machine."""
 
 
 def told_by(sections: Mapping[str, Mapping[str, Any]]) -> Safeguards:
@@ -67,7 +85,19 @@ def told_by(sections: Mapping[str, Mapping[str, Any]]) -> Safeguards:
         if item.get("reflection_until") is not None
     ]
     claim = protection is not None and protection.get("stage") not in CLAIM_ENDED
+    papers = sections.get("nationality_documents", {})
+    citizenship = papers.get("citizenship", ())
+    one = len(citizenship) == 1 and not papers.get("stateless")
+    relatives = [item for item in family.get("relatives", ()) if "relation" in item]
     return Safeguards(
+        # Of several citizenships none is the origin: then no authority abroad gets anything.
+        origin=citizenship[0] if one else None,
+        relatives={
+            item["relation"]: "refused" for item in relatives if item.get("consent") == "refused"
+        },
+        relatives_suspected=tuple(
+            dict.fromkeys(item["relation"] for item in relatives if item.get("suspected"))
+        ),
         protection_claim=claim or None,
         feared=tuple((protection or {}).get("feared_countries", ())) if claim else (),
         recovery_until=date.fromisoformat(max(ends)) if ends else None,
@@ -100,6 +130,7 @@ def person_of(
     until = _all(ours, "guardian_until")
     if not until and born is not None:
         until = [last_day_of_childhood(born, country)]
+    overruled = {relation for item in ours for relation in item.relatives}
     stated = _strictest(ours, theirs, "presumed_child")
     return Person(
         presumed_child=possibly_child(born, today) if stated is None else stated,
@@ -119,6 +150,13 @@ def person_of(
             for item in ours
             for relation, said in item.relatives.items()
             if said != "given"
+        )
+        | (frozenset(relation for item in theirs for relation in item.relatives) - overruled),
+        relatives_suspected=frozenset(
+            relation for item in (*ours, *theirs) for relation in item.relatives_suspected
+        ),
+        relatives_must_not_know=frozenset(
+            relation for item in ours for relation in item.relatives_must_not_know
         ),
         guardian_until=min(until, default=None),
     )

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
 from broker.gateway.agreements import Agreements, KnownAgreement
-from broker.gateway.content_check import check_outgoing
+from broker.gateway.content_check import check_outgoing, host_of
 from broker.gateway.core import Core
 from broker.gateway.rights.restriction import require_sendable
 from broker.gateway.send.attachments import StagedFile, stage
@@ -432,6 +432,7 @@ def _scope_entries(
             None if agreement is None else agreement.content,
             on=core.now().date(),
             exception=grant is None,
+            hosts=(host_of(core, core.self_entry()), host_of(core, recipient)),
         )
         entries.append(
             ScopeEntry(
@@ -453,6 +454,11 @@ def _tag(grant: GrantState | None, scopes: tuple[ScopeEntry, ...]) -> ConsentTag
         scopes=tuple(entry.scope for entry in scopes if entry.scope is not None),
         until=grant.until,
     )
+
+
+def expected_too(composed: Composed) -> list[str]:
+    """Sections that the other side expects besides, and that are the person's to give or not."""
+    return sorted(expected_sections(composed.row) - composed.message.sections.keys())
 
 
 def preview(core: Core, composed: Composed) -> dict[str, Any]:
@@ -488,7 +494,7 @@ def preview(core: Core, composed: Composed) -> dict[str, Any]:
             ],
             "attachments": [ref.to_dict() for ref in composed.attachments],
         },
-        "expected_too": sorted(expected_sections(composed.row) - composed.message.sections.keys()),
+        "expected_too": expected_too(composed),
         "sealed": {
             compartment.value: _without_key(json.loads(part))
             for compartment, part in composed.parts.items()

@@ -13,11 +13,12 @@ from sqlalchemy import func, insert, select, update
 from broker.gateway.agreements import Agreements
 from broker.gateway.consent.grants import own_case
 from broker.gateway.core import Core
+from broker.gateway.partners import emergency_telephone
 from broker.gateway.send.compose import compose
 from broker.gateway.send.drafts import ExceptionDraft
 from broker.gateway.send.sender import Sender, Stored
 from broker.gateway.store.alarms import clear_alarms
-from broker.gateway.store.tables import exception_request
+from broker.gateway.store.tables import exception_request, outbox
 from schemas.catalogue import message_type
 from schemas.errors import ExceptionRefused, NotFound
 from schemas.message import ExceptionUse
@@ -122,6 +123,16 @@ class Exceptions:
         core.wakes.outbox.set()
         core.log.wake()
         return stored
+
+    async def whom_to_call(self, exception: UUID) -> str | None:
+        """The emergency telephone of the side that an exception went to, if one is known."""
+        async with self._core.database.read() as connection:
+            partner = await connection.scalar(
+                select(outbox.c.recipient)
+                .join(exception_request, exception_request.c.message == outbox.c.id)
+                .where(exception_request.c.id == exception)
+            )
+        return None if partner is None else await emergency_telephone(self._core, partner)
 
     async def told(self, exception: UUID) -> None:
         """The person was told what was sent without her consent, and why.

@@ -6,6 +6,7 @@ The names are those of the W3C Data Privacy Vocabulary (`eu-gdpr:…`), with two
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from broker.rules.content.question import Found, Question, path, rule
@@ -90,6 +91,27 @@ def transfer_basis_is_lawful(question: Question) -> Found:
             yield TransferBasis, f"{path(entry)}.transfer_basis"
 
 
+@rule("basis.host", "GDPR Art 3(1), Art 28(3)(a), Art 44; national law of the host's country")
+def host_country_is_asked_too(question: Question) -> Found:
+    """Who stands in another's gateway is read there too: the basis holds from and to that country.
+
+    Which kind of organisation it is stays the question of whom the host works for.
+    """
+    for entry in question.message.scopes:
+        for exporter, importer in _further_routes(
+            question.sends(), question.receives(), question.sender, question.recipient
+        ):
+            if not _holds(
+                entry.transfer_basis,
+                exporter,
+                importer,
+                on=question.now.date(),
+                exception=question.message.exception is not None,
+            ):
+                yield TransferBasis, f"{path(entry)}.transfer_basis"
+                break
+
+
 @rule("basis.own-law", "GDPR Art 5(2), by analogy")
 def own_law_is_known(question: Question) -> Found:
     """A sender rests on national law where an act is known, or where the agreement names one.
@@ -140,6 +162,40 @@ def transfer_is_lawful(
     return True
 
 
+def _as_host(host: Participant, whose: Participant) -> Participant:
+    """Somebody at the place of the host. An international organisation is abroad everywhere."""
+    if host.kind is OrganisationKind.INTERNATIONAL:
+        return host
+    return whose.model_copy(update={"country": host.country})
+
+
+def _further_routes(
+    sends: Sequence[Participant],
+    receives: Sequence[Participant],
+    sender: Participant,
+    recipient: Participant,
+) -> list[tuple[Participant, Participant]]:
+    """From and to each place where it is handled, but for the one from sender to recipient."""
+    return [
+        (
+            exporter if exporter is sender else _as_host(exporter, sender),
+            importer if importer is recipient else _as_host(importer, recipient),
+        )
+        for exporter in sends
+        for importer in receives
+        if exporter is not sender or importer is not recipient
+    ]
+
+
+def _holds(
+    basis: str, exporter: Participant, importer: Participant, *, on: date, exception: bool
+) -> bool:
+    """True if that is no transfer at all, or the basis opens it."""
+    return transfer_is_lawful("none-needed", exporter, importer, on=on) or transfer_is_lawful(
+        basis, exporter, importer, on=on, exception=exception
+    )
+
+
 def bases_for(
     section: str,
     sender: Participant,
@@ -148,11 +204,18 @@ def bases_for(
     *,
     on: date,
     exception: bool = False,
+    hosts: tuple[Participant | None, Participant | None] = (None, None),
 ) -> tuple[str, str]:
     """(processing, transfer) bases to propose for one section: the first that the law opens.
 
     A proposal, not a decision: the worker may choose others, and `decide` judges them alike.
+
+    Args:
+        hosts: Of sender and recipient, where they stand in another's gateway.
     """
+    sends = tuple(one for one in (sender, hosts[0]) if one is not None)
+    receives = tuple(one for one in (recipient, hosts[1]) if one is not None)
+    routes = _further_routes(sends, receives, sender, recipient)
     under_gdpr = gdpr_applies(sender.country)
     processing = _processing_for(section, sender, under_gdpr=under_gdpr, exception=exception)
     named = (
@@ -163,7 +226,9 @@ def bases_for(
     usual = ["none-needed", "eu-gdpr:A45-3", "eu-gdpr:A46-3-b", "national-law"]
     last = "eu-gdpr:A49-1-f" if under_gdpr else "national-law"
     for basis in named or ([last] if exception else usual):
-        if transfer_is_lawful(basis, sender, recipient, on=on, exception=exception):
+        if transfer_is_lawful(basis, sender, recipient, on=on, exception=exception) and all(
+            _holds(basis, *route, on=on, exception=exception) for route in routes
+        ):
             return processing, basis
     # Nothing fits: propose what was agreed, or the last resort, and let the rules say so.
     return processing, named[0] if named else last

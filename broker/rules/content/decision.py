@@ -63,6 +63,7 @@ RULES: tuple[Rule, ...] = (
     bases.offences_need_authority,
     bases.exception_rests_on_no_consent,
     bases.transfer_basis_is_lawful,
+    bases.host_country_is_asked_too,
     bases.own_law_is_known,
     agreement.agreement_is_in_force,
     agreement.agreement_names_it,

@@ -48,18 +48,19 @@ def each_adult_relative_agrees(question: Question) -> Found:
     HardRule.FAMILY_FLAGS_STOP_TRACING,
 )
 def family_flags_stop_tracing(question: Question) -> Found:
-    """Nobody looks for a family that must not know, or is suspected of a part in it."""
+    """Nobody looks for a family, or for one of it, that must not know or is suspected."""
     if not {entry.purpose for entry in question.message.scopes} & TOUCHES_FAMILY:
         return
     person = question.person
     flagged = person.family_must_not_know or person.family_suspected
+    left_alone = person.relatives_suspected | person.relatives_must_not_know
     for section in question.carried_under(HardRule.FAMILY_FLAGS_STOP_TRACING):
         content = question.content(section)
         flagged = flagged or bool(
             content.get("family_must_not_know") or content.get("family_suspected")
         )
         for index, relative in _relatives(question, section):
-            if relative.get("suspected"):
+            if relative.get("suspected") or relative.get("relation") in left_alone:
                 yield PolicyRefused, f"sections.{section}.relatives.{index}"
     if flagged:
         yield PolicyRefused, "sections.family_dependants"

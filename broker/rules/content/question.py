@@ -123,6 +123,9 @@ class Person:
     family_suspected: bool = False
     relatives_refuse: frozenset[str] = frozenset()
     """Relations (code list `relation`) who said no themselves, or no longer say yes."""
+    relatives_suspected: frozenset[str] = frozenset()
+    """Relations suspected of a part in what was done to her."""
+    relatives_must_not_know: frozenset[str] = frozenset()
     guardian_until: date | None = None
     """Last day of her childhood, as far as the case knows; the consent record may say it too."""
 
@@ -140,6 +143,19 @@ class Question:
     now: datetime
     moment: Moment
     person: Person = field(default_factory=Person)
+    sender_host: Participant | None = None
+    """Whose gateway the sender's is, if it stands in another's: plaintext is handled there."""
+    recipient_host: Participant | None = None
+
+    def receives(self) -> tuple[Participant, ...]:
+        """Who gets it into its hands: the recipient, and who hosts it."""
+        host = self.recipient_host
+        return (self.recipient,) if host is None else (self.recipient, host)
+
+    def sends(self) -> tuple[Participant, ...]:
+        """Out of whose hands it comes."""
+        host = self.sender_host
+        return (self.sender,) if host is None else (self.sender, host)
 
     def carried(self) -> frozenset[str]:
         """Sections that travel, in the message or as a file."""
@@ -179,8 +195,8 @@ class Question:
         )
 
     def crosses_border(self) -> bool:
-        """True if it leaves the sender's country."""
-        return self.sender.country != self.recipient.country
+        """True if it leaves the sender's country, be it only to a machine that stands abroad."""
+        return any(place.country != self.sender.country for place in self.receives())
 
 
 Found = Iterator[tuple[type[BrokerError], str]]

@@ -7,6 +7,8 @@ is the one given for persons who do not exist; silence would tell as much as an 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from broker.rules.content.question import Found, Question, rule
 from schemas.directory import Compartment, Function, OrganisationKind
 from schemas.envelope import Kind
@@ -31,11 +33,21 @@ def tells_nothing(question: Question) -> bool:
     return question.type.direction is Direction.BACK and reason in TELLS_NOTHING
 
 
+def _authorities(question: Question) -> set[str]:
+    """Countries into the hands of whose authorities it comes."""
+    places = question.receives()
+    return {place.country for place in places if place.kind is OrganisationKind.STATE}
+
+
 def _is_of_origin(question: Question) -> bool:
-    return (
-        question.recipient.kind is OrganisationKind.STATE
-        and question.recipient.country == question.person.origin
-    )
+    return question.person.origin in _authorities(question)
+
+
+def _feared_or_unknown(question: Question, feared: Collection[str]) -> bool:
+    """True if authorities of a country of fear get it; or any abroad, where nobody knows which."""
+    countries = _authorities(question)
+    abroad = countries - {question.sender.country}
+    return not countries.isdisjoint(feared) or (question.person.origin is None and bool(abroad))
 
 
 @rule("who.sender-kind", "message catalogue: who may send")
@@ -48,7 +60,8 @@ def sender_may_say_it(question: Question) -> Found:
 @rule("who.excluded", "the person's exclusion list; CETS 197, Art 12(2)", silent=True)
 def nobody_excluded(question: Question) -> Found:
     """Nothing reaches whom the person excluded, directly or onward."""
-    if question.person.exclusions.covers(question.recipient) and not tells_nothing(question):
+    excluded = any(question.person.exclusions.covers(place) for place in question.receives())
+    if excluded and not tells_nothing(question):
         yield PolicyRefused, ""
 
 
@@ -67,11 +80,7 @@ def origin_learns_no_protection_claim(question: Question) -> Found:
     person = question.person
     if not person.protection_claim or tells_nothing(question):
         return
-    state = question.recipient.kind is OrganisationKind.STATE
-    unknown = person.origin is None and question.crosses_border()
-    if _is_of_origin(question) or (
-        state and (question.recipient.country in person.feared or unknown)
-    ):
+    if _is_of_origin(question) or _feared_or_unknown(question, person.feared):
         yield PolicyRefused, ""
 
 
@@ -88,9 +97,7 @@ def origin_learns_of_no_protection(question: Question) -> Found:
     """
     for section in question.carried_under(HardRule.NEVER_TO_ORIGIN):
         feared = {*question.content(section).get("feared_countries", ()), *question.person.feared}
-        state = question.recipient.kind is OrganisationKind.STATE
-        unknown = question.person.origin is None and question.crosses_border()
-        if _is_of_origin(question) or (state and (question.recipient.country in feared or unknown)):
+        if _is_of_origin(question) or _feared_or_unknown(question, feared):
             yield PolicyRefused, ""
 
 
@@ -101,7 +108,7 @@ def it_goes_the_way_of_the_person(question: Question) -> Found:
     Where the country of origin is not known, and inside one country, there is no direction.
     """
     origin, way = question.person.origin, question.type.corridor
-    if origin is None or not question.crosses_border():
+    if origin is None or question.sender.country == question.recipient.country:
         return
     from_there = way in (Corridor.TO_ORIGIN, Corridor.TO_ORIGIN_OR_TRANSIT)
     back_there = way is Corridor.TO_DESTINATION

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, update
@@ -17,9 +18,10 @@ from broker.gateway.send.drafts import ConsentDraft
 from broker.gateway.store.grants import require_grant
 from broker.gateway.store.tables import disclosure, inbox
 from broker.gateway.store.tables import grant as grant_table
+from schemas.agreement import TransferBasis
 from schemas.consent import Purpose, ScopeGrant
-from schemas.errors import UseRestricted
-from tests.support.gateways import Side, World, world
+from schemas.errors import NotFound, NotPermitted, SchemaRefused, UseRestricted
+from tests.support.gateways import Side, World, register_agreement, world
 
 CASE = {"case_admin": {"status": "Active", "case_owner": "Invented worker"}}
 
@@ -188,3 +190,104 @@ async def test_what_is_frozen_is_neither_opened_nor_passed_on_until_it_is_lifted
     await three.settle()
     assert (await open_message(albania.parts, referral.id))["sections"]
     await pass_on()
+
+
+async def test_she_asks_for_her_data_and_every_holder_answers_until_the_last_is_in(
+    three: World,
+) -> None:
+    clauses = TransferBasis(sender="it.nrm", basis="eu-gdpr:A46-3-a")
+    own_law = TransferBasis(sender="al.shelter", basis="national-law")
+    await register_agreement(three, "it.nrm", "al.shelter", transfer=(clauses, own_law))
+    for side in three.sides.values():
+        await side.parts.agreements.refresh()
+    await passed_on(three)
+    italy, albania, shelter = three["it.nrm"], three["al.nrm"], three["al.shelter"]
+    known = await italy.consent("al.shelter", sections=("case_admin", "risk_security"))
+    await italy.refer(
+        "al.shelter", known, sections={**CASE, "risk_security": {"summary": "Invented text."}}
+    )
+    await three.settle()
+    wanted = RightDraft(kind="access", case="CASE-1")
+    with pytest.raises(SchemaRefused, match="identity"):
+        await italy.parts.asking.ask(wanted, worker="anna")
+    sure = wanted.model_copy(update={"identity_proved": True})
+    await italy.parts.asking.ask(sure, worker="anna")
+    await three.settle()
+
+    async def open_ones() -> dict[str, bool]:
+        told = await italy.parts.asking.status("CASE-1")
+        assert all(one["due_at"] is not None for one in told)
+        return {one["partner"]: one["open"] for one in told}
+
+    async def request_at(side: Side) -> UUID:
+        async with side.gateway.core.database.read() as connection:
+            query = select(inbox.c.id).where(inbox.c.type == "access.request")
+            return (await connection.execute(query)).scalar_one()
+
+    assert await open_ones() == {"al.nrm": True, "al.shelter": True}
+    ours = {"services_support": {"services": [{"service": "housing"}]}}
+    request = await request_at(albania)
+    said = await albania.parts.answering.answer(request, ours=ours, texts_read=False)
+    assert (said.sections, said.withheld) == (("case_admin",), ("services_support",))
+    assert len(said.messages) == 2
+    with pytest.raises(NotPermitted):
+        await albania.parts.answering.answer(request, ours=ours, texts_read=False)
+    await three.settle()
+    assert await open_ones() == {"al.nrm": False, "al.shelter": True}
+    await shelter.parts.answering.answer(await request_at(shelter), ours={}, texts_read=False)
+    await three.settle()
+    assert await open_ones() == {"al.nrm": False, "al.shelter": False}
+
+    answers = {one["partner"]: one["answer"] for one in await italy.parts.asking.status("CASE-1")}
+    assert answers == {"al.nrm": "partly", "al.shelter": "done"}
+    made = await copy_of(italy.gateway.core, "CASE-1", ours={}, texts_read=True)
+    told = as_json(made)
+    came = {(one["from"], one["section"]): one["content"] for one in told["data"]}
+    assert came["al.nrm", "case_admin"] == {"status": "Active"}  # not its worker's name
+    assert came["al.shelter", "risk_security"] == {}
+    [further] = told["further"]
+    assert (further["told_by"], further["recipient"]) == ("al.nrm", "al.shelter")
+    for language in ("en", "fr", "ar"):
+        assert "A shelter in Albania" in as_html(as_paper(made, language))
+
+
+async def test_what_two_consents_cover_comes_in_two_and_what_she_took_back_is_withheld(
+    three: World,
+) -> None:
+    italy, albania = three["it.nrm"], three["al.nrm"]
+    hers = {**CASE, "identity_core": {"first_name": "Invented"}}
+    grant = await italy.consent("al.nrm", sections=tuple(hers))
+    other = await italy.consent("al.nrm", sections=("risk_security",))
+    await italy.refer("al.nrm", grant, sections=hers)
+    await italy.send(
+        type="info.spontaneous",
+        to="al.nrm",
+        case_ref="CASE-1",
+        grant=other,
+        purpose=Purpose.PROTECTION,
+        sections={"risk_security": {"risk_level": "low"}},
+        body={"about": ["risk_assessment"]},
+    )
+    await three.settle()
+    sure = RightDraft(kind="access", case="CASE-1", identity_proved=True)
+    await italy.parts.asking.ask(sure, worker="anna")
+    await three.settle()
+    narrowed = [ScopeGrant(purpose=Purpose.PROTECTION, section="identity_core")]
+    await italy.parts.withdrawals.order(grant, narrowed)
+    async with albania.gateway.core.database.read() as connection:
+        query = select(inbox.c.id).where(inbox.c.type == "access.request")
+        request = (await connection.execute(query)).scalar_one()
+
+    # What she took back is erased there by now, and no part of the answer.
+    ours = {"services_support": {"services": [{"service": "housing"}]}}
+    await three.settle()
+    said = await albania.parts.answering.answer(request, ours=ours, texts_read=True)
+    assert (said.sections, len(said.messages)) == (("case_admin", "risk_security"), 3)
+    assert said.withheld == ("services_support",)
+    await three.settle()
+    [told] = await italy.parts.asking.status("CASE-1")
+    assert (told["answer"], told["open"]) == ("partly", False)
+    made = await copy_of(italy.gateway.core, "CASE-1", ours={}, texts_read=True)
+    assert {one.section for one in made.held} == {"case_admin", "risk_security"}
+    with pytest.raises(NotFound):
+        await albania.parts.answering.answer(uuid4(), ours={}, texts_read=True)

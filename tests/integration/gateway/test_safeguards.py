@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from broker.clock import TurnedClock
 from broker.gateway.consent import reading
 from broker.gateway.consent.majority import NOT_KNOWN
 from broker.gateway.home import add_worker
 from broker.gateway.receive.opening import open_message
 from broker.gateway.safeguards.keeping import change
+from broker.gateway.safeguards.known import About, persons
 from broker.gateway.send.drafts import RenewalDraft
 from broker.gateway.store.tables import alarm, fact, inbox, opening, outbox
 from broker.gateway.store.tables import grant as grants
@@ -263,3 +265,56 @@ async def until_of(side: Side, grant_id: Any) -> Any:
 async def business_id(side: Side, message: Any) -> Any:
     async with side.gateway.core.database.read() as connection:
         return await connection.scalar(select(outbox.c.business_id).where(outbox.c.id == message))
+
+
+async def test_what_has_ended_is_looked_at_again_by_somebody_who_may_know(three: World) -> None:
+    italy = three["it.nrm"]
+    core = italy.gateway.core
+    tomorrow = (core.now() + timedelta(days=1)).date().isoformat()
+    await change(core, "CASE-1", {"recovery_until": tomorrow}, worker="knowing")
+    await change(core, "CASE-2", CLAIM, worker="knowing")
+    sweep, clock = italy.parts.safeguards_sweep, core.clock
+
+    async def asked_for(days: int) -> set[str]:
+        core.clock = TurnedClock(offset=timedelta(days=days))
+        try:
+            await sweep.run_once()
+        finally:
+            core.clock = clock
+        async with core.database.read() as connection:
+            open_ones = select(alarm.c.about).where(
+                alarm.c.code == "safeguards-review", alarm.c.cleared_at.is_(None)
+            )
+            return set(await connection.scalars(open_ones))
+
+    assert await asked_for(1) == set()
+    assert await asked_for(2) == {"CASE-1"}
+    await change(core, "CASE-1", {"recovery_until": None}, worker="knowing")
+    assert await asked_for(2) == set()
+    assert await asked_for(91) == {"CASE-2"}
+
+
+async def test_her_papers_that_came_tell_the_guard_where_she_is_from(three: World) -> None:
+    albania, shelter = three["al.nrm"], three["al.shelter"]
+    told = {**CASE, "nationality_documents": {"citizenship": ["IT"]}}
+    grant = await albania.consent("al.shelter", sections=tuple(told))
+    sent = await albania.refer("al.shelter", grant, sections=told)
+    await three.settle(2)
+    business = await business_id(albania, sent.id)
+    onward = await shelter.consent("it.nrm", "SH-1", sections=("case_admin",), derived_from=grant)
+    await change(shelter.gateway.core, str(business), {"protection_claim": True}, worker="knowing")
+    refused = await refused_with(
+        shelter,
+        type="referral.request",
+        to="it.nrm",
+        grant=onward,
+        purpose=Purpose.PROTECTION,
+        sections=CASE,
+        body={"services": ["safe_house"]},
+        derived_from=business,
+    )
+    assert (refused.code, refused.where) == ("policy", ())
+    async with shelter.gateway.core.database.read() as connection:
+        about = About(business_ids=frozenset({business}))
+        [known] = await persons(shelter.gateway.core, connection, [about])
+    assert known.origin == "IT"

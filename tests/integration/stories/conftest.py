@@ -16,6 +16,7 @@ from tests.support.stories import (
     GREECE,
     ITALIAN_SHELTER,
     ITALY,
+    MISSION,
     Office,
     Told,
     mechanism,
@@ -36,15 +37,17 @@ def _bases(**named: str) -> dict[str, object]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def offices(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Office]]:
-    members = (ITALY, ITALIAN_SHELTER, ALBANIA, ALBANIAN_SHELTER, ALBANIAN_POLICE, GREECE)
+    members = (ITALY, ITALIAN_SHELTER, ALBANIA, ALBANIAN_SHELTER, ALBANIAN_POLICE, GREECE, MISSION)
     path = tmp_path_factory.mktemp("mechanism")
     pairs: dict[tuple[str, str], dict[str, object]] = {
         ("it.nrm", "it.shelter"): {},
         ("it.nrm", "al.nrm"): {},
         ("it.nrm", "al.shelter"): _bases(it_nrm="eu-gdpr:A46-3-a", al_shelter="national-law"),
-        ("it.nrm", "al.police"): {},
+        ("it.nrm", "al.police"): {"sections": ("case_admin", "risk_security")},
+        ("it.nrm", "xk.mission"): {},
         ("it.nrm", "gr.nrm"): _bases(it_nrm="none-needed", gr_nrm="none-needed"),
         ("al.nrm", "al.shelter"): {},
+        ("al.nrm", "al.police"): {},
     }
     async with mechanism(path, *members, agreements=pairs) as made:
         yield made
@@ -65,4 +68,5 @@ def told(offices: dict[str, Office]) -> Told:
         of("al.shelter"),
         of("al.police"),
         of("gr.nrm"),
+        of("xk.mission"),
     )

@@ -148,6 +148,69 @@ async def test_3_either_side_asks_the_other_and_a_refusal_tells_nothing(told: To
     assert answers[0] == answers[1]
 
 
+async def test_4_she_reads_who_got_what_of_hers_and_gets_her_data_from_everyone_who_has_them(
+    told: Told,
+) -> None:
+    italy, albania, shelter = told.italy, told.albania, told.albanian_shelter
+    hers = {
+        **CASE,
+        "identity_core": {"first_name": "Layla", "original_first_name": "ليلى"},
+        "family_dependants": {
+            "relatives": [{"relation": "mother", "name": "Invented mother", "consent": "given"}]
+        },
+    }
+    yes = await italy.consent("al.nrm", tuple(hers), "protection")
+    sent = await italy.say(
+        "referral.request", "al.nrm", under=yes, purpose="protection", sections=hers
+    )
+    onward = await albania.consent(
+        "al.shelter", ("case_admin",), "protection", derived_from=yes, valid_until=day(60)
+    )
+    await albania.say(
+        "referral.request",
+        "al.shelter",
+        under=onward,
+        purpose="protection",
+        sections=CASE,
+        derived_from=sent.business_id,
+    )
+
+    # The ledger: who, what, when, on which basis, at every office, and unchanged since.
+    here = (await italy.post("/v1/rights/ledger", {"case": italy.case}))["disclosures"]
+    assert {row["section"] for row in here} == set(hers)
+    assert {row["partner"] for row in here} == {"al.nrm"}
+    assert all(row["recorded"] and row["processing_basis"] and row["at"] for row in here)
+    there = (await albania.post("/v1/rights/ledger", {"case": albania.case}))["disclosures"]
+    assert ("onward", "al.shelter") in {(row["way"], row["partner"]) for row in there}
+
+    # She asks at one office. Every holder answers; until the last has, it stays open.
+    asked = {"kind": "access", "case": italy.case, "identity_proved": True}
+    await italy.post("/v1/rights/ask", asked)
+    await italy.made.settle(2)
+    status = await italy.post("/v1/rights/status", {"case": italy.case})
+    assert (status["open"], status["told"][0]["due_at"] is not None) == (1, True)
+    request = (await albania.hears("access.request"))["id"]
+    said = await albania.post("/v1/rights/answer", {"message": request, "texts_read": True})
+    assert (said["sections"], said["withheld"]) == (sorted(hers), [])
+    await italy.made.settle(2)
+    assert (await italy.post("/v1/rights/status", {"case": italy.case}))["open"] == 0
+
+    # Her copy, in her language: hers alone, with who got it further on, and no word of a relative.
+    wanted = {"case": italy.case, "language": "ar", "texts_read": True}
+    copy = await italy.post("/v1/rights/copy", wanted)
+    assert 'lang="ar" dir="rtl"' in copy["html"]
+    assert "ليلى" in copy["html"]
+    assert "Invented mother" not in copy["html"] + str(copy["copy"])
+    assert [row["recipient"] for row in copy["copy"]["further"]] == ["al.shelter"]
+
+    # And what she takes back is taken back wherever it went; that it was there stays to be read.
+    await italy.post(f"/v1/consents/{yes}/withdraw")
+    await italy.made.settle(4)
+    assert "referral.request" not in await shelter.heard()
+    after = (await italy.post("/v1/rights/ledger", {"case": italy.case}))["disclosures"]
+    assert {row["section"] for row in after} >= set(hers)
+
+
 async def test_5_a_child_has_a_guardian_and_a_view_of_its_own_until_it_comes_of_age(
     told: Told,
 ) -> None:

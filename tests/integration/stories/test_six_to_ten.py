@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import httpx2
 import pytest
 
 from schemas.catalogue import catalogue
@@ -215,6 +216,73 @@ async def test_8_return_is_no_condition_and_the_country_she_fled_learns_nothing(
     assert "nonpunishment.notice" in await albania.heard()
 
 
+async def test_9_who_is_there_is_known_today_and_a_stranger_finds_the_way_in(told: Told) -> None:
+    italy, albania, mission = told.italy, told.albania, told.mission
+
+    async def seen(whom: str) -> dict[str, Any]:
+        [found] = [
+            one for one in (await italy.get("/v1/partners"))["partners"] if one["id"] == whom
+        ]
+        return dict(found)
+
+    # What changes daily each says itself; the newest word counts, and it goes stale by itself.
+    free = {"services": [{"service": "legal", "capacity": "yes"}], "confirm_again_by": day(30)}
+    await albania.say("directory.announce", "it.nrm", {**free, "deputy_role": "deputy 1"})
+    await albania.say("directory.announce", "it.nrm", {**free, "deputy_role": "deputy 2"})
+    said = (await seen("al.nrm"))["announced"]
+    assert (said["deputy_role"], said["services"]) == ("deputy 2", free["services"])
+    assert said["languages"] == ["sqi", "eng"]
+    with after(italy, timedelta(days=31)):
+        later = (await seen("al.nrm"))["announced"]
+    assert (later["stale"], later["services"]) == (True, [])
+    assert later["emergency_telephone"] == said["emergency_telephone"]
+
+    # In danger the telephone number comes with the answer: nobody waits for a message to be read.
+    alert = {
+        "message": italy.draft(
+            "safety.alert",
+            "al.nrm",
+            purpose="protection",
+            sections={"risk_security": {"risk_level": "high"}},
+        ),
+        "code": "vital_interest_life",
+        "reason": "Invented reason.",
+        "review_by": f"{day(2)}T12:00:00Z",
+    }
+    proposed = (await italy.post("/v1/exceptions", alert))["id"]
+    approved = await italy.post(f"/v1/exceptions/{proposed}/approve", worker="second")
+    assert approved["call"] == said["emergency_telephone"]
+
+    # Each agreement is another: what one partner may get another may not.
+    both = ("case_admin", "identity_core")
+    more = {**CASE, "identity_core": {"first_name": "Invented"}}
+    for whom, code in (("al.nrm", None), ("al.police", "no-agreement")):
+        yes = await italy.consent(whom, both, "protection")
+        draft: dict[str, Any] = {"under": yes, "purpose": "protection", "sections": more}
+        if code is None:
+            await italy.say("referral.request", whom, **draft)
+        else:
+            with declined(code, "agreement.sections.identity_core"):
+                await italy.say("referral.request", whom, **draft)
+
+    # A country without a focal point: a mission stands in, in somebody's gateway, and is found.
+    assert (await seen("xk.mission"))["hosted_by"] == "al.nrm"
+    yes = await italy.consent("xk.mission", ("case_admin",), "protection")
+    stand_in: dict[str, Any] = {"under": yes, "purpose": "protection", "sections": CASE}
+    await italy.say("referral.request", "xk.mission", **stand_in)
+    assert "referral.request" in await mission.heard()
+    await italy.exclude("al.nrm")  # whom she excludes reads it there, so it does not go there
+    with declined("policy"):
+        await italy.say("referral.request", "xk.mission", **stand_in)
+
+    # And somebody outside of it all, who met her by chance, finds whom to call.
+    hub = httpx2.ASGITransport(italy.made.hub)
+    async with httpx2.AsyncClient(transport=hub, base_url="http://hub.invalid") as anybody:
+        page = (await anybody.get("/find", params={"country": "AL", "lang": "fr"})).text
+    assert "+355400000000" in page
+    assert "Layla" not in page
+
+
 async def test_10_a_journey_is_a_chain_of_hands_and_she_is_told_at_every_step(told: Told) -> None:
     italy, albania, greece = told.italy, told.albania, told.greece
     travelling = ("return_travel",)
@@ -250,6 +318,12 @@ async def test_10_a_journey_is_a_chain_of_hands_and_she_is_told_at_every_step(to
     for office in (italy, albania):
         with after(office, timedelta(days=2)):
             assert await office.alarms(gone) == ["arrival-missing"]
+        alert = await office.get(f"/v1/deadlines/{gone.id}/draft")
+        assert (alert["message"]["type"], alert["message"]["to"]) == (
+            "missing.alert",
+            "al.nrm" if office is italy else "it.nrm",
+        )
+        assert "body.facts" in alert["to_say"]  # two people say the rest; nothing leaves by itself
         assert (await office.exchange(thread))["state"] == "missing_alert"
     await albania.say("arrival.handover.confirm", "it.nrm", thread=thread)
     for office in (italy, albania):

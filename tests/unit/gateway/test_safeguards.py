@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
+from broker.gateway.safeguards.sweep import CLAIM_REVIEW, review_due
 from broker.gateway.safeguards.words import Safeguards, person_of, told_by
 from broker.rules.content import Exclusions, Person
 from broker.rules.countries import last_day_of_childhood
@@ -92,3 +93,65 @@ def test_childhood_ends_the_day_before_the_latest_birthday_of_majority(
     born: str, country: str, last: date
 ) -> None:
     assert last_day_of_childhood(born, country) == last
+
+
+@pytest.mark.parametrize(
+    ("papers", "origin"),
+    [
+        ({"citizenship": ["AL"]}, "AL"),
+        ({"citizenship": ["AL", "XK"]}, None),
+        ({"citizenship": ["AL"], "stateless": True}, None),
+        ({}, None),
+    ],
+)
+def test_her_papers_tell_where_she_is_from_if_they_are_clear(
+    papers: dict[str, Any], origin: str | None
+) -> None:
+    assert person(told={"nationality_documents": papers}).origin == origin
+    assert person(Safeguards(origin="MA"), told={"nationality_documents": papers}).origin == "MA"
+
+
+def test_each_relative_has_a_word_and_a_part_of_their_own() -> None:
+    family = {
+        "relatives": [
+            {"relation": "mother", "consent": "refused"},
+            {"relation": "father", "suspected": True},
+            {"relation": "sibling", "consent": "given"},
+        ]
+    }
+    found = person(
+        Safeguards(relatives_must_not_know=("spouse",)), told={"family_dependants": family}
+    )
+    assert found.relatives_refuse == {"mother"}
+    assert found.relatives_suspected == {"father"}
+    assert found.relatives_must_not_know == {"spouse"}
+    later = Safeguards(relatives={"mother": "given"})
+    assert person(later, told={"family_dependants": family}).relatives_refuse == frozenset()
+
+
+SAID = date(2026, 9, 1)
+
+
+@pytest.mark.parametrize(
+    ("known", "due"),
+    [
+        (Safeguards(), False),
+        (Safeguards(recovery_until=TODAY), False),
+        (Safeguards(recovery_until=date(2026, 11, 21)), True),
+        (Safeguards(recovery_until=date(2026, 8, 31)), False),  # it was over when it was said
+        (Safeguards(protection_claim=True), False),
+        (Safeguards(presumed_child=True, born="2008-11-22"), True),
+        (Safeguards(presumed_child=True, born="2008-11-23"), False),
+        (Safeguards(presumed_child=False, born="2008-11-22"), False),
+        (Safeguards(guardian_until=date(2026, 11, 1)), True),
+    ],
+)
+def test_what_has_ended_since_it_was_said_is_looked_at_again(known: Safeguards, due: bool) -> None:
+    assert review_due(known, said_on=SAID, today=TODAY, country="IT") is due
+
+
+def test_a_claim_is_asked_after_each_quarter() -> None:
+    claim = Safeguards(protection_claim=True)
+    last = SAID + CLAIM_REVIEW
+    assert not review_due(claim, said_on=SAID, today=last, country="IT")
+    assert review_due(claim, said_on=SAID, today=last + timedelta(days=1), country="IT")

@@ -189,6 +189,26 @@ def from_libya(**transfer: Any) -> Question:
     return bases(replace(asked, sender=LIBYA), processing_basis="national-law")
 
 
+def hosted(asked: Question, by: Participant) -> Question:
+    """The recipient stands in this one's gateway."""
+    return replace(asked, recipient_host=by)
+
+
+ITALIAN_SHELTER = party("it.shelter", Function.SHELTER, OrganisationKind.NGO)
+BRITISH = party("gb.nrm")
+ADEQUATE = "eu-gdpr:A45-3"
+
+
+def from_italian_gateway(transfer: str) -> Question:
+    """A Libyan office that stands in an Italian gateway refers to Albania."""
+    asked = says(ADMIN, transfer=transfer)
+    terms = TransferBasis(sender="ly.nrm", basis=transfer, reference="Invented Act 1")
+    asked = under(asked, parties=("ly.nrm", "al.nrm"), transfer=(terms,))
+    asked = granted(asked, giver="ly.nrm")
+    asked = bases(replace(asked, sender=LIBYA), processing_basis="national-law")
+    return replace(asked, sender_host=IT)
+
+
 def refusal_of(reason: str, **person: Any) -> Question:
     """An answer that carries nothing."""
     message = a_message("referral.decline", sections={}, scopes=(), body={"reason": reason})
@@ -311,6 +331,65 @@ CASES = (
         "policy",
         "sections.criminal_justice",
         says({"criminal_justice": {"cooperation": "agreed"}}, to=SHELTER),
+    ),
+    Case(
+        "who.excluded",
+        "who stands in the gateway of somebody she excludes is read there",
+        hosted(says(ADMIN, to=SHELTER, exclusions=["al.police"]), by=POLICE),
+        "policy",
+        "",
+        hosted(says(ADMIN, to=SHELTER, exclusions=["al.police"]), by=FOCAL_POINT),
+    ),
+    Case(
+        "who.origin-during-claim",
+        "a shelter in a gateway of the state she fled",
+        hosted(says(ADMIN, protection_claim=True, origin="AL", to=SHELTER), by=FOCAL_POINT),
+        "policy",
+        "",
+        hosted(says(ADMIN, protection_claim=True, origin="NG", to=SHELTER), by=FOCAL_POINT),
+    ),
+    Case(
+        "who.origin-unasked",
+        "nor by way of the one that hosts",
+        hosted(
+            says({"migration_status": {"entry_ban": True}}, origin="AL", to=SHELTER),
+            by=FOCAL_POINT,
+        ),
+        "policy",
+        "sections.migration_status",
+        says({"migration_status": {"entry_ban": True}}, origin="AL", to=SHELTER),
+    ),
+    Case(
+        "what.shelter",
+        "a shelter's address stays, also where the neighbour's machine is abroad",
+        hosted(says(SHELTERED, to=ITALIAN_SHELTER), by=FOCAL_POINT),
+        "policy",
+        "sections.contact_location.shelter_address",
+        says(SHELTERED, to=ITALIAN_SHELTER),
+    ),
+    Case(
+        "basis.host",
+        "inside one country, and read in another",
+        hosted(says(ADMIN, to=ITALIAN_SHELTER, transfer="none-needed"), by=FOCAL_POINT),
+        "transfer-basis",
+        "scopes.case_admin.transfer_basis",
+        says(ADMIN, to=ITALIAN_SHELTER, transfer="none-needed"),
+    ),
+    Case(
+        "basis.host",
+        "an adequate country, in a gateway that stands in one that is not",
+        hosted(says(ADMIN, to=BRITISH, transfer=ADEQUATE), by=FOCAL_POINT),
+        "transfer-basis",
+        "scopes.case_admin.transfer_basis",
+        hosted(says(ADMIN, to=BRITISH, transfer=ADEQUATE), by=ITALIAN_SHELTER),
+    ),
+    Case(
+        "basis.host",
+        "what leaves a machine in the Union leaves the Union, whoever sends it",
+        from_italian_gateway("national-law"),
+        "transfer-basis",
+        "scopes.case_admin.transfer_basis",
+        from_italian_gateway(ARRANGEMENT),
     ),
     # --- what --------------------------------------------------------------------------------
     Case(
