@@ -4,8 +4,9 @@
 
 A real referral goes through; then its rows are copied in SQL until the gateway holds so many
 messages, ten to a case. Measured are opening a thread, the ledger of one person, and a round of the
-deadlines: with nothing due, and with a hundred answers that are. Prints one JSON object, in
-milliseconds (medians).
+deadlines: with nothing due, and with a hundred answers that are. Prints one JSON object: of each,
+the best and the middle of several times in milliseconds, this process's own time in the middle one,
+and on PostgreSQL the pages that the server touched, which no other work on the machine changes.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ from tests.support.services import PostgreSQL
 SIZES = (10_000, 100_000, 1_000_000)
 PER_CASE = 10
 REPEAT = 15
+DUE_ROUNDS = 5
+STATISTICS_SECONDS = 1.2
+"""After so long PostgreSQL has counted what was done."""
+PAGES = "SELECT blks_read + blks_hit FROM pg_stat_database WHERE datname = current_database()"
+Cost = dict[str, float]
 DUE = 100
 STEP = 200_000
 THREADS, SENT, CAME = 1 << 40, 2 << 40, 3 << 40
@@ -179,19 +185,39 @@ def thread_of(case: int) -> UUID:
     return UUID(int=THREADS + case)
 
 
-async def median(act: Callable[[], Awaitable[object]]) -> float:
-    """Milliseconds of the middle one of several."""
-    took = []
-    for _ in range(REPEAT):
-        began = time.perf_counter()
+async def timed(side: Side, act: Callable[[], Awaitable[object]], repeat: int = REPEAT) -> Cost:
+    """What one of several costs. Others of this process wait meanwhile."""
+    walls, own = [], []
+    before = await pages(side)
+    for _ in range(repeat):
+        began, worked = time.perf_counter(), time.process_time()
         await act()
-        took.append((time.perf_counter() - began) * 1000)
-    return round(statistics.median(took), 2)
+        walls.append((time.perf_counter() - began) * 1000)
+        own.append((time.process_time() - worked) * 1000)
+    touched = await pages(side) - before
+    found = {
+        "best": round(min(walls), 2),
+        "median": round(statistics.median(walls), 2),
+        "own_cpu": round(statistics.median(own), 2),
+    }
+    return found if before == 0 else {**found, "pages": round(touched / repeat)}
 
 
-async def measure(side: Side, cases: int) -> dict[str, float]:
+async def pages(side: Side) -> int:
+    """Pages of tables and indexes that were read until now, from memory or not; 0 on SQLite."""
+    database = side.gateway.core.database
+    if database.dialect == "sqlite":
+        return 0
+    await asyncio.sleep(STATISTICS_SECONDS)
+    async with database.read() as connection:
+        return int(await connection.scalar(text(PAGES)) or 0)
+
+
+async def measure(side: Side, cases: int) -> dict[str, Cost]:
     """All of it at one size."""
     core = side.gateway.core
+    late = core.now() - timedelta(minutes=1)
+    ids = [UUID(int=SENT + case * PER_CASE) for case in range(DUE)]
 
     async def open_thread() -> None:
         async with core.database.read() as connection:
@@ -206,25 +232,25 @@ async def measure(side: Side, cases: int) -> dict[str, float]:
 
     await side.parts.deadlines.run_once()
     found = {
-        "thread": await median(open_thread),
-        "ledger": await median(ledger),
-        "round": await median(side.parts.deadlines.run_once),
+        "thread": await timed(side, open_thread),
+        "ledger": await timed(side, ledger),
+        "round": await timed(side, side.parts.deadlines.run_once),
     }
-    late = core.now() - timedelta(minutes=1)
-    ids = [UUID(int=SENT + case * PER_CASE) for case in range(DUE)]
-    async with core.database.begin() as connection:
-        await connection.execute(
-            outbox.update()
-            .where(outbox.c.id == bindparam("key"))
-            .values(look_at=late, answer_by=late),
-            [{"key": one} for one in ids],
-        )
-    began = time.perf_counter()
-    await side.parts.deadlines.run_once()
-    found["round_with_100_due"] = round((time.perf_counter() - began) * 1000, 2)
-    async with core.database.begin() as connection:
-        await connection.execute(alarm.delete())
-        await connection.execute(outbox.update().where(outbox.c.id.in_(ids)).values(look_at=None))
+    rounds = []
+    for _ in range(DUE_ROUNDS):
+        async with core.database.begin() as connection:
+            await connection.execute(
+                outbox.update()
+                .where(outbox.c.id == bindparam("key"))
+                .values(look_at=late, answer_by=late),
+                [{"key": one} for one in ids],
+            )
+        rounds.append(await timed(side, side.parts.deadlines.run_once, 1))
+        async with core.database.begin() as connection:
+            await connection.execute(alarm.delete())
+            settled = outbox.update().where(outbox.c.id.in_(ids)).values(look_at=None)
+            await connection.execute(settled)
+    found["round_with_100_due"] = min(rounds, key=lambda one: one["best"])
     return found
 
 
@@ -244,7 +270,7 @@ async def run(sizes: tuple[int, ...], url: str | None) -> dict[str, Any]:
                 await filler.fill(size)
                 curve[str(size)] = await measure(italy, filler.cases)
                 sys.stderr.write(f"{dialect} {size}: {curve[str(size)]}\n")
-            return {"database": dialect, "milliseconds": curve}
+            return {"database": dialect, "curve": curve}
 
 
 @contextlib.contextmanager

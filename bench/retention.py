@@ -1,11 +1,13 @@
 """Whether a hub that forgets in time is back where it began, and what one message leaves for good.
 
-    .venv/bin/python -m bench.retention [--messages 1000000]
+    .venv/bin/python -m bench.retention [--messages 1000000] [--sqlite]
 
-Fills a private PostgreSQL with delivered envelopes and their sealed bytes, with evidence, facts,
-obligations and leaves, copied in bulk from envelopes that really went through. Then the hub's own
-loops work on it: first the sealed bytes go, then the addressing, then the evidence; each time the
-size of every class of data is read from the server. Prints one JSON object, in bytes and seconds.
+Fills a private PostgreSQL with a week of delivered envelopes and their sealed bytes, with suspects in
+quarantine, evidence, facts, obligations and leaves: copied in bulk from envelopes that really went
+through, into the partitions that the hub makes. Then the hub's own loops work on it as the time goes
+on: first the sealed bytes go, then the addressing, then evidence and quarantine; each time the size
+of every class of data is read from the server. With `--sqlite` the sealed bytes of so many messages
+go in a file, whose size is read. Prints one JSON object, in bytes and seconds.
 """
 
 from __future__ import annotations
@@ -13,65 +15,92 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import asyncpg
+from sqlalchemy import insert, select
 
 from bench.hub_alone import hub_alone, make_world
 from bench.scale import fill
 from broker.clock import SystemClock, TurnedClock
+from broker.database import Database
 from broker.hub import deadlines, retention
 from broker.hub.app import create_app
 from broker.hub.state import Hub
+from broker.hub.store.tables import ENVELOPE, PAYLOAD
 from tests.support.hub import World
 from tests.support.services import PostgreSQL
 
 CLASSES = {
-    "addressing and payload": ("envelope", "fact", "obligation", "delivery"),
-    "evidence": ("evidence",),
-    "log": ("log_entry", "log_tile", "log_checkpoint", "leaf_pending"),
+    "payload": ("payload", "attachment_chunk"),
+    "technical": ("quarantine", "delivery"),
+    "addressing": ("envelope", "fact", "obligation"),
+    "evidence": ("evidence", "opening"),
+    "log": ("log_entry", "log_tile", "log_checkpoint", "log_cosignature", "leaf_pending"),
 }
 REAL = 3000
 """Messages that really go through, by which the growth of one is told: under load many receipts
 share one evidence, and in the copies none do."""
-SEALED = """
-UPDATE envelope SET check_at = now() - interval '1 second',
-    raw = (SELECT string_agg(sha256((id::text || k)::bytea), ''::bytea) FROM generate_series(1, $1) k)
-WHERE raw IS NULL
+WEEK = timedelta(days=7)
+SUSPECTS = 10
+"""Messages for each that is put into quarantine."""
+CHUNK = 5000
+SIZE = """
+SELECT pg_total_relation_size($1::regclass) + coalesce(
+    (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = $1::regclass), 0)
 """
 
 
 async def sizes(url: str) -> dict[str, int]:
-    """Bytes of each class on disk, with indexes and what is stored out of line."""
+    """Bytes of each class on disk, with indexes, partitions and what is stored out of line."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    present = {row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables")}
-    found = {
-        name: sum(
-            [
-                await connection.fetchval("SELECT pg_total_relation_size($1::regclass)", table)
-                for table in tables
-                if table in present
-            ]
-        )
-        for name, tables in CLASSES.items()
-    }
+    found = {}
+    for name, tables in CLASSES.items():
+        found[name] = sum([int(await connection.fetchval(SIZE, table)) for table in tables])
     await connection.close()
     return found
 
 
-async def seal(url: str, size: int) -> None:
-    """Give each finished envelope sealed bytes of about this size, as it had when it came."""
+async def seal(url: str, begin: datetime, count: int, size: int) -> None:
+    """Give each envelope sealed bytes as they came in the course of a week, and suspects beside."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=60)
     await connection.execute("SET synchronous_commit = off")
-    await connection.execute(SEALED, size // 32, timeout=3600)
-    await connection.execute("VACUUM FULL ANALYZE envelope", timeout=3600)
-    await connection.execute("CHECKPOINT")
+    for day in range(8):
+        for table in ("payload", "quarantine"):
+            await connection.execute(
+                "SELECT partitions_ahead($1, $2, $3)",
+                table,
+                begin + timedelta(days=day),
+                timedelta(days=1 if table == "payload" else 7),
+            )
+    sealed = secrets.token_bytes(size)  # stored as they are: nothing is gained by making each anew
+    for start in range(0, count, CHUNK):
+        numbers = range(start, min(start + CHUNK, count))
+        moments = [begin + WEEK * (number / count) for number in numbers]
+        ids = [UUID(f"0190a000{number:024x}") for number in numbers]
+        await connection.copy_records_to_table(
+            "payload",
+            records=[(*row, sealed, "s" * 22, "k" * 43) for row in zip(ids, moments, strict=True)],
+            columns=["envelope_id", "kept_at", "raw", "scopes", "to_keys"],
+        )
+        await connection.copy_records_to_table(
+            "quarantine",
+            records=[
+                ("k" * 43, "it.nrm", "bad-signature", bytes(32), sealed[:1500], moment)
+                for moment in moments[::SUSPECTS]
+            ],
+            columns=["claimed_kid", "claimed_by", "code", "digest", "raw", "recorded_at"],
+        )
+    await connection.execute("VACUUM ANALYZE", timeout=3600)
+    await connection.execute("CHECKPOINT", timeout=3600)
     await connection.close()
 
 
@@ -81,9 +110,8 @@ async def timed(work: Callable[[], Awaitable[Any]]) -> float:
     return round(time.perf_counter() - began, 1)
 
 
-async def forget(world: World, url: str) -> dict[str, Any]:
+async def forget(world: World, url: str, clock: TurnedClock) -> dict[str, Any]:
     """Let the loops of a hub work as its clock goes on."""
-    clock = TurnedClock(SystemClock().now())
     keep = world.settings.retention.model_copy(update={"evidence_days": 91.0})
     settings = world.settings.model_copy(update={"retention": keep})
     hub: Hub = create_app(settings, clock=clock).state.hub
@@ -91,20 +119,14 @@ async def forget(world: World, url: str) -> dict[str, Any]:
     await hub.sequencer.run_once()
     found: dict[str, Any] = {}
 
-    async def payload() -> None:
+    async def work() -> None:
+        began = time.perf_counter()
         while await deadlines.run_once(hub) >= deadlines.BATCH:
             pass
-        await hub.database.give_back(*retention.TABLES)
-
-    async def rest() -> None:
-        await hub.sequencer.run_once()
+        sys.stderr.write(f"bench: looked at what was due in {time.perf_counter() - began:.1f} s\n")
         await retention.run_once(hub)
 
-    for name, days, work in (
-        ("payload", 0, payload),
-        ("addressing", 60, rest),
-        ("evidence", 60, rest),
-    ):
+    for name, days in (("payload", 15), ("addressing", 60), ("evidence and quarantine", 60)):
         clock.turn(timedelta(days=days))
         await hub.sequencer.run_once()
         seconds = await timed(work)
@@ -133,11 +155,14 @@ async def bench(folder: Path, server: PostgreSQL, messages: int, size: int) -> d
     url = server.create_database("hub")
     world = make_world(folder / "hub", url)
     async with hub_alone(world, url) as hub:
+        await asyncio.sleep(1)  # its partitions are made
+        before = await sizes(url)
         await hub.run(200)
-        await asyncio.sleep(2)
-    before = await sizes(url)
-    await fill(url, world, 0, messages)
-    await seal(url, size)
+        await asyncio.sleep(2)  # the last leaves enter the log
+    begin = SystemClock().now()
+    due = f"timestamptz '{begin.isoformat()}' + interval '7 days' * (1 + n / {messages}.0)"
+    await fill(url, world, 0, messages, check_at=due)
+    await seal(url, begin, messages, size)
     full = await sizes(url)
     sys.stderr.write(f"bench: {messages} {full}\n")
     return {
@@ -146,7 +171,59 @@ async def bench(folder: Path, server: PostgreSQL, messages: int, size: int) -> d
         "bytes_per_message": grown,
         "empty": before,
         "full": full,
-        **await forget(world, url),
+        **await forget(world, url, TurnedClock(begin)),
+    }
+
+
+async def bench_sqlite(folder: Path, messages: int, size: int) -> dict[str, Any]:
+    """The same for what is sealed, in one file."""
+    file = folder / "hub.sqlite3"
+    url = f"sqlite+aiosqlite:///{file}"
+    world = make_world(folder, url)
+    async with hub_alone(world, url) as alone:
+        await alone.run(50)
+        await asyncio.sleep(2)
+    begin, database = SystemClock().now(), Database(url)
+    await database.give_back()
+    await database.scrub()
+    before = file.stat().st_size
+    async with database.begin() as connection:
+        row = dict((await connection.execute(select(ENVELOPE).limit(1))).one()._mapping)
+        sealed = secrets.token_bytes(size)
+        for start in range(0, messages, CHUNK):
+            numbers = range(start, min(start + CHUNK, messages))
+            envelopes = [
+                row | {"id": uuid4(), "stream_number": 10**6 + number, "check_at": begin}
+                for number in numbers
+            ]
+            await connection.execute(insert(ENVELOPE), envelopes)
+            more = {"kept_at": begin, "raw": sealed, "scopes": "s" * 22, "to_keys": "k" * 43}
+            await connection.execute(
+                insert(PAYLOAD), [{"envelope_id": one["id"], **more} for one in envelopes]
+            )
+    await database.scrub()
+    full = file.stat().st_size
+    await database.close()
+    clock = TurnedClock(begin + timedelta(days=100))
+    hub: Hub = create_app(world.settings, clock=clock).state.hub
+    await hub.refresh_directory()
+    await hub.sequencer.run_once()
+
+    async def work() -> None:
+        while await deadlines.run_once(hub) >= deadlines.BATCH:
+            pass
+        await retention.run_once(hub)
+        await hub.database.scrub()
+
+    seconds = await timed(work)
+    await hub.database.close()
+    return {
+        "database": "sqlite",
+        "messages": messages,
+        "empty": before,
+        "full": full,
+        "after": file.stat().st_size,
+        "seconds": seconds,
     }
 
 
@@ -155,7 +232,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--size", type=int, default=6400, help="sealed bytes of one 4 KiB section")
+    parser.add_argument("--sqlite", action="store_true")
     given = parser.parse_args()
+    if given.sqlite:
+        with tempfile.TemporaryDirectory() as folder:
+            result = asyncio.run(bench_sqlite(Path(folder), given.messages, given.size))
+        json.dump(result, sys.stdout, indent=2)
+        return
     with tempfile.TemporaryDirectory() as folder, PostgreSQL.temporary() as server:
         for name in ("real", "hub"):
             (Path(folder) / name).mkdir()

@@ -25,8 +25,8 @@ import asyncpg
 from sqlalchemy import select
 
 from bench.hub_alone import cpu_seconds, hub_alone, make_world
+from bench.log import copy_entries
 from broker.audit.log.checkpoint import Checkpoint, sign_checkpoint
-from broker.audit.log.merkle import leaf_hash
 from broker.audit.log.note import NoteSigner
 from broker.audit.log.store import load_edge, newest_checkpoint
 from broker.clock import SystemClock
@@ -50,7 +50,7 @@ INSERT INTO envelope (id, digest, size, sender, recipient, lane, kind, thread, s
     directory_version, accepted_at, expires_at, standing, standing_at, check_at, evidence_id)
 SELECT {envelope}, sha256(n::text::bytea), size, sender, recipient, lane, kind, {thread},
     suite, reply, grant_id, until, agreement_id, issued_at, 'invented-of-the-past-1',
-    n, signed_by, directory_version, accepted_at, expires_at, standing, standing_at, NULL, {first}
+    n, signed_by, directory_version, accepted_at, expires_at, standing, standing_at, {check_at}, {first}
 FROM (SELECT * FROM envelope WHERE standing < 4 ORDER BY id LIMIT 1) AS real,
     generate_series({start}, {end} - 1) AS n
 """
@@ -74,8 +74,12 @@ FROM (SELECT * FROM obligation LIMIT 1) AS real, generate_series({start}, {end} 
 """
 
 
-async def fill(url: str, world: World, start: int, end: int) -> float:
-    """Add finished envelopes numbered from `start` to `end`; the seconds that it took."""
+async def fill(url: str, world: World, start: int, end: int, *, check_at: str = "NULL") -> float:
+    """Add finished envelopes numbered from `start` to `end`; the seconds that it took.
+
+    Args:
+        check_at: When each, in SQL with its number `n`, is looked at next.
+    """
     began = time.perf_counter()
     ids = {
         name: _ID.format(tag=tag)
@@ -89,7 +93,7 @@ async def fill(url: str, world: World, start: int, end: int) -> float:
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     await connection.execute("SET synchronous_commit = off")
     for at in range(start, end, CHUNK):
-        span = {**ids, "start": at, "end": min(at + CHUNK, end)}
+        span = {**ids, "start": at, "end": min(at + CHUNK, end), "check_at": check_at}
         await connection.execute(ENVELOPES.format(**span))
         await connection.execute(EVIDENCE.format(**span, id=ids["first"], by="= 'hub.main'"))
         # What a page's receipts share is one evidence in fact; here each envelope has its own.
@@ -116,21 +120,10 @@ async def _fill_log(url: str, connection: asyncpg.Connection, world: World, coun
     await database.close()
     commitment = json.loads(real)["commitment"].encode()
     while count:
-        entries: list[tuple[int, bytes, bytes]] = []
-        tiles: list[tuple[int, int, bytes, bytes]] = []
-        for _ in range(min(CHUNK, count)):
-            body = real.replace(commitment, secrets.token_urlsafe(32).encode())
-            hashed = leaf_hash(body)
-            entries.append((edge.size, body, hashed))
-            for full in edge.append(hashed):
-                tiles.append((full.tile.level, full.tile.number, full.hashes, full.root))
-        await connection.copy_records_to_table(
-            "log_entry", records=entries, columns=["seq", "body", "leaf_hash"]
-        )
-        await connection.copy_records_to_table(
-            "log_tile", records=tiles, columns=["level", "idx", "hashes", "root"]
-        )
-        count -= len(entries)
+        some = min(CHUNK, count)
+        bodies = [real.replace(commitment, secrets.token_urlsafe(32).encode()) for _ in range(some)]
+        await copy_entries(connection, edge, bodies)
+        count -= some
     settings = world.settings
     custody = open_custody(settings.custody, settings.passphrase_file.read_bytes())
     signer = NoteSigner.from_text(custody.secret(settings.log.key).decode())

@@ -112,7 +112,10 @@ async def run_once(hub: Hub) -> int:
 
 
 async def _drop_empty(hub: Hub, now: datetime) -> None:
-    """Drop the partitions whose time is over, and carry on what is still needed out of them."""
+    """Drop the partitions that are over and empty.
+
+    Out of those in which nothing can be due any more, what is still needed is carried on.
+    """
     settings = hub.settings.retention
     kept = _kept(settings)["payload"]
     sealed = partitions.begins(now - kept, partitions.period(kept))
@@ -120,12 +123,9 @@ async def _drop_empty(hub: Hub, now: datetime) -> None:
     while count >= BATCH:
         async with hub.database.begin() as connection:
             count = await payload.carry_on(connection, sealed, now, BATCH)
-    for table, before in (
-        ("payload", sealed),
-        ("attachment_chunk", now - timedelta(hours=settings.orphan_hours)),
-        ("quarantine", now - timedelta(days=settings.technical_days)),
-    ):
+    over = now - partitions.SHORTEST  # nobody's clock is so late that he still writes there
+    for table in _kept(settings):
         async with hub.database.begin() as connection:
-            dropped = await partitions.drop_empty(connection, table, before=before)
+            dropped = await partitions.drop_empty(connection, table, before=over)
         if dropped:
             logger().info("retention:dropped", table=table, count=dropped)
