@@ -74,10 +74,12 @@ class Certificates:
         names = x509.SubjectAlternativeName(
             [x509.DNSName("localhost"), x509.IPAddress(ip_address(LOOPBACK))]
         )
+        # Of either side of a line, where both show a certificate.
+        both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         server = (
             builder("localhost", key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(both), critical=False)
             .add_extension(names, critical=False)
             .sign(ca_key, hashes.SHA256())
         )

@@ -24,6 +24,7 @@ from typing import Any, Final
 import httpx2
 
 from adapters.systems.webhook.breaker import Breaker
+from adapters.systems.webhook.tls import Tls
 
 SignRequest = Callable[[str, str, Mapping[str, str], bytes], Mapping[str, str]]
 
@@ -63,7 +64,8 @@ class Endpoint:
     url: str
     """Base address; an act is one segment more."""
     sign: SignRequest | None
-    tls: ssl.SSLContext | None
+    tls: Tls | None
+    """None on this machine alone."""
     timeout: float
     """Seconds for one request in all. So long after a pause nothing is under way any more."""
     pause: Path | None = None
@@ -85,7 +87,7 @@ class Endpoint:
         Raises:
             NotDone: Paused, resting, not reached, refused.
             NoWord: Too late, cut off, or not an answer.
-            Unavailable: The gateway cannot sign now.
+            Unavailable: The gateway cannot sign now, or a certificate cannot be read.
         """
         with self._entered():
             url = f"{self.url}/{act}"
@@ -102,7 +104,8 @@ class Endpoint:
                 headers["authorization"] = f"Bearer {self.token()}"
             if self.sign is not None:
                 headers |= self.sign("POST", url, headers, body)
-            return asyncio.run(self._exchange(url, headers, body, limit))
+            tls = None if self.tls is None else self.tls.context()
+            return asyncio.run(self._exchange(url, headers, body, limit, tls))
 
     @contextmanager
     def _entered(self) -> Iterator[None]:
@@ -129,12 +132,19 @@ class Endpoint:
             self.breaker = change(self.breaker)
             self.in_flight -= 1
 
-    async def _exchange(self, url: str, headers: Mapping[str, str], body: bytes, limit: int) -> Any:
+    async def _exchange(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        limit: int,
+        tls: ssl.SSLContext | None,
+    ) -> Any:
         try:
             async with (
                 asyncio.timeout(self.timeout),
                 httpx2.AsyncClient(
-                    verify=self.tls if self.tls is not None else False,
+                    verify=False if tls is None else tls,
                     follow_redirects=False,
                     trust_env=False,
                     # A host that cannot be reached is told from one that is silent: sooner.

@@ -15,7 +15,6 @@ What the endpoint remembers is said in the settings, and decides what a silence 
 
 from __future__ import annotations
 
-import ssl
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,6 +43,7 @@ from adapters.base import (
 )
 from adapters.systems.webhook.breaker import Breaker
 from adapters.systems.webhook.endpoint import TOO_LARGE, Endpoint, NotDone, NoWord
+from adapters.systems.webhook.tls import Tls
 from schemas.errors import CaseSystemUnavailable, OutcomeUnknown, SchemaRefused
 from schemas.sections import section_content, validate_section
 
@@ -194,6 +194,8 @@ _SETTINGS: Final = frozenset(
         "memory",
         "offers",
         "ca",
+        "certificate",
+        "key",
         "timeout",
         "pause",
         "token_file",
@@ -228,7 +230,7 @@ def make(settings: Mapping[str, Any], tools: Tools) -> WebhookSystem:
     endpoint = Endpoint(
         url=url,
         sign=None if unsigned else tools.sign_request,
-        tls=_tls(settings.get("ca")) if url.startswith("https:") else None,
+        tls=_tls(settings) if url.startswith("https:") else None,
         timeout=_seconds(settings, "timeout", 20.0),
         pause=_path(settings, "pause"),
         breaker=Breaker(
@@ -254,11 +256,15 @@ def _url(value: object) -> tuple[str, bool]:
     return str(value).rstrip("/"), is_near
 
 
-def _tls(ca: object) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=None if ca is None else str(ca))
-    except (OSError, ssl.SSLError):
-        raise SchemaRefused("no certificates in this file", where=("ca",)) from None
+def _tls(settings: Mapping[str, Any]) -> Tls:
+    tls = Tls(
+        ca=_path(settings, "ca"),
+        certificate=_path(settings, "certificate"),
+        key=_path(settings, "key"),
+    )
+    if (tls.certificate is None) is not (tls.key is None):
+        raise SchemaRefused("a certificate and its key go together", where=("certificate", "key"))
+    return tls
 
 
 def _secret(path: Path) -> str:

@@ -291,10 +291,45 @@ def test_the_server_must_be_the_one_that_the_ca_vouches_for(
         assert isinstance(
             opened(address, tools, ca=str(theirs.ca)).file(new_id(), full_case()), Filed
         )
-        for settings in ({}, {"ca": str(others.ca)}):
+        for settings in ({}, {"ca": str(others.ca)}, {"ca": __file__}):
             with pytest.raises(CaseSystemUnavailable):
                 opened(address, tools, "none", **settings).file(new_id(), full_case())
     assert len(book.got) == 1
+
+
+def test_an_endpoint_that_asks_who_calls_is_shown_our_certificate(
+    tools: Tools, book: Casebook, tmp_path: Path
+) -> None:
+    theirs, ours, others = (Certificates.make(tmp_path / name) for name in ("t", "o", "x"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(theirs.certificate, theirs.key)
+    tls.load_verify_locations(ours.ca)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    shown = tmp_path / "client.pem", tmp_path / "client-key.pem"
+    settings = {"ca": str(theirs.ca), "certificate": str(shown[0]), "key": str(shown[1])}
+    system: WebhookSystem
+
+    def renew(by: Certificates) -> None:
+        for path, content in zip(shown, (by.certificate, by.key), strict=True):
+            path.write_bytes(content.read_bytes())
+            path.chmod(0o600)
+
+    with serving(book, tls) as address:
+        with pytest.raises(CaseSystemUnavailable):
+            opened(address, tools, ca=str(theirs.ca)).check()
+        system = opened(address, tools, **settings)
+        with pytest.raises(CaseSystemUnavailable):
+            system.check()  # the files are not there yet
+        renew(others)
+        with pytest.raises(CaseSystemUnavailable):
+            system.check()
+        assert book.got == []
+        renew(ours)  # beside the running gateway
+        assert isinstance(system.file(new_id(), full_case()), Filed)
+        shown[1].chmod(0o640)
+        with pytest.raises(CaseSystemUnavailable, match="chmod"):
+            system.check()
+    assert [got.act for got in book.got] == ["file"]
 
 
 def test_a_token_comes_from_a_file_for_the_owner_alone(
@@ -344,7 +379,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "unsigned beyond this machine": {"url": "https://casebook.invalid", "unsigned": True},
     "a relative path": {"pause": "pause"},
     "an endless timeout": {"timeout": 0},
-    "certificates that are none": {"url": "https://casebook.invalid", "ca": __file__},
+    "certificates by a relative path": {"ca": "ca.pem"},
+    "a certificate without its key": {"certificate": "/client.pem"},
     "an unknown setting": {"retries": 3},
 }
 

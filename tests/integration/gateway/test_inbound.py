@@ -86,6 +86,29 @@ async def test_a_signed_decision_reaches_the_partner_once_however_often_it_is_br
     assert f"CASE-1,{sent.business_id},accepted" in told.read_text()
 
 
+async def test_a_request_that_is_played_again_to_a_gateway_started_anew_changes_nothing(
+    two: tuple[World, CaseSystem],
+) -> None:
+    made, system = two
+    italy, albania = made["it.nrm"], made["al.nrm"]
+    sent = await italy.refer("al.nrm", await italy.consent("al.nrm"))
+    await italy.push()
+    await albania.pull()
+    bodies = [decision(sent.business_id, "received"), decision(sent.business_id, id="casebook-2")]
+    heard = [(body, system.signed(body)) for body in bodies]
+    for body, headers in heard:
+        assert (await system.bring(body, headers)).status_code == 200
+    first = await noted(albania)
+
+    for body, headers in heard:  # this one remembers what it has heard
+        assert (await system.bring(body, headers)).status_code == 401
+    restarted = CaseSystem(system.party, albania)  # this one has heard nothing yet
+    for body, headers in heard:
+        assert (await restarted.bring(body, headers)).status_code == 200
+    assert await noted(albania) == first
+    assert len(first) == 2
+
+
 async def test_who_does_not_sign_with_the_systems_key_is_not_heard(
     two: tuple[World, CaseSystem],
 ) -> None:
