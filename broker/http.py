@@ -7,18 +7,27 @@ HTTP status codes exist here and nowhere else; the rest of the code raises what
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from broker.telemetry import logger
+from keys.strict_json import MAX_INTEGER
 from schemas.errors import BrokerError, SchemaRefused, Suspect, TooLarge, Truncated, Unavailable
 
 PROBLEM = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+
+Position = Annotated[int, Query(ge=0, le=MAX_INTEGER)]
+"""How far a caller has read. Bounded as every integer of the protocol is: a database would fail on
+what does not fit into its own."""
+RowNumber = Annotated[int, Path(ge=0, le=MAX_INTEGER)]
+DigestName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{43}$")]
+"""SHA-256 of what is asked for, base64url."""
 
 
 def problem(error: BrokerError) -> JSONResponse:

@@ -25,16 +25,24 @@ from broker.hub.api import (
     consents,
     directory,
     envelopes,
+    find,
     health,
     log,
     mailbox,
     revocations,
 )
-from schemas.base import ProtectedModel
+from broker.hub.api.mailbox import Acknowledgements, Incarnation
+from schemas.base import WireModel
+from tests.support import answers
 
+JSON_BODIES = MappingProxyType(
+    {"/mailbox/acknowledgements": Acknowledgements, "/incarnation": Incarnation}
+)
 OPEN = ("/livez", "/readyz", "/startupz")
-OPEN_FOLDERS = ("/directory",)
-SIGNED_BODY = frozenset({"/envelopes", "/evidence", "/grants", "/agreements", "/suspensions"})
+OPEN_FOLDERS = ("/directory", "/find")
+SIGNED_BODY = frozenset(
+    {"/envelopes", "/evidence", "/grants", "/agreements", "/suspensions", "/revocations"}
+)
 PARSED = re.compile(r"parse\(request, (\w+)\)")
 PROBLEM = {
     "type": "object",
@@ -81,6 +89,7 @@ def hub() -> dict[str, Any]:
         attachments.router(nothing, nothing, nothing),
         log.router(nothing, nothing),
         directory.router(nothing),
+        find.router(nothing),
     ):
         app.include_router(made)
     document = _of(app)
@@ -88,16 +97,7 @@ def hub() -> dict[str, Any]:
         ("/envelopes", "Submit an envelope"),
         ("/evidence", "Hand in receipts"),
     ):
-        document["paths"][path] = {
-            "post": {
-                "summary": summary,
-                "operationId": "submit" if path == "/envelopes" else "receipts",
-                "responses": {
-                    "201": {"description": "Recorded."},
-                    "202": {"description": "Taken."},
-                },
-            }
-        }
+        document["paths"][path] = {"post": {"summary": summary}}
     schemes = {
         "participant": {
             "type": "apiKey",
@@ -106,17 +106,17 @@ def hub() -> dict[str, Any]:
             "description": "RFC 9421 by the participant's key; docs/protocol.md, section 6.",
         }
     }
-    return _complete(document, "hub", schemes)
+    return _complete(document, "hub", schemes, answers.HUB, JSON_BODIES)
 
 
 def gateway() -> dict[str, Any]:
     """A gateway's local API."""
     app = create_api(cast(Parts, _Nothing()), not_ready=tuple)
     schemes = {"worker": {"type": "http", "scheme": "bearer", "description": "A worker's token."}}
-    return _complete(_of(app), "gateway", schemes, _bodies())
+    return _complete(_of(app), "gateway", schemes, answers.GATEWAY, _bodies())
 
 
-def _bodies() -> dict[str, type[ProtectedModel]]:
+def _bodies() -> dict[str, type[WireModel]]:
     """What each request's body is parsed into, as its route says in the code."""
     found = {}
     for info in pkgutil.iter_modules(broker.gateway.api.__path__):
@@ -140,7 +140,8 @@ def _complete(
     document: dict[str, Any],
     side: str,
     schemes: dict[str, Any],
-    bodies: Mapping[str, type[ProtectedModel]] = MappingProxyType({}),
+    answered: Mapping[str, Mapping[int, answers.Shape]],
+    bodies: Mapping[str, type[WireModel]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     document["info"]["version"] = "1"
     components = document.setdefault("components", {})
@@ -153,7 +154,10 @@ def _complete(
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             operation["operationId"] = f"{side}-{method}-{path.strip('/').replace('/', '-')}"
-            operation["responses"].pop("422", None)
+            name = f"{method.upper()} {path}"
+            if name not in answered:
+                raise LookupError(f"{name}: say in tests/support/answers.py what it answers")
+            operation["responses"] = answers.responses(answered[name])
             operation["responses"]["default"] = {
                 "description": "Refused, not now, or not there.",
                 "content": {
@@ -169,7 +173,7 @@ def _complete(
                     "description": "A signed object, JWS; schemas in wire/.",
                     "content": {"application/jose+json": {"schema": {"type": "object"}}},
                 }
-            elif side == "gateway" and method == "post" and path in bodies:
+            elif method == "post" and path in bodies:
                 operation["requestBody"] = {
                     "required": True,
                     "content": {"application/json": {"schema": _body(bodies[path], components)}},
@@ -180,7 +184,7 @@ def _complete(
     return document
 
 
-def _body(model: type[ProtectedModel], components: dict[str, Any]) -> dict[str, str]:
+def _body(model: type[WireModel], components: dict[str, Any]) -> dict[str, str]:
     made = model.model_json_schema(
         by_alias=True, mode="validation", ref_template="#/components/schemas/{model}"
     )

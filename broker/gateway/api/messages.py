@@ -24,7 +24,7 @@ from broker.gateway.send.compose import expected_too, preview
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.sender import Stored, log_refusal
 from broker.gateway.store.tables import doubt, fact, inbox, outbox
-from broker.http import limited_body
+from broker.http import DigestName, Position, limited_body
 from keys import strict_json
 from schemas.base import ProtectedModel
 from schemas.errors import NotFound, Refused, SchemaRefused
@@ -129,9 +129,9 @@ def router(parts: Parts) -> APIRouter:
     @routes.get("/messages")
     async def messages(
         box: Literal["inbox", "outbox"] = "inbox",
-        state: str | None = None,
+        state: Annotated[str | None, Query(pattern="^[a-z]{1,20}$")] = None,
         limit: Annotated[int, Query(ge=1, le=MOST)] = 200,
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Position = 0,
     ) -> dict[str, Any]:
         """Messages in the order in which they came; `after` takes the `next` of the last page."""
         table, view = (outbox, views.sent) if box == "outbox" else (inbox, views.received)
@@ -208,7 +208,7 @@ def router(parts: Parts) -> APIRouter:
         return await open_message(parts, message)
 
     @routes.get("/messages/{message}/attachments/{digest}")
-    async def attachment(message: UUID, digest: str) -> Response:
+    async def attachment(message: UUID, digest: DigestName) -> Response:
         """The bytes of one file, as they were before sealing."""
         data = await open_attachment(parts, message, digest)
         return Response(data, media_type="application/octet-stream")

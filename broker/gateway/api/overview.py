@@ -13,6 +13,7 @@ from broker.audit.proofs.prover import LogProof, proof_file
 from broker.gateway.api import views
 from broker.gateway.parts import Parts
 from broker.gateway.store.tables import alarm, fact, inbox, outbox, quarantine
+from broker.http import RowNumber
 from keys.signing import parse_jws
 from schemas.audit import Opening
 from schemas.base import unb64u
@@ -58,7 +59,7 @@ def router(parts: Parts) -> APIRouter:
         return {"quarantine": found, "items": found}
 
     @routes.get("/quarantine/{number}")
-    async def raw(number: int) -> Response:
+    async def raw(number: RowNumber) -> Response:
         """The suspect bytes as they came, still sealed."""
         async with core.database.read() as connection:
             found = await connection.scalar(

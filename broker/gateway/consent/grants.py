@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+from pydantic import ValidationError
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,6 +32,7 @@ from broker.telemetry import logger
 from keys.binding import blind_scope, new_grant_key, record_digest, subject_of
 from keys.signing import parse_envelope, sign_jws, verify_grant
 from schemas.audit import Event
+from schemas.base import paths_of
 from schemas.bodies.consent import Record, Renewal
 from schemas.consent import GRANT_TYP, ConsentRecord, ConsentStatus, GrantStatement
 from schemas.envelope import Lane
@@ -45,6 +47,7 @@ from schemas.errors import (
     ConsentWithdrawn,
     NotFound,
     Refused,
+    SchemaRefused,
     Unavailable,
 )
 
@@ -312,6 +315,17 @@ class Consents:
             raise ConsentScope(where=tuple(sorted(beyond)))
 
     def _record(self, draft: ConsentDraft, now: datetime, *, renewal: bool) -> ConsentRecord:
+        """What travels of a draft.
+
+        Raises:
+            SchemaRefused: It is not one consent but several, or a guardian's word is missing.
+        """
+        try:
+            return self._written(draft, now, renewal=renewal)
+        except ValidationError as error:
+            raise SchemaRefused(where=paths_of(error)) from None
+
+    def _written(self, draft: ConsentDraft, now: datetime, *, renewal: bool) -> ConsentRecord:
         core = self._core
         return ConsentRecord(
             schema_version="https://w3id.org/dpv/schema/dpv-27560#record",

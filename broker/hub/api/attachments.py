@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Annotated
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from broker.http import limited_stream
+from broker.http import DigestName, limited_stream
 from broker.hub.api.requests import Callers
 from broker.hub.intake.limiting import Limiter
 from broker.hub.state import Hub
@@ -27,14 +26,12 @@ MAX_SEALED_BYTES = MAX_ATTACHMENT_BYTES * 2
 """Sealing pads to a bucket; see `schemas.envelope.AttachmentRef`."""
 CHUNK_BYTES = 1024 * 1024
 
-DigestPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{43}$")]
-
 
 def router(hub: Hub, callers: Callers, limiter: Limiter) -> APIRouter:
     routes = APIRouter()
 
     @routes.put("/attachments/{digest}")
-    async def upload(request: Request, digest: DigestPath) -> Response:
+    async def upload(request: Request, digest: DigestName) -> Response:
         caller = callers.of(request)
         announced = _announced(request)
         if not limiter.upload(caller.id, announced or MAX_SEALED_BYTES):
@@ -86,7 +83,7 @@ def router(hub: Hub, callers: Callers, limiter: Limiter) -> APIRouter:
             await attachments.drop_upload(connection, name)
 
     @routes.get("/attachments/{digest}")
-    async def download(request: Request, digest: DigestPath) -> Response:
+    async def download(request: Request, digest: DigestName) -> Response:
         caller = callers.of(request)
         async with hub.database.read() as connection:
             found = await attachments.for_addressee(

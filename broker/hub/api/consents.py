@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from broker.http import limited_body
+from broker.http import Position, limited_body
 from broker.hub import registry
 from broker.hub.api.requests import Callers
 from broker.hub.intake.limiting import Limiter
@@ -31,7 +31,7 @@ def router(hub: Hub, callers: Callers, limiter: Limiter) -> APIRouter:
     @routes.get("/grants/changes")
     async def changes(
         request: Request,
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Position = 0,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
     ) -> dict[str, object]:
         caller = callers.of(request)

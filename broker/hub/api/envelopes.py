@@ -8,14 +8,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from broker.http import limited_body
+from broker.http import Position, limited_body
 from broker.hub.api.requests import Callers, jose, refused
 from broker.hub.evidence import EvidenceIntake
 from broker.hub.intake.intake import Intake
 from broker.hub.state import Hub
 from broker.hub.store import envelopes, participants
 from keys.signing import MAX_STATEMENT_BYTES
-from schemas.base import b64u, instant_text
+from schemas.base import ParticipantId, b64u, instant_text
 from schemas.envelope import MAX_ENVELOPE_BYTES, Lane
 from schemas.errors import NotFound
 from schemas.evidence import PRECEDENCE, Fact
@@ -85,8 +85,8 @@ def router(hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers)
     async def stream(
         request: Request,
         lane: Lane,
-        sender: str = Query(alias="from"),
-        recipient: str | None = Query(default=None, alias="to"),
+        sender: Annotated[ParticipantId, Query(alias="from")],
+        recipient: Annotated[ParticipantId | None, Query(alias="to")] = None,
     ) -> dict[str, object]:
         """The caller's incoming stream; with `to`, its own outgoing one."""
         caller = callers.of(request)
@@ -106,8 +106,8 @@ def router(hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers)
         request: Request,
         lane: Lane,
         incarnation: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{22}$")],
-        sender: str = Query(alias="from"),
-        after: Annotated[int, Query(ge=0)] = 0,
+        sender: Annotated[ParticipantId, Query(alias="from")],
+        after: Position = 0,
         limit: Annotated[int, Query(ge=1, le=MOST_NUMBERS)] = 200,
     ) -> dict[str, object]:
         """What was accepted for the caller in one stream, in order: "have you these ids?"."""

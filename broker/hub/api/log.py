@@ -23,6 +23,7 @@ from broker.audit.proofs.proof import (
 )
 from broker.audit.proofs.prover import Prover
 from broker.audit.witnesses.countries import witness_key
+from broker.http import Position
 from broker.hub.api.requests import Callers
 from broker.hub.set_back import show_evidence, show_head
 from broker.hub.state import Hub
@@ -58,7 +59,7 @@ def router(hub: Hub, callers: Callers) -> APIRouter:
         return PlainTextResponse(hub.witness_policy().to_text(), headers=NOW)
 
     @routes.get("/add-checkpoint")
-    async def growth_since(old: Annotated[int, Query(ge=0)] = 0) -> Response:
+    async def growth_since(old: Position = 0) -> Response:
         """What one would post to a witness that signed size `old` last (C2SP tlog-witness).
 
         All who ask within one period are given the same head, so that their signatures meet.
@@ -141,7 +142,7 @@ def router(hub: Hub, callers: Callers) -> APIRouter:
     @routes.get("/entries")
     async def leaves(
         request: Request,
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Position = 0,
         limit: Annotated[int, Query(ge=1, le=4096)] = 1000,
     ) -> dict[str, object]:
         """Leaves in order; `after` is how many the auditor has already."""

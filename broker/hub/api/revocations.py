@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from broker.http import limited_body
+from broker.http import Position, limited_body
 from broker.hub.api.requests import Callers
 from broker.hub.revocations import revoke
 from broker.hub.state import Hub
@@ -26,7 +26,7 @@ def router(hub: Hub, callers: Callers) -> APIRouter:
     @routes.get("/revocations")
     async def feed(
         request: Request,
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Position = 0,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
     ) -> dict[str, object]:
         callers.of(request)
