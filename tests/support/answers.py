@@ -254,6 +254,7 @@ GATEWAY: Mapping[str, Mapping[int, Shape]] = MappingProxyType(
         "GET /v1/notices": {200: {"notices": [dict]}},
         "GET /v1/notices/{notice}": {200: {**_PAPER, "contact": Or(dict)}},
         "POST /v1/notices/{notice}/done": {200: {"id": str, "how": str}},
+        "GET /v1/partners": {200: {"partners": [dict]}},
         "GET /v1/proof/{message}": {
             200: {
                 "evidence": str,
@@ -269,6 +270,7 @@ GATEWAY: Mapping[str, Mapping[int, Shape]] = MappingProxyType(
         "GET /v1/questions": {200: {"questions": [dict]}},
         "POST /v1/questions/{message}": {200: {"id": str, "answer": str}},
         "GET /v1/recount": {200: _COUNTS},
+        "POST /v1/rights/answer": {200: dict},
         "POST /v1/rights/ask": {200: {"asked": str}},
         "POST /v1/rights/copy": {200: {"copy": dict, **_PAPER}},
         "GET /v1/rights/holds": {
