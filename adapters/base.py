@@ -50,6 +50,8 @@ class CaseRecord:
     """What the system's own consent boxes say. Never a grant: a worker records that."""
     not_carried: tuple[str, ...] = ()
     """Columns that hold something for which no section exists here; said, not dropped silently."""
+    handed_over: bool = False
+    """It is a case file: the sender gives the case away, and somebody here is to own it."""
     same_as: str | None = None
     """Reference of a record of this system whose person is known to be this one: by a worker's
     word, or since the same sender referred her before. None: nobody has said so. To be filed as a

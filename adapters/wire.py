@@ -101,7 +101,7 @@ def reference(value: Json) -> str:
 
 def case_to_json(case: CaseRecord) -> dict[str, Json]:
     """A case for the other process."""
-    fields = {
+    fields: dict[str, Json] = {
         "case_ref": case.case_ref,
         "sections": {name: dict(section) for name, section in case.sections.items()},
         "business_id": None if case.business_id is None else str(case.business_id),
@@ -110,6 +110,8 @@ def case_to_json(case: CaseRecord) -> dict[str, Json]:
         "consent_boxes": dict(case.consent_boxes),
         "not_carried": list(case.not_carried),
     }
+    if case.handed_over:
+        fields["handed_over"] = True
     return fields if case.same_as is None else {**fields, "same_as": case.same_as}
 
 
@@ -132,6 +134,7 @@ def case_from_json(value: Json) -> CaseRecord:
         invented=fields.get("invented") is True,
         consent_boxes=boxes,
         not_carried=paths(fields.get("not_carried", [])),
+        handed_over=fields.get("handed_over") is True,
         same_as=None if fields.get("same_as") is None else reference(fields["same_as"]),
     )
 

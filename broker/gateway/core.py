@@ -24,6 +24,9 @@ from schemas.consent import ConsentRecord
 from schemas.directory import Participant, TrustedDirectory
 from schemas.errors import RecipientUnknown
 
+CASE_FILE = "transfer.casefile"
+"""Type of the message that hands a case over, once its offer was accepted."""
+
 
 class Wakes:
     """Wake-ups between the gateway's loops. Polling is only the safety net."""

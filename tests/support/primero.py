@@ -8,6 +8,7 @@
 * A status that the state does not permit answers 200 with the old one; DELETE has no guard at all.
 * A referral is looked up by its id alone, whatever record stands in the path.
 * A remote referral cannot be accepted or rejected.
+* Accepting a transfer changes the owner of the record; a transfer can be revoked in any state.
 * Tokens expire; some errors are no JSON; `last_updated_at` filters by whole days; pages are short.
 """
 
@@ -49,6 +50,9 @@ FIELDS = [
 _OF_RECORDS = ("id", "module_id", "record_state")
 
 
+_KINDS = {"referrals": "Referral", "transfers": "Transfer"}
+
+
 class Fault(Exception):
     """An answer that is not a success."""
 
@@ -66,6 +70,7 @@ class Installation:
     fields: set[str] = field(default_factory=lambda: set(FIELDS))
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     referrals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """All transitions, by their id: Primero keeps them in one table."""
     tokens: set[str] = field(default_factory=set)
     page: int = 7
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -79,7 +84,9 @@ class Installation:
     def save(self, referral: dict[str, Any]) -> dict[str, Any]:
         """Valid or not, as `Transition` has it: the check runs at every save."""
         record = self.records[referral["record_id"]]
-        given = record.get("disclosure_other_orgs") and record.get("consent_for_services")
+        given = record.get("disclosure_other_orgs") and (
+            referral["type"] == "Transfer" or record.get("consent_for_services")
+        )
         if not given and not referral.get("consent_overridden"):
             raise Fault(422, "consent")
         if referral["status"] == "done" and not referral.get("success_status"):
@@ -98,7 +105,10 @@ class Installation:
 
     def refer(self, record: str, **fields: Any) -> str:
         """A referral that a worker made."""
-        new = {"id": str(uuid4()), "type": "Referral", "record_id": record, "record_type": "Child"}
+        return self.transition(record, "Referral", **fields)
+
+    def transition(self, record: str, kind: str, **fields: Any) -> str:
+        new = {"id": str(uuid4()), "type": kind, "record_id": record, "record_type": "Child"}
         return str(self.save({**new, "status": "in_progress", "remote": False, **fields})["id"])
 
     def decide(self, referral: str, status: str, **fields: Any) -> None:
@@ -153,14 +163,20 @@ class Server:
                 self._record(id_)["record_state"] = False
                 self.held.touch(self._record(id_))
                 return 200, {}, {"data": {"id": id_}}
-            case "GET", ["cases", id_, "referrals"]:
+            case "GET", ["cases", id_, "referrals" | "transfers" as kind]:
                 self._record(id_)
-                mine = [r for r in self.held.referrals.values() if r["record_id"] == id_]
+                mine = [
+                    each
+                    for each in self.held.referrals.values()
+                    if each["record_id"] == id_ and each["type"] == _KINDS[kind]
+                ]
                 return 200, {}, {"data": mine}
-            case "POST", ["cases", id_, "referrals"]:
+            case "POST", ["cases", id_, "referrals" | "transfers" as kind]:
                 self._record(id_)
-                new = self.held.refer(id_, **data)
+                new = self.held.transition(id_, _KINDS[kind], **data)
                 return 200, {}, {"data": self.held.referrals[new]}
+            case "PATCH", ["cases", _, "transfers", transfer]:
+                return 200, {}, {"data": self._transfer(self._referral(transfer), data)}
             case "PATCH", ["cases", _, "referrals", referral]:
                 return 200, {}, {"data": self._process(self._referral(referral), data)}
             case "DELETE", ["cases", _, "referrals", referral]:
@@ -209,6 +225,15 @@ class Server:
         if allowed.get(wanted) != status:
             return referral
         return self.held.save({**referral, **data, "responded_at": self.held.now().isoformat()})
+
+    def _transfer(self, transfer: dict[str, Any], data: Any) -> dict[str, Any]:
+        wanted = data.get("status")
+        if wanted == "revoked" or transfer["status"] == "in_progress":
+            if wanted == "accepted":
+                record = self._record(transfer["record_id"])
+                record["owned_by"] = transfer.get("transitioned_to")
+            return self.held.save({**transfer, **data})
+        return transfer
 
     def _list(self, query: dict[str, str]) -> Any:
         found = list(self.held.records.values())

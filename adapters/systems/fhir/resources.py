@@ -44,6 +44,7 @@ def checked(case: CaseRecord) -> CaseRecord:
         sender=case.sender,
         invented=case.invented,
         consent_boxes=dict(case.consent_boxes),
+        handed_over=case.handed_over,
     )
 
 
@@ -133,7 +134,7 @@ def _request(case: CaseRecord, business_id: UUID) -> Resource:
         "extension": [{"url": words.CASE, "valueString": text}],
         "status": "active",
         "intent": "order",
-        "code": {"text": "Referral"},
+        "code": {"text": "Case transfer" if case.handed_over else "Referral"},
         "subject": _to("patient"),
         "requester": _participant(case.sender),
     }
@@ -245,6 +246,7 @@ def case_there(resources: Sequence[Mapping[str, Any]], business_id: UUID) -> Cas
         sender=filed.sender,
         invented=filed.invented,
         consent_boxes=filed.consent_boxes,
+        handed_over=filed.handed_over,
     )
 
 

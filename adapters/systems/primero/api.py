@@ -91,15 +91,22 @@ class Primero:
 
     def referrals(self, case: str) -> list[Record]:
         """The referrals of a record, and of no other."""
-        found = _data(self.ask("GET", f"cases/{case}/referrals"))
+        return self._transitions(case, "referrals", "Referral")
+
+    def transfers(self, case: str) -> list[Record]:
+        """The transfers of a record, and of no other."""
+        return self._transitions(case, "transfers", "Transfer")
+
+    def _transitions(self, case: str, path: str, kind: str) -> list[Record]:
+        found = _data(self.ask("GET", f"cases/{case}/{path}"))
         if not isinstance(found, list):
-            raise CaseSystemUnavailable("answered without referrals")
+            raise CaseSystemUnavailable(f"answered without {path}")
         return [
             each
             for each in found
             if isinstance(each, dict)
             and each.get("record_id") == case
-            and each.get("type", "Referral") == "Referral"
+            and each.get("type", kind) == kind
         ]
 
     def field_names(self) -> frozenset[str]:

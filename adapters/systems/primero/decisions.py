@@ -46,6 +46,10 @@ def _items(
     primero: Primero, record: Record, reasons: Mapping[str, str]
 ) -> Iterator[News | Ambiguous]:
     business_id = UUID(str(record["id"]))
+    for transfer in primero.transfers(str(record["id"])):
+        status = str(transfer.get("status"))
+        if status != "in_progress":
+            yield _item(transfer, status, business_id, _key(record)[0], reasons)
     for referral in primero.referrals(str(record["id"])):
         status = str(referral.get("status"))
         if status == "in_progress":
@@ -65,10 +69,11 @@ def _item(
 ) -> News | Ambiguous:
     id_ = f"{referral['id']}.{status}"
     step = words.STEP_OF.get(status)
-    service = service_of(business_id, referral.get("service_record_id"))
+    whole = referral.get("type") == "Transfer"
+    service = None if whole else service_of(business_id, referral.get("service_record_id"))
     if step is None:
         return Ambiguous(id_, str(referral["id"]), "unknown-code", ("status: unknown-code",))
-    if service is None:
+    if service is None and not whole:
         # Made by hand in Primero, about something that the partner did not ask for.
         return Ambiguous(id_, str(referral["id"]), "no-referral", ("service: not-asked-for",))
     reason = None
@@ -78,9 +83,10 @@ def _item(
         if reason not in set(DeclineReason):
             code = "unknown-code" if given else "reason-missing"
             return Ambiguous(id_, str(referral["id"]), code, (f"rejected_reason: {code}",))
+    services = () if service is None else (service,)
     if status == "done" and referral.get("success_status") == "not_successful":
         step = Step.FAILED
-    return News(id_, business_id, step, _moment(referral, changed), reason, (service,))
+    return News(id_, business_id, step, _moment(referral, changed), reason, services)
 
 
 def _moment(referral: Record, changed: datetime) -> datetime:

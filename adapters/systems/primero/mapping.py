@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -29,12 +30,13 @@ def checked(case: CaseRecord) -> CaseRecord:
         sender=case.sender,
         invented=case.invented,
         consent_boxes=dict(case.consent_boxes),
+        handed_over=case.handed_over,
     )
 
 
 def fields_of(case: CaseRecord, business_id: UUID, *, carry: bool) -> dict[str, Any]:
     """The fields to write. With `carry`, one of them holds the sections whole."""
-    kept = case if carry else CaseRecord(case.case_ref, {}, sender=case.sender)
+    kept = case if carry else replace(case, sections={}, consent_boxes={})
     fields: dict[str, Any] = {
         words.CASE: json.dumps(case_to_json(kept), sort_keys=True, separators=(",", ":"))
     }
@@ -117,6 +119,7 @@ def case_there(record: Mapping[str, Any], business_id: UUID, *, carry: bool) -> 
         sender=filed.sender,
         invented=filed.invented,
         consent_boxes=boxes_of(record),
+        handed_over=filed.handed_over,
     )
 
 

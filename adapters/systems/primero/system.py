@@ -67,6 +67,7 @@ class PrimeroSystem:
         *,
         module: str,
         refer_to: str | None = None,
+        transfer_to: str | None = None,
         outbox: str | None = None,
         carry: bool = True,
         reasons: Mapping[str, str] | None = None,
@@ -76,6 +77,7 @@ class PrimeroSystem:
         Args:
             module: `module_id` of the records made here.
             refer_to: User to whom each service of a filed case is referred.
+            transfer_to: User to whom a case that was handed over is offered, to own it.
             outbox: `transitioned_to_agency` of the remote referrals that go to other countries.
             carry: The sections travel whole in a field of ours.
             reasons: Words of `rejected_reason` to our codes.
@@ -85,6 +87,7 @@ class PrimeroSystem:
         self._people = People(primero) if identity else None
         self._primero = primero
         self._module, self._refer_to, self._outbox = module, refer_to, outbox
+        self._transfer_to = transfer_to
         self._carry, self._reasons = carry, dict(reasons or {})
 
     def check(self) -> None:
@@ -182,6 +185,10 @@ class PrimeroSystem:
 
     def _refer(self, record: Record, *, anew: bool = False) -> None:
         """A referral for each service that has none yet; `anew`: none but revoked ones."""
+        filed = filed_case(record)
+        if filed is not None and filed.handed_over and self._transfer_to is not None:
+            self._transfer(record, self._transfer_to, anew=anew)
+            return
         if self._refer_to is None:
             return
         case = str(record["id"])
@@ -203,6 +210,21 @@ class PrimeroSystem:
             answer = self._primero.ask("POST", f"cases/{case}/referrals", data)
             if not answer.good:
                 raise CaseSystemUnavailable(f"cannot refer to the receiver: {answer.status}")
+
+    def _transfer(self, record: Record, to: str, *, anew: bool) -> None:
+        """One transfer, if there is none yet: accepting it makes somebody here the owner."""
+        case = str(record["id"])
+        known = [
+            each
+            for each in self._primero.transfers(case)
+            if not (anew and each.get("status") == "revoked")
+        ]
+        if known:
+            return
+        data = {"transitioned_to": to, "consent_overridden": True, "notes": NOTE}
+        answer = self._primero.ask("POST", f"cases/{case}/transfers", data)
+        if not answer.good:
+            raise CaseSystemUnavailable(f"cannot offer the transfer: {answer.status}")
 
     def file_many(self, cases: Sequence[tuple[UUID, CaseRecord]]) -> list[Outcome]:
         """See the port."""
@@ -243,6 +265,12 @@ class PrimeroSystem:
                 gone = self._primero.ask("DELETE", f"cases/{reference}/referrals/{referral['id']}")
                 if not gone.good:
                     raise CaseSystemUnavailable(f"cannot revoke a referral: {gone.status}")
+        for transfer in self._primero.transfers(reference):
+            if transfer.get("status") in words.OPEN:
+                path = f"cases/{reference}/transfers/{transfer['id']}"
+                gone = self._primero.ask("PATCH", path, {"status": "revoked"})
+                if not gone.good:
+                    raise CaseSystemUnavailable(f"cannot revoke a transfer: {gone.status}")
         data: dict[str, Any] = dict.fromkeys(
             (*(row.name for row in words.ROWS), *words.CONSENT_FIELDS, words.CASE, words.SAME_AS)
         )
@@ -277,7 +305,8 @@ class PrimeroSystem:
         return tell(self._primero, record, referral, news)
 
     def read_cases(self, source: Source | None = None) -> Iterator[CaseRecord | RejectedRow]:
-        """See the port: one case for each remote referral to the outbox that is open."""
+        """See the port: one case for each remote referral to the outbox that is open, and a reason
+        for each remote transfer to it, which a worker offers by hand."""
         if source is not None:
             raise SchemaRefused("the Primero adapter reads Primero, and no file")
         if self._outbox is None:
@@ -286,15 +315,20 @@ class PrimeroSystem:
         for record in self._primero.cases():
             if filed_case(record) is not None or record.get("record_state") is False:
                 continue
-            for referral in self._primero.referrals(str(record.get("id"))):
-                if not (
-                    referral.get("remote") is True
-                    and referral.get("transitioned_to_agency") == self._outbox
-                    and referral.get("status") == "in_progress"
-                ):
-                    continue
+            for referral in filter(self._is_out, self._primero.referrals(str(record.get("id")))):
                 line += 1
                 yield _sent(line, record, referral)
+            for _ in filter(self._is_out, self._primero.transfers(str(record.get("id")))):
+                # A hand-over has a day, and a risk assessed by both; no field of a transfer does.
+                line += 1
+                yield RejectedRow(line, ("transfer: by-hand",))
+
+    def _is_out(self, transition: Record) -> bool:
+        return (
+            transition.get("remote") is True
+            and transition.get("transitioned_to_agency") == self._outbox
+            and transition.get("status") == "in_progress"
+        )
 
 
 def make(settings: Mapping[str, Any], tools: Tools) -> PrimeroSystem:
@@ -312,6 +346,7 @@ def make(settings: Mapping[str, Any], tools: Tools) -> PrimeroSystem:
             "ca_file": str,
             "timeout": float,
             "refer_to": str,
+            "transfer_to": str,
             "outbox": str,
             "carry": bool,
             "reasons": dict,
@@ -328,6 +363,7 @@ def make(settings: Mapping[str, Any], tools: Tools) -> PrimeroSystem:
         Primero(rest, settings["user"], Path(settings["password_file"])),
         module=settings.get("module", "primeromodule-cp"),
         refer_to=settings.get("refer_to"),
+        transfer_to=settings.get("transfer_to"),
         outbox=settings.get("outbox"),
         carry=settings.get("carry", True),
         reasons=settings.get("reasons"),

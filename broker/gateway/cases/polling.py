@@ -99,6 +99,9 @@ class Polling:
     async def _answer(self, news: News, referral: AnyRow) -> None:
         """Say it to the partner. The answer's own id makes a repetition harmless."""
         answer = answer_of(news)
+        if isinstance(answer, Answer) and answer.type not in message_type(referral.type).replies:
+            # A hand-over is complete when both sides sign, and that is a worker's to do.
+            answer = ForAPerson("no-such-answer")
         if isinstance(answer, ForAPerson):
             await self._note(news, "held", referral.id, code=answer.code)
             return

@@ -24,7 +24,7 @@ from broker.gateway.cases.once import BEGUN, file_in
 from broker.gateway.cases.questions import UNCLEAR, ask, known_of
 from broker.gateway.cases.reporting import GAPS, report_rows, retract_reports
 from broker.gateway.cases.versions import file_version
-from broker.gateway.core import Core, ToFile, wait_for
+from broker.gateway.core import CASE_FILE, Core, ToFile, wait_for
 from broker.gateway.own_log import Decision
 from broker.gateway.receive.receipts import Owed, Receipts
 from broker.gateway.store.alarms import raise_alarm
@@ -342,7 +342,11 @@ class Filing:
 
 def _to_file(row: AnyRow) -> ToFile:
     case = CaseRecord(
-        case_ref=row.case_ref, sections={}, business_id=row.business_id, sender=row.sender
+        case_ref=row.case_ref,
+        sections={},
+        business_id=row.business_id,
+        sender=row.sender,
+        handed_over=row.type == CASE_FILE,
     )
     return ToFile(
         row.id,

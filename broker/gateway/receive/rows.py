@@ -10,7 +10,7 @@ from uuid import UUID
 
 from adapters.base import CaseRecord
 from broker.gateway.consent.grants import partner_case
-from broker.gateway.core import ToFile
+from broker.gateway.core import CASE_FILE, ToFile
 from broker.gateway.receive.unpack import Unpacked
 from broker.gateway.rights import ledger
 from broker.gateway.vault import NewItem
@@ -93,6 +93,7 @@ def to_file(opened: Unpacked) -> ToFile:
             sections=message.sections,
             business_id=message.business_id,
             sender=content.from_,
+            handed_over=message.type == CASE_FILE,
         ),
         supersedes=opened.body.supersedes(),
         in_part=opened.body.in_part,

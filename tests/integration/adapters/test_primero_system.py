@@ -19,6 +19,7 @@ from adapters.base import (
     Filed,
     Match,
     News,
+    RejectedRow,
     Step,
     Tools,
 )
@@ -483,3 +484,65 @@ def test_a_link_to_a_record_that_is_disabled_files_nothing(
         answer = system.file(business_id, replace(PERSON, same_as=reference))
         assert answer == Declined("no-such-person")
     assert system.find(business_id) is None
+
+
+# --- hand-overs --------------------------------------------------------------------------------
+
+
+def test_a_case_that_is_handed_over_is_one_transfer_and_no_referral(
+    server: Server, settings: dict[str, Any]
+) -> None:
+    held, business_id = server.held, uuid4()
+    handed_over = replace(full_case(), handed_over=True)
+    system = opened({**settings, "transfer_to": "supervisor"})
+    for _ in range(2):
+        assert isinstance(system.file(business_id, handed_over), Filed)
+
+    (transfer,) = held.referrals.values()
+    assert (transfer["type"], transfer["transitioned_to"]) == ("Transfer", "supervisor")
+    there = system.read(str(business_id))
+    assert there is not None
+    assert there.handed_over
+    # A process that died before it offered the transfer: the next one does.
+    held.referrals.clear()
+    system.find(business_id)
+    assert [each["type"] for each in held.referrals.values()] == ["Transfer"]
+
+
+def test_what_becomes_of_a_transfer_is_news_of_the_whole_case(
+    server: Server, settings: dict[str, Any]
+) -> None:
+    system = opened({**settings, "transfer_to": "supervisor", "reasons": {"full": "no_capacity"}})
+    ids = [uuid4(), uuid4()]
+    for business_id in ids:
+        system.file(business_id, replace(full_case(), handed_over=True))
+    accepted, rejected = server.held.referrals
+    server.held.decide(accepted, "accepted")
+    server.held.decide(rejected, "rejected", rejected_reason="full")
+
+    items = [item for item in system.poll(None).items if isinstance(item, News)]
+    assert {(item.business_id, item.step, item.reason, item.services) for item in items} == {
+        (ids[0], Step.ACCEPTED, None, ()),
+        (ids[1], Step.DECLINED, "no_capacity", ()),
+    }
+
+
+def test_erasing_takes_an_open_transfer_back(server: Server, settings: dict[str, Any]) -> None:
+    system, business_id = opened({**settings, "transfer_to": "supervisor"}), uuid4()
+    system.file(business_id, replace(full_case(), handed_over=True))
+
+    system.erase(str(business_id))
+
+    (transfer,) = server.held.referrals.values()
+    assert transfer["status"] == "revoked"
+
+
+def test_a_transfer_to_another_country_is_never_sent_as_a_referral(
+    server: Server, system: PrimeroSystem
+) -> None:
+    record = server.held.make(name_first="Nobody", **CONSENT)
+    server.held.transition(record, "Transfer", **ABROAD)
+
+    (item,) = system.read_cases()
+    assert isinstance(item, RejectedRow)
+    assert item.reasons == ("transfer: by-hand",)

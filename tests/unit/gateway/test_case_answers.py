@@ -19,7 +19,7 @@ from broker.gateway.cases.answers import (
     step_of,
 )
 from schemas.bodies.common import DeclineReason
-from schemas.catalogue import catalogue
+from schemas.catalogue import catalogue, message_type
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SAID = (Step.RECEIVED, Step.ACCEPTED, Step.IN_PROGRESS, Step.COMPLETED)
@@ -72,3 +72,13 @@ def test_whatever_a_system_is_told_of_has_a_step() -> None:
     assert step_of("referral.outcome", {"result": "service_given"}) is Step.COMPLETED
     assert reason_of({"reason": "no_capacity"}) == "no_capacity"
     assert reason_of({}) is None
+
+
+def test_a_decision_is_said_only_where_the_message_knows_such_an_answer() -> None:
+    """What a case system says of a case file is no `referral.accept`: both sides sign a hand-over."""
+    steps = [news(step) for step in SAID] + [news(Step.DECLINED, "no_capacity")]
+    types = {answer.type for answer in map(answer_of, steps) if isinstance(answer, Answer)}
+
+    assert len(types) == len(steps)
+    assert types <= set(message_type("referral.request").replies)
+    assert not types & set(message_type("transfer.casefile").replies)
