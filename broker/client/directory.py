@@ -31,7 +31,9 @@ class DirectorySource(Protocol):
 class RevocationFeed(Protocol):
     """Where revocations are read from. `broker.client.HubClient` is one."""
 
-    async def revocations(self, after: int) -> tuple[tuple[int, bytes], ...]: ...
+    async def revocations(
+        self, after: int, *, wait: timedelta = timedelta()
+    ) -> tuple[tuple[int, bytes], ...]: ...
 
 
 class DirectoryWatcher:
@@ -92,8 +94,14 @@ class DirectoryWatcher:
         self._current = directory if known is None else known.applied(directory, self._clock.now())
         return self._current
 
-    async def follow_revocations(self, feed: RevocationFeed) -> list[KeyId]:
+    async def follow_revocations(
+        self, feed: RevocationFeed, *, wait: timedelta = timedelta()
+    ) -> list[KeyId]:
         """Read on in the hub's feed of revocations; what it says counts from now on.
+
+        Args:
+            wait: How long the hub may hold the question while there is nothing new: its answer
+                then comes at the moment in which a key is revoked.
 
         Returns:
             The keys that are compromised now and were not before.
@@ -105,7 +113,8 @@ class DirectoryWatcher:
         if known is None:
             return []
         before = set(self.current().compromised_since)
-        while found := await feed.revocations(known.position):
+        while found := await feed.revocations(known.position, wait=wait):
+            wait = timedelta()
             async with self._lock:
                 try:
                     await asyncio.to_thread(known.add, list(found))

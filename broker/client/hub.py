@@ -163,9 +163,14 @@ class HubClient:
             as_of=instant(body["as_of"]),
         )
 
-    async def revocations(self, after: int) -> tuple[tuple[int, bytes], ...]:
-        """Revocations of keys after a position, each with its own."""
-        body = await self._json("GET", f"/revocations?after={after}")
+    async def revocations(
+        self, after: int, *, wait: timedelta = timedelta()
+    ) -> tuple[tuple[int, bytes], ...]:
+        """Revocations of keys after a position, each with its own; held until there is one."""
+        seconds = int(min(wait.total_seconds(), 25))
+        body = await self._json(
+            "GET", f"/revocations?after={after}&wait={seconds}", held_open=seconds
+        )
         return tuple(
             (int(item["position"]), jws_bytes(item["revocation"])) for item in body["revocations"]
         )

@@ -61,6 +61,8 @@ from schemas.errors import (
 FILES = "files"
 EPOCH_SECRET = "vault-epochs"  # noqa: S105 (the name under which custody keeps them)
 LOOK_FOR_KEYS = timedelta(seconds=10)
+HELD = timedelta(seconds=25)
+"""How long the hub may hold our question for revocations; the most that it does."""
 REFRESH_AGREEMENTS = timedelta(minutes=1)
 
 
@@ -177,18 +179,22 @@ class Gateway:
             await asyncio.sleep(pause)
 
     async def _revocations(self) -> None:
-        """Hear within seconds of keys in other hands, whatever the directory still says."""
-        core = self.core
+        """Hear at once of keys in other hands, whatever the directory still says: the hub holds
+        our question until there is something to say."""
+        core, loop = self.core, asyncio.get_running_loop()
         while True:
+            asked = loop.time()
             try:
-                found = await core.directory.follow_revocations(core.hub)
+                found = await core.directory.follow_revocations(core.hub, wait=HELD)
                 if found:
                     async with core.database.begin() as connection:
                         for kid in found:
                             await raise_alarm(connection, "key-compromised", kid, now=core.now())
             except BrokerError as error:
                 logger().warning("revocations:not-followed", code=error.code)
-            await asyncio.sleep(core.settings.directory.revocations_every.total_seconds())
+            # Who was answered at once asks no sooner than so: the hub is away, or holds nothing.
+            pause = core.settings.directory.revocations_every.total_seconds()
+            await asyncio.sleep(max(0.0, min(pause, asked + pause - loop.time())))
 
     async def _agreements(self) -> None:
         while True:

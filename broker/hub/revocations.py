@@ -3,7 +3,8 @@
 1. Stopped in this process's memory, whatever becomes of the rest.
 2. Recorded with its leaf; from then on no process of this hub decides anything without it
    (`directory_version.revocations`).
-3. What waits under the key is stopped where it is handed over, which asks the rules again; the
+3. Everybody who holds a request for the feed is answered at once.
+4. What waits under the key is stopped where it is handed over, which asks the rules again; the
    participant's RabbitMQ user gets another password, and goes as long as it has no signing key
    in force.
 """
@@ -23,6 +24,9 @@ from schemas.audit import Event
 from schemas.directory import KeyStatus
 from schemas.errors import Conflict, KeyUnknown
 from schemas.revocation import REVOCATION_TYP, Revocation
+
+TOPIC = "#revocations"
+"""Under which those who hold a request for the feed wait; no participant has such a name."""
 
 
 async def revoke(hub: Hub, raw: bytes) -> bool:
@@ -73,6 +77,8 @@ async def revoke(hub: Hub, raw: bytes) -> bool:
             connection,
             openings.row(leaf, opening, now=now, statement=raw, parties=(content.participant,)),
         )
+        await hub.wake.elsewhere(connection, [TOPIC])
     await hub.load_revocations()
+    hub.wake.here([TOPIC])
     logger().warning("key:revoked", participant=content.participant, count=len(content.keys))
     return True

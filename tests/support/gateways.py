@@ -48,6 +48,7 @@ class Line(httpx2.AsyncBaseTransport):
         self.cut = False
         self.lose_answers = False
         self.requests: list[httpx2.Request] = []
+        self.asked = asyncio.Event()
 
     def lead_to(self, app: FastAPI) -> None:
         """Another hub at the other end."""
@@ -57,6 +58,7 @@ class Line(httpx2.AsyncBaseTransport):
         if self.cut:
             raise httpx2.ConnectError("the line is cut")
         self.requests.append(request)
+        self.asked.set()
         answer = await self._inner.handle_async_request(request)
         if self.lose_answers:
             await answer.aread()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -69,6 +70,26 @@ async def test_the_feed_lies_over_a_directory_that_stands_still(two: World) -> N
     assert after.version == before.version
     found = [after.key(kid) for kid in kids]
     assert [one[1].status for one in found if one] == [KeyStatus.COMPROMISED] * len(kids)
+
+
+async def test_it_reaches_a_gateway_in_answer_to_a_question_that_the_hub_holds(two: World) -> None:
+    it, al = two["it.nrm"], two["al.nrm"]
+    core = al.gateway.core
+    al.line.asked.clear()
+    asking = asyncio.create_task(
+        core.directory.follow_revocations(core.hub, wait=timedelta(seconds=25))
+    )
+    await al.line.asked.wait()
+    before = len(al.line.requests)
+
+    await revoke(it)
+    found = await asking
+
+    assert found == sorted(key.kid for key in keys_of(it, KeyUse.SIGN))
+    # Not by asking again: one request was under way, and the next finds nothing more.
+    asked = [request.url for request in al.line.requests[before - 1 :]]
+    assert [url.path for url in asked] == ["/revocations"] * 2
+    assert [url.params["wait"] for url in asked] == ["25", "0"]
 
 
 async def test_it_is_remembered_when_the_hub_is_away_after_a_restart(two: World) -> None:
