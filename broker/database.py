@@ -325,9 +325,9 @@ def _prepare_sqlite(engine: Engine, *, foreign_keys: bool = True) -> None:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-_AWAY = ("08", "53", "57P", "25006", "40P01", "40001")
+_AWAY = ("08", "53", "57P", "25006", "40P01", "40001", "55P03")
 """SQLSTATEs that pass: connection lost, out of disk or memory, shutting down or starting up,
-read-only standby, deadlock, serialisation. Nothing is wrong with what was asked."""
+read-only standby, deadlock, serialisation, a lock that was waited for too long. Nothing is wrong with what was asked."""
 
 
 @contextmanager

@@ -15,6 +15,8 @@ room that was freed in bulk is given back where the database can.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
@@ -34,7 +36,7 @@ from broker.hub.store import (
 from broker.hub.store.partitions import LONGEST, SHARE
 from broker.rules.header import SKEW
 from broker.telemetry import logger
-from schemas.errors import BrokerError
+from schemas.errors import BrokerError, Unavailable
 
 BATCH = 1000
 TABLES = ("envelope", "fact", "evidence", "obligation", "delivery")
@@ -60,11 +62,19 @@ async def prepare(hub: Hub) -> int:
     now = hub.clock.now()
     made = 0
     for table, kept in _kept(hub.settings.retention).items():
-        async with hub.database.begin() as connection:
-            made += await partitions.make_ahead(
-                connection, table, now=now, period=partitions.period(kept)
-            )
+        period = partitions.period(kept)
+        async with _or_later(table), hub.database.begin() as connection:
+            made += await partitions.make_ahead(connection, table, now=now, period=period)
     return made
+
+
+@asynccontextmanager
+async def _or_later(table: str) -> AsyncIterator[None]:
+    """What somebody is in the way of, a backup say: the next round comes soon, the rest goes on."""
+    try:
+        yield
+    except Unavailable as error:
+        logger().info("retention:not-now", table=table, code=error.code)
 
 
 def _kept(settings: RetentionSettings) -> dict[str, timedelta]:
@@ -125,7 +135,8 @@ async def _drop_empty(hub: Hub, now: datetime) -> None:
             count = await payload.carry_on(connection, sealed, now, BATCH)
     over = now - partitions.SHORTEST  # nobody's clock is so late that he still writes there
     for table in _kept(settings):
-        async with hub.database.begin() as connection:
+        dropped = 0
+        async with _or_later(table), hub.database.begin() as connection:
             dropped = await partitions.drop_empty(connection, table, before=over)
         if dropped:
             logger().info("retention:dropped", table=table, count=dropped)

@@ -51,7 +51,7 @@ async def drop_empty(connection: AsyncConnection, table: str, *, before: datetim
     """Drop partitions that ended before a moment and have no row left; how many that were.
 
     Raises:
-        DBAPIError: Somebody has held the table too long: nothing was dropped.
+        StorageUnavailable: Somebody has held the table too long: nothing was dropped.
     """
     if connection.dialect.name != "postgresql":
         return 0

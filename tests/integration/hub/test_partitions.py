@@ -162,6 +162,26 @@ async def test_no_partition_is_dropped_with_a_row_in_it_whoever_asks(server: Ser
     assert await parts_of(server, "payload") == {holding, "payload_rest"}
 
 
+async def test_a_backup_that_reads_delays_the_dropping_and_nothing_else(
+    server: Served, clock: TurnedClock
+) -> None:
+    it, _, agreement = await server.pair()
+    grant = await it.grant("al.nrm")
+    first = await parts_of(server, "payload")
+    reader = Database(server.hub.database.url)
+    async with reader.engine.connect() as connection:
+        await connection.execute(text("SELECT count(*) FROM payload"))
+        await go_on(server, clock, 9 * DAY)
+        kept = await parts_of(server, "payload")
+        await it.send("al.nrm", agreement=agreement, grant=grant)
+        await connection.rollback()
+    await reader.close()
+    await retention.run_once(server.hub)
+
+    assert first <= kept
+    assert await parts_of(server, "payload") & first == {"payload_rest"}
+
+
 async def test_what_comes_when_no_partition_was_made_is_kept_and_goes_in_its_time(
     server: Served, clock: TurnedClock
 ) -> None:

@@ -112,6 +112,10 @@ BEGIN
         -- Along the index, first without a lock: who comes second passes over what is gone.
         EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s ORDER BY %I LIMIT 1)', part, key) INTO any_row;
         CONTINUE WHEN any_row;
+        -- Whoever vacuums it is sent away (after a second), and nobody else is in the way of this.
+        PERFORM set_config('lock_timeout', '5s', true);
+        EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', part);
+        PERFORM set_config('lock_timeout', '500ms', true);
         -- From the whole to its part, as everybody takes them. All wait for us from here on.
         EXECUTE format('LOCK TABLE ONLY public.%I IN ACCESS EXCLUSIVE MODE', parent);
         EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s ORDER BY %I LIMIT 1)', part, key) INTO any_row;
