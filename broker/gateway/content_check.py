@@ -5,17 +5,13 @@ Asked three times: before sealing, after unsealing, and before a worker sees it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.agreements import KnownAgreement
 from broker.gateway.core import Core
-from broker.gateway.store.bulk import among, padded
 from broker.gateway.store.grants import GrantState
-from broker.gateway.store.tables import exclusion
 from broker.rules.content import (
     AgreementView,
     Decision,
@@ -162,20 +158,3 @@ def check_outgoing(
         person=person,
         heard=heard,
     )
-
-
-_EXCLUDED = select(exclusion.c.about, exclusion.c.participant).where(
-    among(exclusion.c.about, "abouts")
-)
-
-
-async def excluded(
-    connection: AsyncConnection, abouts: Collection[str]
-) -> dict[str, frozenset[str]]:
-    """Whom the person wants nothing to reach, by case or by the referral that is passed on."""
-    if not abouts:
-        return {}
-    found: dict[str, set[str]] = {}
-    for row in await connection.execute(_EXCLUDED, {"abouts": padded(list(abouts))}):
-        found.setdefault(row.about, set()).add(row.participant)
-    return {about: frozenset(participants) for about, participants in found.items()}

@@ -150,7 +150,11 @@ class EvidenceBook:
             for stated in item.content.facts
             if await self._counts(connection, stated, item.content.by, rows.get(stated.envelope))
         ]
-        past = await before(connection, list({item.row.id for item in counted}))
+        past = await before(
+            connection,
+            list({item.row.id for item in counted}),
+            list({item.row.thread for item in counted if item.stated.fact is Fact.DELIVERED}),
+        )
         stands, settled = self._settle(past, counted)
         moved = await self._arrived(connection, past, counted)
         decisions = [Decision(Event.EVIDENCE_RECEIVED, subject_of(item.raw)) for item in new]
@@ -258,8 +262,7 @@ class EvidenceBook:
             ]
             await clear_alarms_of(connection, batch, *ABSENT, now=now)
             await clear_alarms_of(connection, retrieved, "unretrieved", now=now)
-        arrived = {item.row.thread for item in there if item.stated.fact is Fact.DELIVERED}
-        return await threads.delivered(connection, list(arrived), now=now)
+        return threads.delivered(past.exchanges, now=now)
 
     async def _consequences(
         self,

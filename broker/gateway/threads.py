@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.erasure.order import rows_of_ended
 from broker.gateway.notices.said import due
-from broker.gateway.store.bulk import among, batches, insert_rows, padded
+from broker.gateway.store.bulk import among, insert_rows, padded
 from broker.gateway.store.dialect import AnyRow
+from broker.gateway.store.stated import Exchange
 from broker.gateway.store.tables import erasure_order, notice, thread, thread_event
 from broker.gateway.store.together import Changes, Merge, Rows, insert_together
 from schemas.base import ParticipantId
@@ -298,16 +299,14 @@ def _row(state: ThreadState, ourselves: ParticipantId, now: datetime) -> dict[st
     }
 
 
-async def delivered(
-    connection: AsyncConnection, thread_ids: Sequence[UUID], *, now: datetime
-) -> Changes:
-    """The opening messages of threads of ours reached the other side: what the caller is to store."""
+def delivered(rows: Sequence[AnyRow | Exchange], *, now: datetime) -> Changes:
+    """The opening messages of threads of ours, which are locked, reached the other side: what the
+    caller is to store."""
     moved: list[dict[str, object]] = []
-    for batch in batches(sorted(thread_ids)):
-        for before in (await load_many(connection, batch, lock=True)).values():
-            after = broker_event(before, "delivered")
-            if after is not before:
-                moved.append({"id": before.id, "state": after.state, "updated_at": now})
+    for before in map(_from_row, rows):
+        after = broker_event(before, "delivered")
+        if after is not before:
+            moved.append({"id": before.id, "state": after.state, "updated_at": now})
     return Changes(thread, moved, key="id")
 
 
@@ -391,7 +390,7 @@ def _machine(row: MessageType) -> Machine:
     return MACHINES[row.machine]
 
 
-def _from_row(row: AnyRow) -> ThreadState:
+def _from_row(row: AnyRow | Exchange) -> ThreadState:
     signed = set()
     if row.signed_by_sender:
         signed.add(By.SENDER)

@@ -47,10 +47,15 @@ class DraftsRequest(ProtectedModel):
     text: Annotated[str, Field(max_length=BODY_LIMIT)] | None = None
 
 
-_SENT = select(*(one for one in outbox.c if one is not outbox.c.envelope)).where(
-    outbox.c.id == bindparam("message")
+_SENT = (
+    select(
+        *(one for one in outbox.c if one is not outbox.c.envelope),
+        *(fact.c[name].label(f"fact_{name}") for name in ("fact", "by", "code", "at", "evidence")),
+    )
+    .outerjoin(fact, fact.c.envelope == outbox.c.id)
+    .where(outbox.c.id == bindparam("message"))
+    .order_by(fact.c.at)
 )
-_FACTS = select(fact).where(fact.c.envelope == bindparam("message")).order_by(fact.c.at)
 
 
 def router(parts: Parts) -> APIRouter:
@@ -175,16 +180,15 @@ def router(parts: Parts) -> APIRouter:
 
     async def _message(message: UUID) -> dict[str, Any]:
         async with core.database.read() as connection:
-            asked = {"message": message}
-            row = (await connection.execute(_SENT, asked)).first()
-            if row is None:
+            rows = (await connection.execute(_SENT, {"message": message})).all()
+            if not rows:
                 arrived = (
                     await connection.execute(select(inbox).where(inbox.c.id == message))
                 ).first()
                 if arrived is None:
                     raise NotFound("no such message")
                 return {**views.received(arrived), "facts": []}
-            facts = (await connection.execute(_FACTS, asked)).all()
+            row = rows[0]
             in_doubt = row.state == "failed" and bool(
                 await connection.scalar(select(doubt.c.message).where(doubt.c.message == message))
             )
@@ -192,13 +196,14 @@ def router(parts: Parts) -> APIRouter:
             **views.sent(row, in_doubt=in_doubt),
             "facts": [
                 {
-                    "fact": item.fact,
-                    "by": item.by,
-                    "code": item.code,
-                    "at": views.moment(item.at),
-                    "evidence": str(item.evidence),
+                    "fact": item.fact_fact,
+                    "by": item.fact_by,
+                    "code": item.fact_code,
+                    "at": views.moment(item.fact_at),
+                    "evidence": str(item.fact_evidence),
                 }
-                for item in facts
+                for item in rows
+                if item.fact_fact is not None
             ],
         }
 

@@ -59,7 +59,7 @@ HAS_CASE = (*DUE, "filed", "held")
 """States of a message that has its case in the case system, or may have."""
 
 
-_RIVALS = (
+_STANDING = (
     select(
         inbox.c.id,
         inbox.c.business_id,
@@ -67,17 +67,15 @@ _RIVALS = (
         inbox.c.type,
         inbox.c.grant,
         inbox.c.state,
+        inbox_section.c.section,
+        inbox_section.c.content,
     )
-    .where(among(inbox.c.business_id), inbox.c.state.in_((*HAS_CASE, "stopped")))
-    .order_by(inbox.c.position)
-)
-_LIVE = (
-    select(inbox.c.id, inbox_section.c.section, inbox_section.c.content)
     .outerjoin(
         inbox_section,
         and_(inbox_section.c.message == inbox.c.id, inbox_section.c.content.is_not(None)),
     )
-    .where(among(inbox.c.id), inbox.c.state.in_(DUE))
+    .where(among(inbox.c.business_id), inbox.c.state.in_((*HAS_CASE, "stopped")))
+    .order_by(inbox.c.position)
 )
 
 
@@ -155,14 +153,16 @@ class Filing:
         async with self._core.database.read() as connection:
             # Looked at under the locks: a withdrawal may have stopped some in the meantime, or
             # taken sections out of them.
-            live = await self._live(connection, items)
+            ids = padded([item.business_id for item in items])
+            standing = (await connection.execute(_STANDING, {"ids": ids})).all()
+            live = _live(items, standing)
             if read:
                 items = await self._with_sections(connection, items, live)
             items_here = [item for item in items if item.id in live]
-            taken = await self._taken(connection, items_here)
             known = await known_of(
                 connection, items_here, answered=read, earlier=can_ask(self._core.adapter)
             )
+        taken = _taken(items_here, standing)
         items = [_only(item, live[item.id]) for item in items if item.id in live]
         if not items:
             return 0
@@ -178,49 +178,6 @@ class Filing:
             )
             answers |= zip([item.id for item in free], outcomes, strict=True)
         return await self._record(items, [answers[item.id] for item in items])
-
-    async def _taken(
-        self, connection: AsyncConnection, items: Sequence[ToFile]
-    ) -> dict[UUID, object]:
-        """The answer for each message whose business id is another message's already.
-
-        The sender chooses the business id, so two senders may choose the same one. What the case
-        system has under it then belongs to the first: the second is told so, and never that it
-        was filed. If the first is just being erased, the second waits.
-        """
-        ids = padded([item.business_id for item in items])
-        rows = await connection.execute(_RIVALS, {"ids": ids})
-        of_business_id: dict[UUID, list[AnyRow]] = {}
-        for row in rows:
-            if message_type(row.type).filed:
-                of_business_id.setdefault(row.business_id, []).append(row)
-        answers: dict[UUID, object] = {}
-        for item in items:
-            rivals = of_business_id.get(item.business_id, [])
-            ours = next((row for row in rivals if row.id == item.id), None)
-            for row in rivals:
-                if ours is None or row.id == item.id:
-                    break
-                if (row.sender, row.type, row.grant) != (ours.sender, ours.type, ours.grant):
-                    answers[item.id] = (
-                        CaseSystemUnavailable("the first of this id is being erased")
-                        if row.state == "stopped"
-                        else Declined("id-conflict")
-                    )
-                    break
-        return answers
-
-    async def _live(
-        self, connection: AsyncConnection, items: Sequence[ToFile]
-    ) -> dict[UUID, dict[str, str]]:
-        """Of each message that is still to be filed, where its sections lie in the vault."""
-        found: dict[UUID, dict[str, str]] = {}
-        ids = padded([item.id for item in items])
-        for row in await connection.execute(_LIVE, {"ids": ids}):
-            sections = found.setdefault(row.id, {})
-            if row.section is not None:
-                sections[row.section] = row.content
-        return found
 
     async def _with_sections(
         self,
@@ -358,6 +315,46 @@ def _to_file(row: AnyRow) -> ToFile:
         supersedes=row.supersedes,
         in_part=row.in_part,
     )
+
+
+def _live(items: Sequence[ToFile], standing: Sequence[AnyRow]) -> dict[UUID, dict[str, str]]:
+    """Of each message that is still to be filed, where its sections lie in the vault."""
+    wanted = {item.id for item in items}
+    found: dict[UUID, dict[str, str]] = {}
+    for row in standing:
+        if row.id in wanted and row.state in DUE:
+            sections = found.setdefault(row.id, {})
+            if row.section is not None:
+                sections[row.section] = row.content
+    return found
+
+
+def _taken(items: Sequence[ToFile], standing: Sequence[AnyRow]) -> dict[UUID, object]:
+    """The answer for each message whose business id is another message's already.
+
+    The sender chooses the business id, so two senders may choose the same one. What the case
+    system has under it then belongs to the first: the second is told so, and never that it
+    was filed. If the first is just being erased, the second waits.
+    """
+    of_business_id: dict[UUID, list[AnyRow]] = {}
+    for row in standing:
+        if message_type(row.type).filed:
+            of_business_id.setdefault(row.business_id, []).append(row)
+    answers: dict[UUID, object] = {}
+    for item in items:
+        rivals = of_business_id.get(item.business_id, [])
+        ours = next((row for row in rivals if row.id == item.id), None)
+        for row in rivals:
+            if ours is None or row.id == item.id:
+                break
+            if (row.sender, row.type, row.grant) != (ours.sender, ours.type, ours.grant):
+                answers[item.id] = (
+                    CaseSystemUnavailable("the first of this id is being erased")
+                    if row.state == "stopped"
+                    else Declined("id-conflict")
+                )
+                break
+    return answers
 
 
 def _with(item: ToFile, sections: Mapping[str, Any]) -> ToFile:

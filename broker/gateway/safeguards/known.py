@@ -7,27 +7,22 @@ case number, a thread. What is known under one of them holds under all.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.content_check import excluded
 from broker.gateway.core import Core
-from broker.gateway.safeguards.words import TELLING, Safeguards, person_of, told_by
-from broker.gateway.store.bulk import padded
-from broker.gateway.store.tables import inbox, inbox_section, safeguard, thread
-from broker.gateway.store.tables import vault as vault_tables
+from broker.gateway.safeguards.words import Safeguards, person_of, told_by
+from broker.gateway.store.known import Case, Names, Stored, Told, known, written_under
 from broker.rules.content import Exclusions, Person
 from schemas.errors import NotFound
 
-GONE = ("stopped", "erased")
 NOTHING = ""
 """A place in the vault where nothing ever lies: looked up where nothing is known of a person."""
-_Case = tuple[str, str]
-"""(partner, that partner's case number)"""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +33,7 @@ class About:
     """Ours."""
     business_ids: frozenset[UUID] = frozenset()
     threads: frozenset[UUID] = frozenset()
-    partner_cases: frozenset[_Case] = frozenset()
-
-
-@dataclass(slots=True)
-class _Found:
-    """What the names of one message lead to."""
-
-    names: set[str] = field(default_factory=set)
-    cases: set[_Case] = field(default_factory=set)
+    partner_cases: frozenset[Case] = frozenset()
 
 
 async def persons(core: Core, connection: AsyncConnection, wanted: Sequence[About]) -> list[Person]:
@@ -54,155 +41,88 @@ async def persons(core: Core, connection: AsyncConnection, wanted: Sequence[Abou
 
     The same statements for everybody: how many are asked does not tell that somebody is protected.
     """
-    found = await _resolve(connection, wanted)
-    names = set().union(*(item.names for item in found))
-    written_at = await _written(connection, names)
-    told_at = await _told(connection, set().union(*(item.cases for item in found)))
+    stored = await known(connection, _names_of(wanted))
+    told_at = _newest(stored.told)
     plain = await _read(
-        core, connection, [*written_at.values(), *(ref for _, _, ref in told_at)] or [NOTHING]
+        core, connection, [*stored.written.values(), *told_at.values()] or [NOTHING]
     )
     written = {
-        name: Safeguards.from_json(plain[ref]) for name, ref in written_at.items() if ref in plain
+        name: Safeguards.from_json(plain[ref])
+        for name, ref in stored.written.items()
+        if ref in plain
     }
     told = _said(told_at, plain)
-    excludes = await excluded(connection, sorted(names))
     country, today = core.self_entry().country, core.now().date()
-    return [
-        person_of(
-            [written[name] for name in sorted(item.names & written.keys())],
-            [told[case] for case in sorted(item.cases & told.keys())],
-            exclusions=Exclusions.of(
-                entry for name in item.names for entry in excludes.get(name, ())
-            ),
-            country=country,
-            today=today,
-        )
-        for item in found
-    ]
-
-
-async def _resolve(connection: AsyncConnection, wanted: Sequence[About]) -> list[_Found]:
-    """All names of each, by way of the messages that already came."""
-    found = [
-        _Found(
-            {*item.case_refs, *(str(business) for business in item.business_ids)},
-            set(item.partner_cases),
-        )
-        for item in wanted
-    ]
-    refs = sorted(set().union(*(item.case_refs for item in wanted)))
-    business_ids = sorted(set().union(*(item.business_ids for item in wanted)))
-    threads = sorted(set().union(*(item.threads for item in wanted)))
-    if threads:
-        ours = {
-            row.id: row.case_ref
-            for row in await connection.execute(
-                select(thread.c.id, thread.c.case_ref).where(
-                    thread.c.id.in_(padded(threads)), thread.c.role == "sender"
-                )
+    people = []
+    for item in wanted:
+        names, cases = _names(item, stored)
+        people.append(
+            person_of(
+                [written[name] for name in sorted(names & written.keys())],
+                [told[case] for case in sorted(cases & told.keys())],
+                exclusions=Exclusions.of(who for name, who in stored.excluded if name in names),
+                country=country,
+                today=today,
             )
-        }
-        for item, result in zip(wanted, found, strict=True):
-            result.names |= {ours[key] for key in item.threads & ours.keys()}
-    which = [
-        column.in_(padded(values))
-        for column, values in (
-            (inbox.c.reference, refs),
-            (inbox.c.recipient_case_ref, refs),
-            (inbox.c.business_id, business_ids),
-            (inbox.c.thread, threads),
         )
-        if values
-    ]
-    if not which:
-        return found
-    rows = await connection.execute(
-        select(
-            inbox.c.sender,
-            inbox.c.case_ref,
-            inbox.c.business_id,
-            inbox.c.thread,
-            inbox.c.reference,
-            inbox.c.recipient_case_ref,
-        )
-        .where(or_(*which))
-        .distinct()
+    return people
+
+
+def _names_of(wanted: Sequence[About]) -> Names:
+    return Names(
+        case_refs=_all(item.case_refs for item in wanted),
+        business_ids=_all(item.business_ids for item in wanted),
+        threads=_all(item.threads for item in wanted),
+        partner_cases=_all(item.partner_cases for item in wanted),
     )
-    for row in rows:
-        for item, result in zip(wanted, found, strict=True):
-            if (
-                row.business_id in item.business_ids
-                or row.thread in item.threads
-                or {row.reference, row.recipient_case_ref} & item.case_refs
-            ):
-                result.cases.add((row.sender, row.case_ref))
-                names = (str(row.business_id), row.reference, row.recipient_case_ref)
-                result.names |= {name for name in names if name is not None}
-    return found
+
+
+def _all(sets: Iterable[frozenset[_T]]) -> frozenset[_T]:
+    return frozenset().union(*sets)
+
+
+def _names(item: About, stored: Stored) -> tuple[set[str], set[Case]]:
+    """All names of one case here and at partners, by way of the messages that already came."""
+    names = {*item.case_refs, *(str(business) for business in item.business_ids)}
+    names |= {stored.ours[key] for key in item.threads & stored.ours.keys()}
+    cases = set(item.partner_cases)
+    for met in stored.met:
+        if (
+            met.business_id in item.business_ids
+            or met.thread in item.threads
+            or {met.reference, met.recipient_case_ref} & item.case_refs
+        ):
+            cases.add((met.sender, met.case_ref))
+            names |= met.names()
+    return names, cases
 
 
 async def written_for(core: Core, connection: AsyncConnection, about: About) -> list[Safeguards]:
     """What workers wrote down under any name of one message's person."""
-    [found] = await _resolve(connection, [about])
-    places = await _written(connection, found.names)
-    plain = await _read(core, connection, places.values())
-    return [Safeguards.from_json(plain[ref]) for ref in places.values() if ref in plain]
+    stored = await known(connection, _names_of([about]))
+    plain = await _read(core, connection, stored.written.values())
+    return [Safeguards.from_json(plain[ref]) for ref in stored.written.values() if ref in plain]
 
 
 async def written_about(core: Core, connection: AsyncConnection, about: str) -> Safeguards | None:
     """What workers wrote down under one name."""
-    found = await _written(connection, [about])
-    plain = await _read(core, connection, found.values())
-    return Safeguards.from_json(plain[found[about]]) if plain else None
+    ref = await written_under(connection, about)
+    plain = {} if ref is None else await _read(core, connection, [ref])
+    return None if ref is None or ref not in plain else Safeguards.from_json(plain[ref])
 
 
-async def _written(connection: AsyncConnection, names: Collection[str]) -> dict[str, str]:
-    """Where it lies in the vault, by name."""
-    if not names:
-        return {}
-    item = vault_tables.item
-    rows = await connection.execute(
-        select(safeguard.c.about, safeguard.c.item)
-        .join(item, item.c.ref == safeguard.c.item)  # not what was erased since
-        .where(safeguard.c.about.in_(padded(sorted(names))))
-    )
-    return {row.about: row.item for row in rows}
+_Section = tuple[Case, str]
+"""A section of one case."""
 
 
-_Told = tuple[_Case, str, str]
-"""(case, section, where it lies in the vault)"""
+def _newest(told: Iterable[Told]) -> dict[_Section, str]:
+    """Where the newest of each kind lies, in the vault."""
+    return {((one.sender, one.case_ref), one.section): one.content for one in told}
 
 
-async def _told(connection: AsyncConnection, cases: set[_Case]) -> list[_Told]:
-    """What partners' sections say, the newest of each kind."""
-    if not cases:
-        return []
-    rows = (
-        await connection.execute(
-            select(
-                inbox.c.sender, inbox.c.case_ref, inbox_section.c.section, inbox_section.c.content
-            )
-            .join(inbox, inbox.c.id == inbox_section.c.message)
-            .where(
-                inbox.c.case_ref.in_(padded(sorted({ref for _, ref in cases}))),
-                inbox.c.state.not_in(GONE),
-                inbox_section.c.section.in_(TELLING),
-                inbox_section.c.content.is_not(None),
-            )
-            .order_by(inbox.c.position)
-        )
-    ).all()
-    newest = {
-        ((row.sender, row.case_ref), row.section): row.content
-        for row in rows
-        if (row.sender, row.case_ref) in cases
-    }
-    return [(case, section, ref) for (case, section), ref in newest.items()]
-
-
-def _said(told: Sequence[_Told], plain: Mapping[str, bytes]) -> dict[_Case, Safeguards]:
-    sections: dict[_Case, dict[str, dict[str, object]]] = {}
-    for case, section, ref in told:
+def _said(told: Mapping[_Section, str], plain: Mapping[str, bytes]) -> dict[Case, Safeguards]:
+    sections: dict[Case, dict[str, dict[str, object]]] = {}
+    for (case, section), ref in told.items():
         if ref in plain:
             sections.setdefault(case, {})[section] = json.loads(plain[ref])
     return {case: told_by(said) for case, said in sections.items()}

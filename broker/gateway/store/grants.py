@@ -69,9 +69,15 @@ def sections_gone(grant: GrantState) -> list[str]:
     return sorted(every - live)
 
 
-_GRANTS = select(grant).where(among(grant.c.id))
-_LOCKED = _GRANTS.with_for_update(read=True)
-_SCOPES = select(grant_scope).where(among(grant_scope.c.grant))
+LIVE = "live"
+"""The state of a grant of which nothing was ever taken back; see `take_back`."""
+_SCOPES = (grant_scope.c.scope, grant_scope.c.purpose, grant_scope.c.section)
+_GRANTS = (
+    select(grant, *_SCOPES, grant_scope.c.removed_at)
+    .outerjoin(grant_scope, grant_scope.c.grant == grant.c.id)
+    .where(among(grant.c.id))
+)
+_LOCKED = _GRANTS.with_for_update(read=True, of=grant)
 
 
 async def load_grants(
@@ -82,11 +88,13 @@ async def load_grants(
     if not wanted["ids"]:
         return {}
     rows = (await connection.execute(_LOCKED if lock else _GRANTS, wanted)).all()
-    # Asked for after the lock: a withdrawal that we waited for has changed them.
-    scopes: dict[UUID, list[AnyRow]] = {}
-    for row in await connection.execute(_SCOPES, wanted):
-        scopes.setdefault(row.grant, []).append(row)
-    return {row.id: _state(row, scopes.get(row.id, [])) for row in rows}
+    if lock and any(row.state != LIVE for row in rows):
+        # Their scopes are asked for after the lock: a withdrawal that we waited for changed them.
+        rows = (await connection.execute(_GRANTS, wanted)).all()
+    by_id: dict[UUID, list[AnyRow]] = {}
+    for row in rows:
+        by_id.setdefault(row.id, []).append(row)
+    return {key: _state(of_one) for key, of_one in by_id.items()}
 
 
 async def require_grant(
@@ -236,7 +244,9 @@ async def stored_words(connection: AsyncConnection) -> list[Word]:
     return [Word(*row) for row in rows]
 
 
-def _state(row: AnyRow, scopes: list[AnyRow]) -> GrantState:
+def _state(rows: Sequence[AnyRow]) -> GrantState:
+    """One grant, of which there is a row for each scope, or one without any."""
+    row, scopes = rows[0], [row for row in rows if row.scope is not None]
     return GrantState(
         id=row.id,
         sender=row.sender,

@@ -1,8 +1,8 @@
 """What stated facts are judged by, in as few journeys to the database as its promises allow.
 
 A receipt is the commonest thing that arrives, and who waits for it waits for each journey. So on
-PostgreSQL two statements do what would be five, and SQLite, which has no network between, gets the
-five. Two and not one: what stands is read only when the messages are locked, or of two evidences
+PostgreSQL two statements do what would be six, and SQLite, which has no network between, gets the
+six. Two and not one: what stands is read only when the messages are locked, or of two evidences
 at once each would miss the facts of the other.
 """
 
@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway.store.alarms import alarmed
 from broker.gateway.store.bulk import among, batches, padded
 from broker.gateway.store.outbox import lock_many
-from broker.gateway.store.tables import evidence, fact
+from broker.gateway.store.tables import evidence, fact, thread
 from broker.gateway.store.together import insert_missing
 
 
@@ -48,6 +48,22 @@ class Known(NamedTuple):
     evidence: UUID
 
 
+class Exchange(NamedTuple):
+    """The row of a thread, locked."""
+
+    id: UUID
+    machine: str
+    state: str
+    partner: str
+    role: str
+    case_ref: str
+    business_id: UUID
+    signed_by_sender: bool
+    signed_by_recipient: bool
+    heard: UUID | None
+    opener: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Before:
     """What was known of some messages before."""
@@ -55,6 +71,8 @@ class Before:
     facts: list[Known]
     alarmed: list[UUID]
     """Those about which there is an open alarm."""
+    exchanges: list[Exchange]
+    """The threads that were asked for."""
 
 
 _ARRIVED = """
@@ -71,13 +89,15 @@ SELECT (SELECT array_agg(id) FROM new), (SELECT array_agg(ours) FROM ours)
 """The messages are locked after the evidence is in, and only if any of it is new: of two that bring
 the same evidence at once, the second waits here and holds nothing."""
 
-_BEFORE = """
+_BEFORE = f"""
 SELECT
     (SELECT array_agg(ROW(envelope, fact, by, code, at, evidence)) FROM fact
         WHERE envelope = ANY($1::uuid[])),
     (SELECT array_agg(DISTINCT about::uuid) FROM alarm
-        WHERE about = ANY($2::text[]) AND cleared_at IS NULL)
-"""
+        WHERE about = ANY($2::text[]) AND cleared_at IS NULL),
+    (SELECT array_agg(locked) FROM (SELECT {", ".join(Exchange._fields)} FROM thread
+        WHERE id = ANY($3::uuid[]) ORDER BY id FOR UPDATE) AS locked)
+"""  # noqa: S608 (our own names)
 
 
 async def keep_new(
@@ -104,19 +124,34 @@ async def keep_new(
     return new, {key: Ours(*row) for key, row in locked.items()}
 
 
-async def before(connection: AsyncConnection, messages: Sequence[UUID]) -> Before:
-    """What was stated of these messages before, and what a person was alarmed about."""
+async def before(
+    connection: AsyncConnection, messages: Sequence[UUID], threads: Sequence[UUID]
+) -> Before:
+    """What was stated of these messages before, and what a person was alarmed about.
+
+    Args:
+        threads: Locked in the order of their ids, so that two batches never wait in a ring.
+    """
     if connection.dialect.name == "postgresql":
-        arguments = (list(messages), [str(message) for message in messages])
+        arguments = (list(messages), [str(message) for message in messages], list(threads))
         found: Any = (await connection.exec_driver_sql(_BEFORE, arguments)).one()
-        return Before([Known(*one) for one in found[0] or ()], list(found[1] or ()))
+        return Before(
+            [Known(*one) for one in found[0] or ()],
+            list(found[1] or ()),
+            [Exchange(*one) for one in found[2] or ()],
+        )
     facts: list[Known] = []
     for batch in batches(messages):
         rows = await connection.execute(_STATED, {"ids": padded(batch)})
         facts += [Known(*row) for row in rows]
-    return Before(facts, await alarmed(connection, messages))
+    exchanges: list[Exchange] = []
+    for batch in batches(threads):
+        rows = await connection.execute(_EXCHANGES, {"ids": padded(batch)})
+        exchanges += map(Exchange._make, rows)
+    return Before(facts, await alarmed(connection, messages), exchanges)
 
 
 _STATED = select(
     fact.c.envelope, fact.c.fact, fact.c.by, fact.c.code, fact.c.at, fact.c.evidence
 ).where(among(fact.c.envelope))
+_EXCHANGES = select(*(thread.c[name] for name in Exchange._fields)).where(among(thread.c.id))
