@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.hub.store import agreements, envelopes, grants, participants
 from broker.hub.store.envelopes import Known, StreamKey
 from broker.hub.store.participants import Newest
+from broker.hub.store.sql import given
 from broker.rules.header import AgreementView, GrantView
 
 Route = tuple[str, str]
@@ -43,25 +44,26 @@ class Decisive(Rules):
     """Of participants on RabbitMQ, how many envelopes more a lane may be given just now."""
 
 
-_RULES = """
+_RULES = f"""
 WITH agreed AS (
     SELECT id, one, other, lanes, valid_from, valid_until, suspended FROM agreement
-    WHERE id = ANY($1::uuid[]) ORDER BY id FOR SHARE
+    WHERE id = ANY({given(1, "uuid")}) ORDER BY id FOR SHARE
 ), granted AS (
     SELECT id, giver, recipient, scopes, removed, valid_from, until, withdrawn FROM consent_grant
-    WHERE id = ANY($2::uuid[]) ORDER BY id FOR SHARE
+    WHERE id = ANY({given(2, "uuid")}) ORDER BY id FOR SHARE
 )
 SELECT (SELECT array_agg(agreed) FROM agreed), (SELECT array_agg(granted) FROM granted),
     (SELECT ROW(version, revocations) FROM directory_version WHERE one = 1)
-"""
+"""  # noqa: S608 (our own words)
 
-_MORE = """,
+_MORE = f""",
     (SELECT array_agg(ROW(p.id, p.incarnation)) FROM participant p
-        WHERE p.id = ANY($3::text[]) AND p.incarnation_until > $4::timestamptz),
+        WHERE p.id = ANY({given(3, "text")}) AND p.incarnation_until > $4::timestamptz),
     (SELECT array_agg(ROW(e.id, e.digest, v.raw)) FROM envelope e
-        JOIN evidence v ON v.id = e.evidence_id WHERE e.id = ANY($5::uuid[])),
-    (SELECT array_agg(k.place) FROM unnest($6::text[], $7::text[], $8::text[], $9::text[],
-            $10::bigint[]) WITH ORDINALITY AS k(sender, recipient, lane, incarnation, number, place)
+        JOIN evidence v ON v.id = e.evidence_id WHERE e.id = ANY({given(5, "uuid")})),
+    (SELECT array_agg(k.place) FROM unnest({given(6, "text")}, {given(7, "text")},
+            {given(8, "text")}, {given(9, "text")}, {given(10, "bigint")})
+            WITH ORDINALITY AS k(sender, recipient, lane, incarnation, number, place)
         WHERE EXISTS (SELECT 1 FROM envelope e WHERE e.sender = k.sender
                 AND e.recipient = k.recipient AND e.lane = k.lane
                 AND e.incarnation = k.incarnation AND e.stream_number = k.number)
@@ -74,9 +76,9 @@ _MORE = """,
             FROM (SELECT due_at FROM delivery WHERE (recipient, lane, id) > (r.recipient, r.lane, 0)
                 AND (recipient, lane, id) < (r.recipient, r.lane, 9223372036854775807)
                 AND item = 'envelope' ORDER BY recipient, lane, id LIMIT $13::bigint) AS given)))
-        FROM unnest($11::text[], $12::text[]) AS r(recipient, lane)
+        FROM unnest({given(11, "text")}, {given(12, "text")}) AS r(recipient, lane)
         JOIN participant p ON p.id = r.recipient AND p.channel = 'amqp')
-"""
+"""  # noqa: S608 (our own words)
 """Numbers below the highest that retention folded away were all used. Where an envelope waits
 already there is no room: what is new must not overtake it."""
 
