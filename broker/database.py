@@ -149,6 +149,22 @@ class Database:
                 yield connection
 
     @asynccontextmanager
+    async def alone(self) -> AsyncIterator[AsyncConnection]:
+        """For reads and then one statement that writes, which on PostgreSQL is a transaction by
+        itself and spares the journeys of BEGIN and COMMIT. On SQLite as `begin`.
+
+        Raises:
+            StorageUnavailable: As `begin`.
+        """
+        if self.dialect == "sqlite":
+            async with self.begin() as connection:
+                yield connection
+        else:
+            with _as_unavailable():
+                async with self._reader.connect() as connection:
+                    yield connection
+
+    @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """For reading alone: a snapshot on SQLite, what was committed last on PostgreSQL."""
         with _as_unavailable():

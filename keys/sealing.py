@@ -145,6 +145,7 @@ def seal_envelope(
         signing_input=jws.signing_input,
         digest=subject_of(payload),
         content=content,
+        header=header,
     )
 
 

@@ -215,6 +215,7 @@ def parse_envelope(raw: bytes) -> SealedEnvelope:
         signing_input=jws.signing_input,
         digest=hashlib.sha256(jws.payload).digest(),
         content=Envelope.from_json(jws.payload),
+        header={name: value for name, value in payload.items() if name != "parts"},
     )
 
 
@@ -254,6 +255,7 @@ def verify_envelope(
         signed_by=sealed.signed_by,
         digest=sealed.digest,
         content=content,
+        header=sealed.header,
         directory_version=directory.version,
     )
 

@@ -28,13 +28,10 @@ from keys.sealing import (
     ecdh_kek,
     sealing_alg,
 )
-from keys.signing import parse_jws
 from schemas.base import KeyId, b64u, unb64u
 from schemas.directory import KeyUse, Participant
 from schemas.envelope import (
     BUCKETS,
-    ENVELOPE_TYP,
-    MAX_ENVELOPE_BYTES,
     Envelope,
     Jwe,
     Part,
@@ -94,7 +91,9 @@ def unseal_envelope(
     headers = [_part_header(part, content.suite) for part in content.parts]  # 1
     if recipient_entry is not None:
         _check_addressee(content, recipient_entry)  # 2
-    aad = b64u(digest_of_header(_signed_header(envelope), [p.to_key for p in content.parts]))
+    # From the signed bytes and not from the model, so that a sender who writes a time or an id in
+    # another permitted form has bound what that sender wrote.
+    aad = b64u(digest_of_header(envelope.header, [part.to_key for part in content.parts]))
     opened: dict[KeyId, bytes] = {}
     for part, header in zip(content.parts, headers, strict=True):
         private = keyring.private(part.to_key)
@@ -163,15 +162,6 @@ def _part_header(part: Part, suite: int) -> dict[str, object]:
     fresh = "ek" if suite == 1 else "epk"
     if header.keys() != {"alg", "enc", "kid", fresh} or header["kid"] != part.to_key:
         raise CannotOpen("header")
-    return header
-
-
-def _signed_header(envelope: VerifiedEnvelope) -> dict[str, object]:
-    # From the signed bytes and not from the model, so that a sender who writes a time or an id in
-    # another permitted form has bound what that sender wrote.
-    jws = parse_jws(envelope.raw, typ=ENVELOPE_TYP, limit=MAX_ENVELOPE_BYTES)
-    header = strict_json.parse_object(jws.payload, limit=MAX_ENVELOPE_BYTES)
-    del header["parts"]
     return header
 
 

@@ -9,7 +9,8 @@ makes a `VerifiedEnvelope`; the hub's rules and store take nothing less.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -154,6 +155,8 @@ class SealedEnvelope:
     digest: bytes
     """SHA-256 of `payload`: what evidence speaks of."""
     content: Envelope
+    header: Mapping[str, object] = field(compare=False)
+    """The payload's JSON without `parts`, as it was written and not as the model reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,8 @@ class VerifiedEnvelope:
     signed_by: KeyId
     digest: bytes
     content: Envelope
+    header: Mapping[str, object] = field(compare=False)
+    """As of `SealedEnvelope`: what the parts are bound to."""
     directory_version: int
 
 

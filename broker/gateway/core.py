@@ -204,5 +204,6 @@ class Core:
 async def wait_for(event: asyncio.Event, at_most: timedelta) -> None:
     """Sleep until woken, or until the safety net's interval is over."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), at_most.total_seconds())
+        async with asyncio.timeout(at_most.total_seconds()):
+            await event.wait()
     event.clear()

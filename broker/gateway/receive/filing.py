@@ -269,7 +269,10 @@ class Filing:
                 )
                 if item.attempts >= 5:
                     alarms.append(("filing-late", item.id))
-        async with self._receipts.packing() as sign, core.database.begin() as connection:
+        # What was simply filed is one statement.
+        database = core.database
+        begin = database.begin if alarms or failed or later else database.alone
+        async with self._receipts.packing() as sign, begin() as connection:
             for code, message in alarms:
                 await raise_alarm(connection, code, message, now=now)
             for rows in (failed, later):
