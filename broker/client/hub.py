@@ -8,6 +8,7 @@ raised, because only the evidence in it, verified, may change anything.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -451,12 +452,8 @@ class HubClient:
             raise HubUnreachable(type(error).__name__) from error
 
 
-def _context(ca: Path | None) -> Any:
-    if ca is None:
-        return True
-    import ssl
-
-    return ssl.create_default_context(cafile=str(ca))
+def _context(ca: Path | None) -> ssl.SSLContext | None:
+    return None if ca is None else ssl.create_default_context(cafile=str(ca))
 
 
 def _problem(answer: httpx2.Response) -> Mapping[str, Any]:
