@@ -3,7 +3,8 @@
 Subject and text are constants of a language. No number, no name, no partner, no code: whoever reads
 a mailbox, or only sees that mail goes, learns no more than that a gateway is in use. Several events
 make one mail, a random while after the first, so that its time does not tell of another's; and so
-many a day at most.
+many a day at most. What a worker has opened meanwhile, and what gateways deal with among themselves,
+calls nobody.
 
 What was told lies in `notify.json` in the home, so that a restart neither repeats nor forgets.
 SMTP (RFC 5321) with STARTTLS (RFC 3207) and a verified certificate, or not at all.
@@ -39,6 +40,8 @@ from schemas.errors import Unavailable
 ALARM: Final = "notification-failed"
 STATE: Final = "notify.json"
 DAY: Final = timedelta(days=1)
+FOR_MACHINES: Final = frozenset({"consent.record", "directory.announce"})
+"""Types that gateways deal with among themselves: no worker opens them, so none is called."""
 _TIMEOUT: Final = 20.0
 
 WORDS: Final = {
@@ -58,6 +61,8 @@ class Told:
 
     seen: datetime
     """The newest event that a mail was sent or planned for."""
+    before: datetime | None = None
+    """What had been seen when the planned mail was planned: it is about what is newer."""
     due: datetime | None = None
     """When the planned mail goes; None: none is planned."""
     sent: tuple[datetime, ...] = ()
@@ -77,7 +82,16 @@ def plan(
     if newest is None or newest <= told.seen:
         return told
     delay = settings.shortest + draw * (settings.longest - settings.shortest)
-    return replace(told, seen=newest, due=told.due or now + delay)
+    if told.due is None:
+        return replace(told, seen=newest, before=told.seen, due=now + delay)
+    return replace(told, seen=newest)
+
+
+def still_worth_it(told: Told, newest: datetime | None) -> Told:
+    """Without the plan, if a worker has seen everything meanwhile that it was about."""
+    if told.due is None or (newest is not None and newest > (told.before or told.seen)):
+        return told
+    return replace(told, due=None, before=None)
 
 
 def is_due(told: Told, now: datetime, settings: NotifySettings) -> bool:
@@ -88,7 +102,7 @@ def is_due(told: Told, now: datetime, settings: NotifySettings) -> bool:
 
 def said(told: Told, now: datetime) -> Told:
     """After a mail has gone."""
-    return replace(told, due=None, sent=(*told.sent, now))
+    return replace(told, due=None, before=None, sent=(*told.sent, now))
 
 
 class Post(Protocol):
@@ -134,9 +148,9 @@ class Notifier:
             return False
         told = await asyncio.to_thread(_read, self._file)
         first = told is None
-        told = plan(
-            told or Told(seen=now), await self._newest(settings), now, settings, self._draw()
-        )
+        newest = await self._newest(settings)
+        planned = plan(told or Told(seen=now), newest, now, settings, self._draw())
+        told, dropped = still_worth_it(planned, newest), planned.due is not None
         goes = is_due(told, now, settings)
         if goes:
             # Noted before it is tried: one mail too few says less than one too many.
@@ -152,17 +166,26 @@ class Notifier:
                 await self._alarm(raised=True)
                 return False
             await self._alarm(raised=False)
-        elif first or told.due is not None:
+        elif first or dropped or told.due is not None:
             await asyncio.to_thread(_write, self._file, told)
         return goes
 
     async def _newest(self, settings: NotifySettings) -> datetime | None:
-        """When the newest message came, or the newest alarm that is told about was raised."""
+        """When the newest message came that a worker has not opened, or the newest alarm that is
+        told about was raised and still stands."""
         async with self._core.database.read() as connection:
             moments = [
-                await connection.scalar(select(func.max(inbox.c.received_at))),
                 await connection.scalar(
-                    select(func.max(alarm.c.raised_at)).where(alarm.c.code.in_(settings.alarms))
+                    select(func.max(inbox.c.received_at)).where(
+                        inbox.c.opened_at.is_(None),
+                        inbox.c.erased_at.is_(None),
+                        inbox.c.type.not_in(FOR_MACHINES),
+                    )
+                ),
+                await connection.scalar(
+                    select(func.max(alarm.c.raised_at)).where(
+                        alarm.c.code.in_(settings.alarms), alarm.c.cleared_at.is_(None)
+                    )
                 ),
             ]
         return max((moment for moment in moments if moment is not None), default=None)
@@ -220,11 +243,12 @@ def _password(file: Path) -> str:
 def _read(file: Path) -> Told | None:
     try:
         value = json.loads(file.read_text("ascii"))
-        due, sent = value["due"], value["sent"]
+        due, sent, before = value["due"], value["sent"], value.get("before")
         return Told(
             datetime.fromisoformat(value["seen"]),
-            None if due is None else datetime.fromisoformat(due),
-            _moments(sent),
+            before=None if before is None else datetime.fromisoformat(before),
+            due=None if due is None else datetime.fromisoformat(due),
+            sent=_moments(sent),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # the first look; what came before it is not new
@@ -237,6 +261,7 @@ def _moments(texts: Sequence[str]) -> tuple[datetime, ...]:
 def _write(file: Path, told: Told) -> None:
     value = {
         "seen": told.seen.isoformat(),
+        "before": None if told.before is None else told.before.isoformat(),
         "due": None if told.due is None else told.due.isoformat(),
         "sent": [moment.isoformat() for moment in told.sent],
     }

@@ -11,16 +11,17 @@ from datetime import timedelta
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiosmtpd.controller import Controller
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from broker.clock import TurnedClock
 from broker.gateway.notify import ALARM, Notifier
 from broker.gateway.settings import NotifySettings
 from broker.gateway.store.alarms import raise_alarm
-from broker.gateway.store.tables import alarm
+from broker.gateway.store.tables import alarm, inbox
 from deploy.dev.certificates import Certificates
 from tests.support.gateways import Side, World, world
 
@@ -93,6 +94,13 @@ async def open_alarms(side: Side) -> list[str]:
         return [row.code for row in rows]
 
 
+async def opened(side: Side, message: UUID) -> None:
+    async with side.gateway.core.database.begin() as connection:
+        await connection.execute(
+            update(inbox).where(inbox.c.id == message).values(opened_at=side.gateway.core.now())
+        )
+
+
 async def test_a_referral_is_announced_to_each_worker_without_a_word_of_it(
     two: World, tmp_path: Path
 ) -> None:
@@ -112,6 +120,14 @@ async def test_a_referral_is_announced_to_each_worker_without_a_word_of_it(
         assert await telling.run_once()
         # After a restart nothing is repeated.
         assert not await Notifier(albania.gateway.core).run_once()
+        # One that a worker opens before the mail goes needs no mail.
+        again = await italy.refer("al.nrm", await italy.consent("al.nrm"), sections=sections)
+        await italy.push()
+        await albania.pull()
+        assert not await telling.run_once()
+        await opened(albania, again.id)
+        clock.turn(DELAY)
+        assert not await telling.run_once()
     assert len(box.mails) == 3
     words = [CANARY, "CASE-1", str(sent.id), str(sent.business_id), "nrm", "Active", "referral"]
     words += [socket.gethostname(), "Ital", "Alban"]

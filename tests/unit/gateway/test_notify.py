@@ -9,8 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from broker.gateway.notify import WORDS, Told, is_due, mail, plan, said
+from broker.gateway.notify import (
+    FOR_MACHINES,
+    WORDS,
+    Told,
+    is_due,
+    mail,
+    plan,
+    said,
+    still_worth_it,
+)
 from broker.gateway.settings import MailSettings, NotifySettings, RecipientSettings
+from schemas.catalogue import catalogue
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -34,6 +44,23 @@ def test_what_happens_before_the_mail_has_gone_is_in_the_same_mail() -> None:
     assert later.due == told.due
     after = said(later, NOW + 6 * MINUTE)
     assert plan(after, NOW + 4 * MINUTE, NOW + 7 * MINUTE, SETTINGS, 0.0).due is None
+
+
+def test_what_a_worker_has_opened_before_the_mail_went_calls_nobody() -> None:
+    told = plan(Told(NOW), NOW + MINUTE, NOW + MINUTE, SETTINGS, 0.0)
+    assert still_worth_it(told, NOW + MINUTE) == told
+    for left in (None, NOW, NOW - MINUTE):  # nothing is unread, or only what a mail was about
+        assert still_worth_it(told, left).due is None
+    more = plan(told, NOW + 2 * MINUTE, NOW + 2 * MINUTE, SETTINGS, 0.0)
+    # The later one was opened, the first was not.
+    assert still_worth_it(more, NOW + MINUTE).due == told.due
+    dropped = still_worth_it(told, None)
+    assert plan(dropped, NOW + 9 * MINUTE, NOW + 9 * MINUTE, SETTINGS, 0.0).due is not None
+
+
+def test_what_gateways_deal_with_among_themselves_are_types_of_the_catalogue() -> None:
+    assert catalogue.keys() >= FOR_MACHINES
+    assert not any(name.startswith(("referral.", "safety.")) for name in FOR_MACHINES)
 
 
 def test_what_is_not_new_is_not_said() -> None:
