@@ -1,6 +1,7 @@
 """Interoperation: Node reads what we write, and we read what Node writes, in both suites.
 
-`tests/interop/peer.mjs` follows `docs/protocol.md` with jose, hpke and hpke-noble. The packages are
+`tests/interop/peer.mjs` and `participant.mjs` follow `docs/protocol.md` with jose, hpke and hpke-noble;
+the second talks to a real hub and gateway (`conversation.py`). The packages are
 installed into a temporary folder by `npm`, from the registry that it is configured for.
 
     ./run interop            compares
@@ -30,6 +31,7 @@ from keys.unsealing import unseal_envelope  # noqa: E402
 from schemas.audit import Event  # noqa: E402
 from schemas.base import b64u, unb64u  # noqa: E402
 from schemas.directory import Compartment  # noqa: E402
+from tests.interop.conversation import talk  # noqa: E402
 from tests.support.audit_log import MemoryLog  # noqa: E402
 from tests.support.parties import (  # noqa: E402
     GRANT_KEY,
@@ -39,6 +41,7 @@ from tests.support.parties import (  # noqa: E402
     make_draft,
     make_party,
 )
+from tests.support.published import FOLDER as PUBLISHED  # noqa: E402
 
 PLAINTEXT = '{"greeting":"Përshëndetje nga Tirana"}'
 SUITES = (1, 2)
@@ -108,8 +111,9 @@ def proofs() -> list[dict[str, str]]:
 
 def ask_peer(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Install the peer's packages and let it work."""
-    for name in ("package.json", "peer.mjs"):
+    for name in ("package.json", "wire.mjs", "peer.mjs", "participant.mjs"):
         shutil.copy(HERE / name, folder / name)
+    shutil.copytree(PUBLISHED, folder / "published")
     npm = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
     subprocess.run(npm, cwd=folder, check=True, timeout=300)
     done = subprocess.run(
@@ -171,7 +175,8 @@ def main() -> int:
     italy, albania = make_party("it.nrm"), make_party("al.nrm")
     with tempfile.TemporaryDirectory() as folder:
         result = ask_peer(tasks(italy, albania), Path(folder))
-    agreed = check(result, italy, albania)
+        agreed = check(result, italy, albania)
+        agreed += talk(Path(folder))
     if "--keep" in sys.argv:
         kept = vectors(result, italy, albania)
         text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"

@@ -270,7 +270,9 @@ GATEWAY: Mapping[str, Mapping[int, Shape]] = MappingProxyType(
         "GET /v1/questions": {200: {"questions": [dict]}},
         "POST /v1/questions/{message}": {200: {"id": str, "answer": str}},
         "GET /v1/recount": {200: _COUNTS},
-        "POST /v1/rights/answer": {200: dict},
+        "POST /v1/rights/answer": {
+            200: {"messages": [dict], "sections": _TEXTS, "withheld": _TEXTS}
+        },
         "POST /v1/rights/ask": {200: {"asked": str}},
         "POST /v1/rights/copy": {200: {"copy": dict, **_PAPER}},
         "GET /v1/rights/holds": {

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from schemas.directory import Participant
 from schemas.envelope import Envelope
 from schemas.evidence import Evidence
 from schemas.families.base import MessageType
+from schemas.families.deadline import Deadline
 from schemas.message import CaseworkPart, CompartmentPart
 from schemas.revocation import Revocation
 from schemas.sections import SECTIONS
@@ -98,7 +100,15 @@ def message_schema(row: MessageType) -> dict[str, Any]:
         "description": (row.body.__doc__ or row.name).strip().splitlines()[0],
         "x-kind": row.kind.value,
         "x-lane": row.lane.value,
+        "x-pauses-clock": row.pauses_clock,
         "x-direction": row.corridor.value,
+        "x-said-by": row.direction.value,
+        "x-senders": sorted(kind.value for kind in row.who_may_send),
+        "x-opens-thread": row.opens,
+        "x-events": dict(row.events()),
+        "x-preconditions": sorted(item.value for item in row.preconditions),
+        "x-purposes": None if row.purposes is None else sorted(p.value for p in row.purposes),
+        "x-answer-within": _within(row.deadline),
         "x-consent-needed": row.needs_consent,
         "x-replies": list(row.replies),
         "type": "object",
@@ -209,6 +219,16 @@ def asyncapi() -> dict[str, Any]:
             },
         },
     }
+
+
+def _within(rule: Deadline | None) -> dict[str, Any] | None:
+    """What `answer_by` is reckoned by: hours by urgency, working days, or calendar months."""
+    if rule is None:
+        return None
+    if rule.within is not None:
+        hour = timedelta(hours=1)
+        return {"hours": {urgency.value: span // hour for urgency, span in rule.within.items()}}
+    return {"months": rule.months} if rule.months else {"working-days": rule.working_days}
 
 
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:
