@@ -264,6 +264,16 @@ class HubClient:
         incarnation = body.get("incarnation")
         return (None if incarnation is None else str(incarnation), int(body["highest"]))
 
+    async def say_high_water(self, raw: bytes) -> None:
+        """Hand in how far a stream of the caller's has gone, signed."""
+        await self._expect("POST", "/streams/marks", body=raw, media=JOSE)
+
+    async def high_water(self, *, sender: str, lane: Lane) -> tuple[bytes, ...]:
+        """What a sender said last of its stream to the caller, for each incarnation."""
+        query = urlencode({"from": sender, "lane": lane.value})
+        body = await self._json("GET", f"/streams/marks?{query}")
+        return tuple(jws_bytes(raw) for raw in body["marks"])
+
     async def show_head(self, checkpoint: bytes) -> bool:
         """Show the hub a head that its log signed; True if it finds that its log has lost it."""
         return await self._show("/log/heads", checkpoint)

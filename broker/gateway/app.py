@@ -39,7 +39,7 @@ from broker.gateway.receive.queue import Queue
 from broker.gateway.settings import Settings, require_safe_address
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.dialect import insert_for
-from broker.gateway.store.tables import identity
+from broker.gateway.store.tables import identity, stream
 from broker.gateway.store.tables import vault as vault_tables
 from broker.gateway.vault import EpochKeys, Vault
 from broker.telemetry import configure_logging, logger, serve_metrics
@@ -455,6 +455,8 @@ async def _incarnation(database: Database, settings: Settings, clock: Clock) -> 
         else:
             statement = update(identity).values(incarnation=incarnation, place=place)
         await connection.execute(statement)
+        if moved:
+            await connection.execute(update(stream).values(base=stream.c.last_number))
     if moved:
         logger().warning("incarnation:database-moved", participant=settings.participant)
     return incarnation

@@ -24,7 +24,7 @@ from broker.clock import Clock, SystemClock
 from broker.database import Database, upgrade
 from broker.gateway.settings import FILE, Settings, load_settings
 from broker.gateway.store.dialect import upsert
-from broker.gateway.store.tables import identity, worker
+from broker.gateway.store.tables import identity, stream, worker
 from keys.binding import new_incarnation
 from keys.custody import STRONG, KdfCost, NewCustody, credential, new_custody
 from schemas.base import ParticipantId, b64u
@@ -216,6 +216,7 @@ def rename_database(home: Path) -> str:
         try:
             async with database.begin() as connection:
                 result = await connection.execute(update(identity).values(incarnation=fresh))
+                await connection.execute(update(stream).values(base=stream.c.last_number))
                 return result.rowcount == 1
         finally:
             await database.close()

@@ -4,6 +4,9 @@
 What it says was delivered and is not here, because a backup was restored say, or has been waiting
 longer than it may, is a gap and an alarm. A number that the hub closed with a tombstone is none.
 
+The sender's own mark, signed, says which numbers there must be: one that neither the hub names nor
+its sender calls void was suppressed on the way, and is an alarm of its own.
+
 *What we sent.* Where we gave up without the hub's word, it may have been accepted all the same:
 that is in doubt, neither sent nor failed, until the hub says so.
 
@@ -24,20 +27,26 @@ from broker.client.results import StreamNumber
 from broker.gateway.agreements import Agreements
 from broker.gateway.core import Core, wait_for
 from broker.gateway.hub_restored import HubRestored
+from broker.gateway.marks import Marks
 from broker.gateway.store import outbox as outbox_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import doubt, inbox, outbox, seen, stream_in
 from broker.telemetry import logger
+from keys.high_water import verify_high_water
 from schemas.base import ParticipantId
 from schemas.envelope import Lane
 from schemas.errors import BrokerError
 from schemas.evidence import Fact
+from schemas.high_water import HighWater
 
 EVERY = timedelta(days=1)
 AGAIN = timedelta(minutes=1)
 GAP = "stream-gap"
+SUPPRESSED = "stream-suppressed"
+MOST_SUPPRESSED = 20
+"""Alarms of one comparison: a person needs to know that, and of which stream."""
 ON_ITS_WAY = frozenset({Fact.SUBMITTED, Fact.RELAYED, Fact.UNDELIVERED})
 """States in which an envelope may still be coming."""
 
@@ -49,6 +58,7 @@ class Reconciling:
         self._core = core
         self._agreements = agreements
         self._hub_restored = hub_restored
+        self._marks = Marks(core)
 
     async def run(self) -> None:
         while True:
@@ -74,17 +84,21 @@ class Reconciling:
             for lane in Lane:
                 gaps += await self._stream(partner, lane)
                 await self._hub_restored.compare(partner, lane)
+                await self._marks.say(partner, lane)
         return gaps
 
     # --- what comes to us -----------------------------------------------------------------------
 
     async def _stream(self, sender: ParticipantId, lane: Lane) -> int:
         hub = self._core.hub
+        # Before the numbers: all that it speaks of was accepted before it was made.
+        marks = await self._marks_of(sender, lane)
         incarnation, highest = await hub.stream_highest(sender=sender, lane=lane)
         if incarnation is None:
             return 0
         after = await self._upto(sender, lane, incarnation)
-        settled, gaps = after, 0
+        settled, gaps, start = after, 0, after
+        named: set[int] = set()
         while after < highest:
             page = await hub.stream_numbers(
                 sender=sender, lane=lane, incarnation=incarnation, after=after
@@ -92,11 +106,17 @@ class Reconciling:
             if not page:
                 break
             after = page[-1].number
+            named |= {one.number for one in page}
             open_here, missing = await self._compare(page)
             gaps += missing
             if gaps == 0 and not open_here:
                 settled = after
+        mark = marks.get(incarnation)
+        missing_here = [] if mark is None else sorted({*mark.expects(after=start)} - named)
         async with self._core.database.begin() as connection:
+            for number in missing_here[:MOST_SUPPRESSED]:
+                about = f"{sender} {lane} {number}"
+                await raise_alarm(connection, SUPPRESSED, about, now=self._core.now())
             await upsert(
                 connection,
                 stream_in,
@@ -109,7 +129,20 @@ class Reconciling:
                 },
                 key=("sender", "lane", "incarnation"),
             )
-        return gaps
+        return gaps + len(missing_here)
+
+    async def _marks_of(self, sender: ParticipantId, lane: Lane) -> dict[str, HighWater]:
+        """The sender's marks by incarnation; what is not the sender's word is none."""
+        core, found = self._core, dict[str, HighWater]()
+        for raw in await core.hub.high_water(sender=sender, lane=lane):
+            try:
+                mark = verify_high_water(raw, core.trusted(), now=core.now())
+            except BrokerError as error:
+                logger().error("mark:not-verified", code=error.code)
+                continue
+            if (mark.by, mark.to, mark.lane) == (sender, core.participant, lane):
+                found.setdefault(mark.incarnation, mark)
+        return found
 
     async def _upto(self, sender: ParticipantId, lane: Lane, incarnation: str) -> int:
         async with self._core.database.read() as connection:

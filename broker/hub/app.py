@@ -94,7 +94,7 @@ def create_app(settings: HubSettings, *, role: Role = "all", clock: Clock | None
     install_error_handlers(app)
     app.include_router(health.router(hub))
     if role != "relay":
-        app.include_router(envelopes.router(hub, intake, receipts, callers))
+        app.include_router(envelopes.router(hub, intake, receipts, callers, limiter))
         app.include_router(mailbox.router(hub, callers, channels))
         app.include_router(consents.router(hub, callers, limiter))
         app.include_router(revocations.router(hub, callers))

@@ -134,6 +134,8 @@ HUB: Mapping[str, Mapping[int, Shape]] = MappingProxyType(
         "GET /startupz": {key: {"started": bool} for key in (200, 503)},
         "HEAD /startupz": {200: NOTHING, 503: NOTHING},
         "GET /streams": {200: {"incarnation": Or(str), "highest": int}},
+        "GET /streams/marks": {200: {"marks": [str]}},
+        "POST /streams/marks": {204: NOTHING},
         "GET /streams/numbers": {
             200: {
                 "numbers": [

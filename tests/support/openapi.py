@@ -82,7 +82,7 @@ def hub() -> dict[str, Any]:
     app, nothing = FastAPI(title="Referral hub", version="1"), cast(Any, _Nothing())
     for made in (
         health.router(nothing),
-        envelopes.router(nothing, nothing, nothing, nothing),
+        envelopes.router(nothing, nothing, nothing, nothing, nothing),
         mailbox.router(nothing, nothing, nothing),
         consents.router(nothing, nothing, nothing),
         revocations.router(nothing, nothing),

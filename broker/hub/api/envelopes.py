@@ -9,9 +9,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from broker.http import Position, limited_body
+from broker.hub import marks
 from broker.hub.api.requests import Callers, jose, refused
 from broker.hub.evidence import EvidenceIntake
 from broker.hub.intake.intake import Intake
+from broker.hub.intake.limiting import Limiter
 from broker.hub.state import Hub
 from broker.hub.store import envelopes, participants
 from keys.signing import MAX_STATEMENT_BYTES
@@ -26,7 +28,9 @@ _WITHHELD = frozenset({Fact.STOPPED, Fact.EXPIRED})
 MOST_NUMBERS = 1000
 
 
-def router(hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers) -> APIRouter:
+def router(
+    hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers, limiter: Limiter
+) -> APIRouter:
     routes = APIRouter()
 
     async def submit(request: Request) -> Response:
@@ -100,6 +104,21 @@ def router(hub: Hub, intake: Intake, receipts: EvidenceIntake, callers: Callers)
             )
         incarnation, highest = found if found is not None else (None, 0)
         return {"incarnation": incarnation, "highest": highest}
+
+    @routes.post("/streams/marks")
+    async def mark(request: Request) -> Response:
+        """How far a stream has gone, signed by its sender."""
+        await marks.keep(hub, limiter, await limited_body(request, MAX_STATEMENT_BYTES))
+        return Response(status_code=204)
+
+    @routes.get("/streams/marks")
+    async def marks_for(
+        request: Request, lane: Lane, sender: str = Query(alias="from")
+    ) -> dict[str, object]:
+        """The sender's newest word on its stream to the caller, for each incarnation."""
+        caller = callers.of(request)
+        found = await marks.of(hub, sender=sender, recipient=caller.id, lane=lane)
+        return {"marks": [raw.decode() for raw in found]}
 
     @routes.get("/streams/numbers")
     async def numbers(

@@ -263,6 +263,18 @@ STREAM = Table(
     Column("folded_at", UtcDateTime, nullable=False),
 )
 
+STREAM_MARK = Table(
+    "stream_mark",
+    METADATA,
+    Column("sender", String(67), primary_key=True),
+    Column("recipient", String(67), primary_key=True),
+    Column("lane", String(8), primary_key=True),
+    Column("incarnation", String(22), primary_key=True),
+    Column("issued_at", UtcDateTime, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+)
+"""How far a stream has gone, by its sender's signed word; the newest."""
+
 PARTICIPANT = Table(
     "participant",
     METADATA,

@@ -20,6 +20,7 @@ from broker.gateway.store.tables import (
     seen,
     stream_in,
 )
+from broker.hub.store.tables import DELIVERY, ENVELOPE, FACT
 from schemas.consent import Purpose
 from tests.support.gateways import Side, World, world
 
@@ -111,3 +112,34 @@ async def test_a_number_that_was_closed_and_one_that_is_on_its_way_are_no_gaps(t
 
     assert await albania.parts.reconciling.run_once() == 0
     assert await column(albania, alarm.c.about, alarm.c.code == "stream-gap") == []
+
+
+async def suppress(two: World, message: UUID) -> None:
+    """As a hub does that accepts a message and lets it vanish."""
+    async with two.at_hub.database.begin() as connection:
+        await connection.execute(delete(FACT).where(FACT.c.envelope_id == message))
+        await connection.execute(delete(DELIVERY).where(DELIVERY.c.object_id == message))
+        await connection.execute(delete(ENVELOPE).where(ENVELOPE.c.id == message))
+
+
+async def test_what_the_hub_leaves_out_is_missed_by_the_senders_own_word(two: World) -> None:
+    italy, albania = two["it.nrm"], two["al.nrm"]
+    grant, withdrawn = await italy.consent("al.nrm"), await italy.consent("al.nrm", "CASE-2")
+    await two.settle()
+    # A number that never leaves us: withdrawn before it is sent.
+    never = await italy.refer("al.nrm", withdrawn, case_ref="CASE-2")
+    await italy.parts.withdrawals.order(withdrawn)
+    sent = [(await italy.refer("al.nrm", grant)).id for _ in range(3)]
+    await italy.push()
+    await italy.parts.reconciling.run_once()
+    assert await albania.parts.reconciling.run_once() == 0
+    assert await column(italy, outbox.c.submitted_at, outbox.c.id == never.id) == [None]
+
+    await suppress(two, sent[1])
+    async with albania.gateway.core.database.begin() as connection:
+        await connection.execute(delete(stream_in))
+    assert await albania.parts.reconciling.run_once() == 1
+
+    (number,) = await column(italy, outbox.c.stream_number, outbox.c.id == sent[1])
+    missed = await column(albania, alarm.c.about, alarm.c.code == "stream-suppressed")
+    assert missed == [f"it.nrm routine {number}"]

@@ -27,7 +27,9 @@ stream = Table(
     Column("recipient", Participant, primary_key=True),
     Column("lane", String(8), primary_key=True),
     Column("last_number", BigInteger, nullable=False),
+    Column("base", BigInteger, nullable=False, server_default="0"),
 )
+"""`base`: up to there, numbers belong to earlier incarnations of this database."""
 
 outbox = Table(
     "outbox",
