@@ -137,8 +137,8 @@ def check(result: dict[str, Any], italy: Party, albania: Party) -> int:
         assert found["opened"] == PLAINTEXT, "the peer opened something else"
         agreed += 2
     for asked, scope in zip(SCOPES, result["scopes"], strict=True):
-        key = unb64u(asked["grantKey"])
-        assert scope == blind_scope(key, asked["purpose"], asked["section"]), "blinded scope"
+        grant_key = unb64u(asked["grantKey"])
+        assert scope == blind_scope(grant_key, asked["purpose"], asked["section"]), "blinded scope"
         agreed += 1
     for proven in result["proofs"]:
         assert proven.pop("format") == FIRST_LINE, "tlog-proof"

@@ -70,7 +70,7 @@ def responses(answers: Mapping[int, Shape]) -> dict[str, Any]:
 
 
 _TEXTS = [str]
-_NEW_OR_KNOWN = {201: {}, 200: {}}
+_NEW_OR_KNOWN: Mapping[int, Shape] = {201: {}, 200: {}}
 _FACT = {"fact": str, "at": str, "by": str, "evidence": str, "code": Or(str)}
 _RABBITMQ = {"hosts": _TEXTS, "vhost": str, "user": str, "access": Or(dict), "queues": dict}
 

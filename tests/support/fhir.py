@@ -320,7 +320,7 @@ def _fits(resource: Json, name: str, value: str) -> bool:
         case "status":
             return resource.get("status") in value.split(",")
         case "owner" | "patient" | "subject" | "focus":
-            return resource.get(name, {}).get("reference") == value
+            return bool(resource.get(name, {}).get("reference") == value)
         case "given" | "family":
             return any(said.startswith(_folded(value)) for said in _said(resource, name))
         case "link":

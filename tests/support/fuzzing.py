@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import httpx2
 import requests
@@ -77,7 +77,7 @@ class Beside(Generic[W]):
 def operations(document: dict[str, Any]) -> dict[str, Any]:
     """Every operation of a document, by `GET /path`."""
     schema = schemathesis.openapi.from_dict(document)
-    found = (result.ok() for result in schema.get_all_operations())
+    found = (cast(Any, result).ok() for result in schema.get_all_operations())
     return {f"{one.method.upper()} {one.path}": one for one in found}
 
 
@@ -111,8 +111,8 @@ def _put_in(drawn: tuple[Any, Mapping[str, str | None]]) -> Any:
 def put(http: httpx2.AsyncClient, case: Any, headers: Headers) -> httpx2.Request:
     """The request that a case stands for, as our own client sends it."""
     ready = requests.Request(**case.as_transport_kwargs(base_url=str(http.base_url))).prepare()
-    method, url, body = str(ready.method), str(ready.url), ready.body or b""
+    method, url, body = str(ready.method), str(ready.url), cast("str | bytes", ready.body or b"")
     content = body.encode() if isinstance(body, str) else body
-    more = httpx2.Headers(dict(ready.headers))
+    more = httpx2.Headers({name: str(value) for name, value in ready.headers.items()})
     more.update(dict(headers(method, url, content)))
     return http.build_request(method, url, headers=more, content=content)

@@ -35,7 +35,7 @@ from broker.hub.api.mailbox import Acknowledgements, Incarnation
 from schemas.base import WireModel
 from tests.support import answers
 
-JSON_BODIES = MappingProxyType(
+JSON_BODIES: Mapping[str, type[WireModel]] = MappingProxyType(
     {"/mailbox/acknowledgements": Acknowledgements, "/incarnation": Incarnation}
 )
 OPEN = ("/livez", "/readyz", "/startupz")

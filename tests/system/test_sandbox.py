@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ class Sandbox:
     def state(self, sent: dict[str, Any]) -> str:
         return str(self.api.get(f"/v1/threads/{sent['thread']}")["state"])
 
+    def is_read(self, message: str) -> bool:
+        return bool(self.api.get(f"/v1/messages/{message}")["state"] == "read")
+
     def becomes(self, sent: dict[str, Any], state: str) -> None:
         until(f"a referral to be {state}", lambda: self.state(sent) == state, seconds=40)
 
@@ -104,7 +108,7 @@ def test_a_partner_accepts_declines_asks_withdraws_is_silent_and_talks_nonsense(
         message = sent[word]["id"]
         until(
             f"{word} to be read",
-            lambda message=message: sandbox.api.get(f"/v1/messages/{message}")["state"] == "read",
+            partial(sandbox.is_read, message),
             seconds=40,
         )
     sandbox.becomes(sent["accept"], "completed")

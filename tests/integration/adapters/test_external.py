@@ -211,7 +211,7 @@ def test_no_text_of_a_case_comes_back_as_a_code_or_a_path() -> None:
         answer(request, gives={"outcome": "cannot_map", "where": [f"Name {name}!", "a.b: too-long"]})
         """
     )
-    assert system.file(ID, CASE).where == ("unreadable", "a.b: too-long")
+    assert system.file(ID, CASE) == CannotMap(("unreadable", "a.b: too-long"))
     system.close()
 
 

@@ -13,6 +13,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -167,7 +168,7 @@ def killed_at(step: int, act: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def every_kill(prepare: Callable[[], None], act: Callable[[], object]) -> Iterator[int]:
+def every_kill(prepare: Callable[[], object], act: Callable[[], object]) -> Iterator[int]:
     """Yields after each kill, for the caller to look at the wreck; ends when `act` survives."""
     for step in range(1, 100):
         prepare()
@@ -181,7 +182,7 @@ def every_kill(prepare: Callable[[], None], act: Callable[[], object]) -> Iterat
 def test_a_kill_while_filing_leaves_nothing_or_the_whole_case(system: FilesSystem) -> None:
     case = full_case()
     seen = set()
-    for _ in every_kill(lambda: system.erase(f"{ID}.csv") and None, lambda: system.file(ID, case)):
+    for _ in every_kill(partial(system.erase, f"{ID}.csv"), partial(system.file, ID, case)):
         found = system.find(ID)
         seen.add(found is not None)
         if found is None:
@@ -508,8 +509,7 @@ def test_many_rows_are_read_in_flat_memory(system: FilesSystem) -> None:
     tracemalloc.start()
     try:
         count = sum(
-            isinstance(case, CaseRecord)
-            for case in system.read_cases(io.BufferedReader(Stream()))  # type: ignore[arg-type]
+            isinstance(case, CaseRecord) for case in system.read_cases(io.BufferedReader(Stream()))
         )
         _, peak = tracemalloc.get_traced_memory()
     finally:

@@ -7,8 +7,10 @@ import contextlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import aio_pika
 import httpx2
@@ -35,11 +37,15 @@ QUICK = Pace(watch_every=timedelta(seconds=1), retry_after=timedelta(millisecond
 AT_ONCE = timedelta()
 
 
+def _more_than(found: Sized, count: int) -> bool:
+    return len(found) > count
+
+
 def cluster_of(rabbitmq: RabbitMQ) -> Cluster:
     return Cluster.from_url(rabbitmq.url, ca=rabbitmq.ca_file)
 
 
-def some_queue(**limits: int) -> QueueSpec:
+def some_queue(**limits: Any) -> QueueSpec:
     return QueueSpec(f"test.{uuid.uuid4().hex[:8]}", **limits)
 
 
@@ -122,8 +128,7 @@ async def test_the_broker_killed_under_load_loses_nothing_confirmed_and_is_consu
 
         pressing = asyncio.create_task(load())
         for _ in range(2):
-            already = len(confirmed)
-            await until(lambda already=already: len(confirmed) > already + 800)
+            await until(partial(_more_than, confirmed, len(confirmed) + 800))
             await asyncio.to_thread(rabbitmq.kill9)
             await asyncio.sleep(0.3)
             assert not publisher.is_connected

@@ -31,11 +31,13 @@ async def two(tmp_path: Path) -> AsyncIterator[World]:
 
 
 def known(side: Side) -> KnownAgreement:
-    return next(
-        one
-        for one in side.parts.agreements._known.values()
-        if set(one.content.parties) == {"it.nrm", "al.nrm"}
+    one: KnownAgreement
+    (one,) = (
+        each
+        for each in side.parts.agreements._known.values()
+        if set(each.content.parties) == {"it.nrm", "al.nrm"}
     )
+    return one
 
 
 def believe(side: Side, agreement: KnownAgreement) -> None:
@@ -71,7 +73,8 @@ async def under_way(two: World) -> Incoming:
     await two.settle()
     stored = await it.refer("al.nrm", grant)
     async with it.gateway.core.database.read() as connection:
-        raw = await connection.scalar(select(outbox.c.envelope).where(outbox.c.id == stored.id))
+        found = await connection.execute(select(outbox.c.envelope).where(outbox.c.id == stored.id))
+        raw: bytes = found.scalar_one()
     return Incoming("envelope", bytes(raw))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from adapters.base import News
 from broker.gateway.store.tables import alarm, case_news, case_told
 from tests.support.gateways import Side, World, world
 
@@ -83,6 +84,7 @@ async def test_a_page_that_was_answered_before_the_crash_is_not_answered_again(
 
     page = albania.gateway.core.adapter.poll(None)
     news = page.items[0]
+    assert isinstance(news, News)
     # Sent and not yet noted: the gateway dies here and begins with the same page.
     from broker.gateway.cases import answers
     from broker.gateway.cases.polling import _draft, _filed_under
@@ -90,6 +92,7 @@ async def test_a_page_that_was_answered_before_the_crash_is_not_answered_again(
     async with albania.gateway.core.database.read() as connection:
         (referral,) = await _filed_under(connection, news)
     answer = answers.answer_of(news)
+    assert isinstance(answer, answers.Answer)
     composed = await albania.parts.composer(_draft(news, answer, referral))
     before = await albania.parts.sender.send(composed)
 

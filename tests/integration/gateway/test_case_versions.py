@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from adapters.base import CaseRecord
+from adapters.systems.files import FilesSystem
 from broker.gateway.store.tables import inbox
 from schemas.consent import Purpose
 from tests.support.gateways import Side, World, world
@@ -34,6 +35,7 @@ async def exchange(one: Side, other: Side) -> None:
 
 def cases(side: Side) -> list[CaseRecord]:
     system = side.gateway.core.adapter
+    assert isinstance(system, FilesSystem)
     names = sorted(path.name for path in (Path(system.root) / "in").glob("*.csv"))
     return [case for name in names if (case := system.read(name)) is not None]
 

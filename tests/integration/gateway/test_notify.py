@@ -133,7 +133,7 @@ async def test_a_referral_is_announced_to_each_worker_without_a_word_of_it(
     words += [socket.gethostname(), "Ital", "Alban"]
     for raw in box.mails:
         read = message_from_bytes(raw)
-        text = b64decode(read.get_payload()).decode()
+        text = b64decode(str(read.get_payload())).decode()
         headers = "\n".join(f"{name}: {value}" for name, value in read.items())
         assert text.strip()
         assert not [word for word in words if word in text or word in headers]

@@ -18,7 +18,7 @@ from schemas.errors import NotPermitted
 from tests.support.examples import BODIES
 from tests.support.gateways import CASE, Side, World, world
 
-SECTIONS = {"return_travel": {}}
+SECTIONS: dict[str, Any] = {"return_travel": {}}
 
 
 @pytest.fixture

@@ -112,7 +112,8 @@ async def test_nothing_is_received_that_it_signed(two: World) -> None:
 
         from broker.gateway.store.tables import outbox
 
-        raw = await connection.scalar(select(outbox.c.envelope).where(outbox.c.id == stored.id))
+        found = await connection.execute(select(outbox.c.envelope).where(outbox.c.id == stored.id))
+        raw: bytes = found.scalar_one()
     await revoke(it)
     await hear(al)
 

@@ -222,7 +222,8 @@ async def test_she_asks_for_her_data_and_every_holder_answers_until_the_last_is_
     async def request_at(side: Side) -> UUID:
         async with side.gateway.core.database.read() as connection:
             query = select(inbox.c.id).where(inbox.c.type == "access.request")
-            return (await connection.execute(query)).scalar_one()
+            found: UUID = (await connection.execute(query)).scalar_one()
+            return found
 
     assert await open_ones() == {"al.nrm": True, "al.shelter": True}
     ours = {"services_support": {"services": [{"service": "housing"}]}}

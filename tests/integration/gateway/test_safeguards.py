@@ -25,7 +25,7 @@ from broker.rules.countries import last_day_of_childhood
 from schemas.consent import ConsentStatus, GuardianDecision, Purpose, ScopeGrant
 from schemas.errors import ConsentWithdrawn, PolicyRefused
 from tests.integration.gateway.test_api import Desk
-from tests.integration.gateway.test_return import BODIES
+from tests.support.examples import BODIES
 from tests.support.gateways import CASE, Side, World, register_agreement, world
 
 SOON = (datetime.now(UTC) + timedelta(days=20)).date().isoformat()
@@ -96,7 +96,8 @@ async def test_a_claim_stops_what_goes_to_the_origin_and_looks_like_an_exclusion
     assert sorted(logged_claim) == sorted([*before, "consent:decided"])
     assert "who.origin-during-claim" in why["rules"]
     assert why["codes"] == ["policy"]
-    for body in ({"draft": draft}, {"message": grant}):
+    asked: tuple[dict[str, Any], ...] = ({"draft": draft}, {"message": grant})
+    for body in asked:
         assert (await desk.post("/v1/safeguards/why", body)).json()["code"] == "forbidden"
 
 

@@ -137,8 +137,8 @@ async def test_cases_that_arrive_during_a_rotation_are_not_lost(kept: Kept) -> N
         *(arrive(n) for n in range(24)), kept.vault.rotate_epoch(), asyncio.sleep(0)
     )
     assert sorted(kept.custody.saved) == [2]
-    for ref in refs:
-        assert await kept.read(ref) == CANARY
+    for ref in refs[:24]:
+        assert await kept.read(str(ref)) == CANARY
 
 
 async def test_a_ciphertext_moved_to_another_row_is_suspect(kept: Kept) -> None:
@@ -161,7 +161,8 @@ async def test_swapped_keys_are_suspect(kept: Kept, table: str) -> None:
     refs = [await kept.store(case, "identity_core", GRANT) for case in ("C-1", "C-2")]
     keys = getattr(kept.tables, table)
     async with kept.database.begin() as connection:
-        wrapped = dict((await connection.execute(select(keys.c.case_id, keys.c.wrapped))).all())
+        rows = await connection.execute(select(keys.c.case_id, keys.c.wrapped))
+        wrapped = {row.case_id: row.wrapped for row in rows}
         for case, other in (("C-1", "C-2"), ("C-2", "C-1")):
             await connection.execute(
                 update(keys).where(keys.c.case_id == case).values(wrapped=wrapped[other])

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from adapters.base import CannotMap
 from broker.gateway.erasure import erasing
+from broker.gateway.erasure.filed import erase_filed
 from broker.gateway.receive.opening import open_message
 from broker.gateway.send.drafts import ConsentDraft
 from broker.gateway.store import grants as grant_store
@@ -281,7 +282,7 @@ async def test_nothing_files_a_section_between_its_erasure_and_the_word_of_it(
     await italy.parts.withdrawals.order(grant, [NARROWED])
     await italy.push()
     await albania.gateway.channel.visit()  # type: ignore[union-attr]
-    erase = erasing.erase_filed
+    erase = erase_filed
 
     begin = albania.gateway.core.database.begin
 

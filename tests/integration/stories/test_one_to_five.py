@@ -62,7 +62,7 @@ async def test_1_her_relatives_are_asked_themselves_and_each_may_refuse(told: To
 async def test_2_an_early_notice_binds_nobody_and_staying_costs_nothing(told: Told) -> None:
     italy, albania = told.italy, told.albania
     yes = await italy.consent("al.nrm", ("case_admin", "return_travel"), "return_planning")
-    under = {"under": yes, "purpose": "return_planning"}
+    under: dict[str, Any] = {"under": yes, "purpose": "return_planning"}
 
     async def notice() -> Any:
         said = await italy.say("referral.early_notice", "al.nrm", sections=CASE, **under)

@@ -91,7 +91,7 @@ async def test_7_both_look_at_the_danger_before_she_decides_and_danger_to_life_p
 ) -> None:
     italy, albania, police = told.italy, told.albania, told.albanian_police
     yes = await italy.consent("al.nrm", ("risk_security",), "return_planning")
-    under = {"under": yes, "purpose": "return_planning"}
+    under: dict[str, Any] = {"under": yes, "purpose": "return_planning"}
     risk = {"risk_security": {"risk_level": "medium"}}
 
     # Each side says what it sees; both say what they agree on, and until when that holds.
@@ -288,7 +288,7 @@ async def test_10_a_journey_is_a_chain_of_hands_and_she_is_told_at_every_step(to
     travelling = ("return_travel",)
     yes = await italy.consent("al.nrm", travelling, "return_planning")
     on_the_way = await italy.consent("gr.nrm", travelling, "return_planning")
-    under = {"under": yes, "purpose": "return_planning", "sections": TRAVEL}
+    under: dict[str, Any] = {"under": yes, "purpose": "return_planning", "sections": TRAVEL}
     risk = {"risk_valid_until": day(30)}
 
     plan = await italy.say("return.plan.propose", "al.nrm", risk, **under)

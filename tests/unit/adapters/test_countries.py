@@ -80,7 +80,7 @@ def test_no_country_requires_free_text_of_a_person(code: str) -> None:
 @HERE
 def test_a_profile_cannot_be_changed(code: str) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        country_profile(code).name = "Elsewhere"
+        country_profile(code).name = "Elsewhere"  # type: ignore[misc]
 
 
 # --- law ------------------------------------------------------------------------------------

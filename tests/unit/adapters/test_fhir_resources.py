@@ -32,7 +32,7 @@ def made_of(case: CaseRecord) -> dict[str, Any]:
 
 
 def bundle(*resources: dict[str, Any], urls: bool = False) -> io.BytesIO:
-    entries = [{"resource": each} for each in resources]
+    entries: list[dict[str, Any]] = [{"resource": each} for each in resources]
     if urls:
         entries = [{"fullUrl": f"urn:uuid:{i}", **each} for i, each in enumerate(entries)]
     return io.BytesIO(
@@ -214,7 +214,7 @@ def test_a_case_number_that_names_the_person_is_refused() -> None:
 
 
 def test_many_people_in_one_bundle_are_never_mixed_up() -> None:
-    resources = []
+    resources: list[dict[str, Any]] = []
     for number in range(40):
         resources.append({**PATIENT, "id": f"p{number}", "birthDate": f"{1960 + number}"})
         subject = {"reference": f"Patient/p{number}"}

@@ -27,7 +27,7 @@ class Endless(io.RawIOBase):
     """A stream made of a header, one line of the given size, and a last good row."""
 
     def __init__(self, size: int) -> None:
-        self._parts = [b"a,b\n", size, b"\nc,d\n"]
+        self._parts: list[int | bytes] = [b"a,b\n", size, b"\nc,d\n"]
 
     def readable(self) -> bool:
         return True

@@ -33,7 +33,8 @@ def test_an_adapter_of_another_distribution_is_found_by_name(
     install(tmp_path, "xa-casebook", "casebook")
     monkeypatch.syspath_prepend(tmp_path)
     assert adapter_names() == tuple(sorted((*before, "casebook")))
-    assert open_adapter("casebook", {"url": "x"}) == ("xa-casebook", {"url": "x"})
+    opened: object = open_adapter("casebook", {"url": "x"})
+    assert opened == ("xa-casebook", {"url": "x"})
 
 
 def test_a_name_that_two_distributions_claim_is_given_to_neither(

@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -28,7 +29,7 @@ from tests.support.examples import BODIES
 
 THREAD = UUID("0194f3a0-0000-7000-8000-000000000001")
 ENDING = {"withdraw", "revoke", "decline", "refuse", "cancel_request", "decide_stay", "recall"}
-VARIANTS = {
+VARIANTS: dict[str, list[dict[str, Any]]] = {
     "referral.outcome": [{"result": "unable", "reason": "no_provider"}],
     "referral.interim": [{"progress": "on_hold", "reason": "person_unwell"}],
     "referral.decline": [{"reason": "declined_by_person"}],

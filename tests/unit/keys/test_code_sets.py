@@ -39,7 +39,7 @@ def test_another_country_a_shelter_and_a_stranger_cannot_sign_it() -> None:
         verify_code_set(foreign, directory_of(IT), now=NOW)
     own = sign_code_set(a_note(), IT.signer())
     entries = directory_of(IT)
-    entries.by_kid[IT.signing_key().kid] = (shelter, IT.signing_key())  # type: ignore[index]
+    entries.by_kid[IT.signing_key().kid] = (shelter, IT.signing_key())
     with pytest.raises(Forbidden):
         verify_code_set(own, entries, now=NOW)
 

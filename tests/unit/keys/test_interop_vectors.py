@@ -65,7 +65,7 @@ def test_jwcrypto_verifies_the_signature_of_node(kept: dict[str, Any]) -> None:
 def test_jwcrypto_opens_the_seal_of_node_in_suite_2() -> None:
     (kept,) = [one for one in KEPT["envelopes"] if one["suite"] == 2]
     sealed = parse_envelope(kept["envelope"].encode())
-    header = strict_json.parse_object(sealed.payload, limit=1024 * 1024)
+    header: dict[str, Any] = dict(strict_json.parse_object(sealed.payload, limit=1024 * 1024))
     (part,) = header.pop("parts")
     aad = b64u(digest_of_header(header, [part["to_key"]]))
     secret = JWK(**KEPT["insecure_recipient_keys"][part["to_key"]])

@@ -98,7 +98,7 @@ def test_joserfc_verifies_what_we_sign(suite: int, italy: Party) -> None:
     raw = json.loads(sign_jws(b'{"a":1}', typ="test+jws", signer=signer))
     kind = OKPKey if suite == 1 else ECKey
     found = joserfc_jws.deserialize_json(
-        raw, kind.import_key(italy.signing_key(suite).jwk), algorithms=[signer.alg]
+        raw, kind.import_key({**italy.signing_key(suite).jwk}), algorithms=[signer.alg]
     )
     assert found.payload == b'{"a":1}'
 

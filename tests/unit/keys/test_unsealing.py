@@ -595,10 +595,11 @@ def test_no_bytes_make_the_opener_raise_anything_but_ours(
         ciphertext=b64u(fresh),
         tag=b64u(rest),
     )
-    for suite, header in (
+    tricks: tuple[tuple[int, dict[str, object]], ...] = (
         (1, {"alg": "HPKE-9-KE", "ek": b64u(fresh)}),
         (2, {"alg": "ECDH-ES+A256KW", "epk": {"kty": "EC", "x": b64u(fresh)}}),
-    ):
+    )
+    for suite, header in tricks:
         private = albania.private(albania.sealing_key(suite).kid)
         with pytest.raises(BrokerError):
             open_part(jwe, header, private, aad="")

@@ -214,7 +214,7 @@ def test_only_an_open_question_pauses_the_clock() -> None:
 
 
 def test_consent_to_refer_is_not_consent_to_transfer() -> None:
-    assert catalogue["transfer.casefile"].purposes == {Purpose.CASE_TRANSFER}
+    assert catalogue["transfer.casefile"].purposes == frozenset({Purpose.CASE_TRANSFER})
     purposes = catalogue["referral.request"].purposes
     assert purposes is not None
     assert Purpose.CASE_TRANSFER not in purposes
@@ -271,7 +271,7 @@ def test_an_unknown_section_is_refused_without_repeating_its_name() -> None:
 
 
 def test_an_unknown_section_is_refused_even_where_all_are_permitted() -> None:
-    sections = {"case_admin": {}, "maria_rossi": {}}
+    sections: dict[str, object] = {"case_admin": {}, "maria_rossi": {}}
     with pytest.raises(SchemaRefused) as refused:
         check_message(message("referral.request", sections=sections))
     assert refused.value.where == ("sections.?: not-permitted",)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -306,7 +307,7 @@ def test_our_own_codes_are_plain_words() -> None:
 def test_what_happened_before_every_possible_day_of_birth_is_refused(
     born: str | None, day: str, refused: bool
 ) -> None:
-    sections = {
+    sections: dict[str, dict[str, Any]] = {
         "identity_core": {"birthdate": born} if born else {},
         "trafficking_route": {"events": [{}, {"date": day}]},
         "compensation_finance": {"claims": [{"filed_on": day}]},
