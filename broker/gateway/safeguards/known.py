@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
-from broker.gateway.safeguards.words import Safeguards, person_of, told_by
+from broker.gateway.safeguards.words import JOINT, Safeguards, person_of, told_by
 from broker.gateway.store.known import Case, Names, Stored, Told, known, written_under
 from broker.rules.content import Exclusions, Person
 from schemas.errors import NotFound
@@ -112,7 +112,7 @@ async def written_about(core: Core, connection: AsyncConnection, about: str) -> 
 
 
 _Section = tuple[Case, str]
-"""A section of one case."""
+"""A section of one case, or `JOINT`."""
 
 
 def _newest(told: Iterable[Told]) -> dict[_Section, str]:
@@ -122,10 +122,18 @@ def _newest(told: Iterable[Told]) -> dict[_Section, str]:
 
 def _said(told: Mapping[_Section, str], plain: Mapping[str, bytes]) -> dict[Case, Safeguards]:
     sections: dict[Case, dict[str, dict[str, object]]] = {}
+    assessed: dict[Case, str] = {}
     for (case, section), ref in told.items():
-        if ref in plain:
-            sections.setdefault(case, {})[section] = json.loads(plain[ref])
-    return {case: told_by(said) for case, said in sections.items()}
+        if ref not in plain:
+            continue
+        said = sections.setdefault(case, {})
+        if section == JOINT:
+            assessed[case] = str(json.loads(plain[ref])["body"]["valid_until"])
+        else:
+            said[section] = json.loads(plain[ref])
+    return {
+        case: told_by(said, assessed_until=assessed.get(case)) for case, said in sections.items()
+    }
 
 
 async def _read(core: Core, connection: AsyncConnection, refs: Iterable[str]) -> dict[str, bytes]:

@@ -28,6 +28,8 @@ TELLING = (
     "nationality_documents",
 )
 """Sections that say something a person must be protected by."""
+JOINT = "risk.assessment.joint"
+"""The message whose body says until when the two hold the risk to be assessed."""
 CLAIM_ENDED = frozenset({"refused", "withdrawn"})
 """Stages at which nobody protects her any more; with no stage at all somebody does."""
 _T = TypeVar("_T")
@@ -65,6 +67,8 @@ class Safeguards(ProtectedModel):
     presumed_child: bool | None = None
     guardian_until: date | None = None
     """Last day on which a guardian's word counts; else reckoned from the birth date."""
+    assessed_until: date | None = None
+    """Last day of a joint assessment of risk, as the other side signed it."""
     contact_by: ContactMethod | None = None
     """The one way of reaching her that she called safe."""
     contact_never_by: Annotated[
@@ -74,8 +78,14 @@ class Safeguards(ProtectedModel):
     """When, as `09:00-17:00`, by the clock of this machine."""
 
 
-def told_by(sections: Mapping[str, Mapping[str, Any]]) -> Safeguards:
-    """What the sections of one case say by themselves (JSON values, as they were received)."""
+def told_by(
+    sections: Mapping[str, Mapping[str, Any]], *, assessed_until: str | None = None
+) -> Safeguards:
+    """What the sections of one case say by themselves (JSON values, as they were received).
+
+    Args:
+        assessed_until: Of the newest joint assessment that came.
+    """
     protection = sections.get("asylum_protection")
     family = sections.get("family_dependants", {})
     child = sections.get("guardian_child")
@@ -101,6 +111,7 @@ def told_by(sections: Mapping[str, Mapping[str, Any]]) -> Safeguards:
         protection_claim=claim or None,
         feared=tuple((protection or {}).get("feared_countries", ())) if claim else (),
         recovery_until=date.fromisoformat(max(ends)) if ends else None,
+        assessed_until=None if assessed_until is None else date.fromisoformat(assessed_until),
         family_must_not_know=family.get("family_must_not_know") or None,
         family_suspected=family.get("family_suspected") or None,
         born=sections.get("identity_core", {}).get("birthdate"),
@@ -159,6 +170,7 @@ def person_of(
             relation for item in ours for relation in item.relatives_must_not_know
         ),
         guardian_until=min(until, default=None),
+        assessed_until=max(_all(theirs, "assessed_until"), default=None),
     )
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.safeguards.words import TELLING
+from broker.gateway.safeguards.words import JOINT, TELLING
 from broker.gateway.store.bulk import among, padded
 from broker.gateway.store.tables import exclusion, inbox, inbox_section, safeguard, thread
 from broker.gateway.store.tables import vault as vault_tables
@@ -41,7 +41,7 @@ class Met(NamedTuple):
 
 
 class Told(NamedTuple):
-    """Where a section lies in the vault that tells of a person."""
+    """Where a section lies in the vault that tells of a person, or the message that is `JOINT`."""
 
     sender: str
     case_ref: str
@@ -93,12 +93,17 @@ WITH ours AS (
 SELECT (SELECT array_agg(ours) FROM ours), (SELECT array_agg(met) FROM met),
     (SELECT array_agg(ROW(s.about, s.item)) FROM named JOIN safeguard s ON s.about = named.name
         JOIN vault_item v ON v.ref = s.item),
-    (SELECT array_agg(ROW(i.sender, i.case_ref, s.section, s.content) ORDER BY i.position)
+    (SELECT array_agg(ROW(t.sender, t.case_ref, t.section, t.content) ORDER BY t.position) FROM (
+        SELECT i.sender, i.case_ref, i.position, s.section, s.content
         FROM held JOIN inbox i ON i.case_ref = held.case_ref AND i.sender = held.sender
         JOIN inbox_section s ON s.message = i.id
         WHERE i.state NOT IN ({", ".join(f"'{state}'" for state in GONE)})
             AND s.section IN ({", ".join(f"'{section}'" for section in TELLING)})
-            AND s.content IS NOT NULL),
+            AND s.content IS NOT NULL
+        UNION ALL SELECT i.sender, i.case_ref, i.position, i.type, i.content
+        FROM held JOIN inbox i ON i.case_ref = held.case_ref AND i.sender = held.sender
+        WHERE i.state NOT IN ({", ".join(f"'{state}'" for state in GONE)})
+            AND i.type = '{JOINT}' AND i.content IS NOT NULL) t),
     (SELECT array_agg(ROW(e.about, e.participant)) FROM named JOIN exclusion e
         ON e.about = named.name)
 """  # noqa: S608 (our own words)
@@ -136,7 +141,7 @@ async def _one_by_one(connection: AsyncConnection, names: Names) -> Stored:
         ours=ours,
         met=met,
         written={row.about: row.item for row in await connection.execute(_WRITTEN, abouts)},
-        told=[Told(*row) for row in told if (row.sender, row.case_ref) in held],
+        told=[Told(*row[:4]) for row in told if (row.sender, row.case_ref) in held],
         excluded=[(row[0], row[1]) for row in await connection.execute(_EXCLUDED, abouts)],
     )
 
@@ -166,16 +171,20 @@ _WRITTEN = (
     .join(vault_tables.item, vault_tables.item.c.ref == safeguard.c.item)
     .where(among(safeguard.c.about))
 )
+_FROM_CASE = (among(inbox.c.case_ref), inbox.c.state.not_in(GONE))
 _TOLD = (
     select(inbox.c.sender, inbox.c.case_ref, inbox_section.c.section, inbox_section.c.content)
+    .add_columns(inbox.c.position)
     .join(inbox, inbox.c.id == inbox_section.c.message)
     .where(
-        among(inbox.c.case_ref),
-        inbox.c.state.not_in(GONE),
-        inbox_section.c.section.in_(TELLING),
-        inbox_section.c.content.is_not(None),
+        *_FROM_CASE, inbox_section.c.section.in_(TELLING), inbox_section.c.content.is_not(None)
     )
-    .order_by(inbox.c.position)
+    .union_all(
+        select(inbox.c.sender, inbox.c.case_ref, inbox.c.type, inbox.c.content)
+        .add_columns(inbox.c.position)
+        .where(*_FROM_CASE, inbox.c.type == JOINT, inbox.c.content.is_not(None))
+    )
+    .order_by("position")
 )
 _EXCLUDED = select(exclusion.c.about, exclusion.c.participant).where(among(exclusion.c.about))
 

@@ -126,6 +126,8 @@ class Person:
     relatives_suspected: frozenset[str] = frozenset()
     """Relations suspected of a part in what was done to her."""
     relatives_must_not_know: frozenset[str] = frozenset()
+    assessed_until: date | None = None
+    """Last day of the newest joint assessment of risk that the other side signed."""
     guardian_until: date | None = None
     """Last day of her childhood, as far as the case knows; the consent record may say it too."""
 

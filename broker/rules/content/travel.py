@@ -45,10 +45,10 @@ def recovery_comes_first(question: Question) -> Found:
 def risk_was_assessed(question: Question) -> Found:
     """Nobody travels, and no case changes hands, without an assessment of risk that still holds.
 
-    Until when it holds is said in the section or in the body; not said is not assessed.
-    Asked of the sender: what was sent in time may be read later.
+    Until when it holds is said in the section or in the body; not said is not assessed, and nobody
+    says a later day than the two agreed on. What was sent in time may be read later.
     """
-    if question.moment is not Moment.SEND:
+    if question.moment is Moment.OPEN:
         return
     if Precondition.RISK_CURRENT not in question.type.preconditions:
         return
@@ -57,5 +57,7 @@ def risk_was_assessed(question: Question) -> Found:
         question.message.body.get("risk_valid_until"),
     )
     days = [date.fromisoformat(str(day)) for day in said if day is not None]
-    if not days or min(days) < question.now.date():
+    agreed = question.person.assessed_until
+    late = question.moment is Moment.SEND and bool(days) and min(days) < question.now.date()
+    if not days or late or (agreed is not None and min(days) > agreed):
         yield PolicyRefused, "sections.risk_security"

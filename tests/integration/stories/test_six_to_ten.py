@@ -103,22 +103,28 @@ async def test_7_both_look_at_the_danger_before_she_decides_and_danger_to_life_p
     await albania.say("risk.assessment.joint", "it.nrm", joint, thread=asked.thread)
     assert (await italy.hears("risk.assessment.joint"))["body"]["valid_until"] == day(-1)
 
-    # It has run out: nobody prepares a journey on it, nor without any.
+    # It has run out: nobody plans a journey on it, and one side alone cannot say that it goes on.
     travel = await italy.consent("al.nrm", ("return_travel",), "return_planning")
-    for last in (joint["valid_until"], None):
-        with pytest.raises(Declined) as no:
-            await italy.say(
-                "travel.notice",
-                "al.nrm",
-                {"risk_valid_until": last},
-                under=travel,
-                purpose="return_planning",
-                sections=TRAVEL,
-            )
-        assert (no.value.code, no.value.where) in (
-            ("policy", ("sections.risk_security",)),
-            ("not-permitted", ()),
+
+    async def plan(last: str) -> None:
+        await italy.say(
+            "return.plan.propose",
+            "al.nrm",
+            {"risk_valid_until": last},
+            under=travel,
+            purpose="return_planning",
+            sections=TRAVEL,
         )
+
+    for last in (day(-1), day(30)):
+        with declined("policy", "sections.risk_security"):
+            await plan(last)
+    again = await italy.say("risk.assessment.request", "al.nrm", sections=risk, **under)
+    joint = {"level": "low", "assessed_on": day(), "valid_until": day(30)}
+    await albania.say("risk.assessment.joint", "it.nrm", joint, thread=again.thread)
+    await plan(day(30))
+    with declined("policy", "sections.risk_security"):
+        await plan(day(31))
 
     # Danger to her life goes through without her consent: the least, by two workers, and on record.
     minimum = {"risk_security": {"risk_level": "high"}}

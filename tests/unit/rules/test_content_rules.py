@@ -636,6 +636,20 @@ CASES = (
         offer({"risk_security": {"valid_until": TODAY.isoformat()}}),
     ),
     Case(
+        "travel.risk",
+        "one side says that it holds longer than both agreed on",
+        replace(
+            offer({"risk_security": {"valid_until": (TODAY + DAY).isoformat()}}),
+            person=Person(assessed_until=TODAY),
+        ),
+        "policy",
+        "sections.risk_security",
+        replace(
+            offer({"risk_security": {"valid_until": TODAY.isoformat()}}),
+            person=Person(assessed_until=TODAY),
+        ),
+    ),
+    Case(
         "what.reduced",
         "a plan for the return tells of her illness",
         plan({"health_general": {"fit_to_travel": "fit", "chronic_conditions": ["Invented"]}}),
