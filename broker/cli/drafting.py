@@ -92,6 +92,7 @@ def preview(answer: Mapping[str, Any]) -> str:
     return "\n".join(
         (
             *_expected(answer.get("expected_too", ())),
+            *_hosted(answer.get("hosted_by")),
             "Travels in the clear (the hub and the queue see this):",
             fields(answer.get("clear", {}), indent="  "),
             "Sealed (only the recipient's key opens it):",
@@ -169,6 +170,12 @@ def submit(api: LocalApi, draft: Mapping[str, Any]) -> dict[str, Any]:
         names = ", ".join(missing)
         current().say(f"The other side expects these too; it travels without them: {names}")
     return answer
+
+
+def _hosted(host: str | None) -> list[str]:
+    return (
+        [] if host is None else [f"It is read on the machine of {host}, the recipient's host.", ""]
+    )
 
 
 def _expected(sections: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,8 @@ def test_a_referral_goes_there_and_its_answer_comes_back(
 ) -> None:
     sent = running.run("it.nrm", *referral(grant))
     assert sent.code == Exit.OK, sent.err
+    assert "services_support" in sent.json["expected_too"]
+    assert "it travels without them" in sent.err
     message = sent.json["id"]
     arrived = running.eventually("al.nrm", "show", message, until=lambda _: True)
     assert arrived.json["type"] == "referral.request"
@@ -217,6 +219,38 @@ def test_a_case_is_handed_over_by_commands_and_both_sign(running: Running, tmp_p
     too_late = running.run(it, "transfer", "revoke", offer["id"], "--reason", "person_asked")
     assert too_late.code == Exit.FAILED
     assert json.loads(too_late.err)["error"]["code"] == "not-permitted"
+
+
+def test_she_is_told_by_a_way_that_she_called_safe_and_her_data_come_from_who_has_them(
+    running: Running, grant: str
+) -> None:
+    sent = running.run("it.nrm", *referral(grant)).json
+    running.eventually("al.nrm", "show", sent["id"], until=lambda _: True)
+    waiting = running.run("it.nrm", "notice", "list").lines
+    told = next(one["id"] for one in waiting if one["thread"] == sent["thread"])
+    done = ("notice", "done", told, "--how")
+    by_telephone = running.run("it.nrm", *done, "safe_contact", "--by", "telephone")
+    assert by_telephone.code == Exit.POLICY  # nobody said that this is safe
+    assert running.run("it.nrm", *done, "read_out").code == Exit.OK
+
+    partners = {one["id"]: one for one in running.run("it.nrm", "partners", "al").lines}
+    assert (partners["al.nrm"]["agreement"], partners["al.nrm"]["announced"]) == (True, None)
+
+    ask = ("rights", "ask", "access", CASE)
+    assert running.run("it.nrm", *ask).code == Exit.FAILED  # is it she who asks?
+    assert running.run("it.nrm", *ask, "--identity-proved").code == Exit.OK
+
+    def came(word: str) -> Callable[[Ended], bool]:
+        return lambda ended: any(one["type"] == word for one in ended.lines)
+
+    inbox = running.eventually("al.nrm", "inbox", until=came("access.request")).lines
+    request = next(one["id"] for one in inbox if one["type"] == "access.request")
+    answered = running.run("al.nrm", "rights", "answer", request, "--texts-read")
+    assert answered.code == Exit.OK, answered.err
+    assert set(answered.json["sections"]) == set(SECTIONS)
+    running.eventually("it.nrm", "inbox", until=came("access.reply"))
+    [asked] = running.run("it.nrm", "rights", "status", CASE).lines
+    assert (asked["partner"], asked["answer"], asked["open"]) == ("al.nrm", "done", False)
 
 
 def test_a_referral_is_declined_with_a_reason(running: Running, grant: str) -> None:

@@ -43,6 +43,7 @@ def safeguards() -> None:
 @click.option("--contact-by", metavar="WAY", help="The one way of reaching her that is safe.")
 @click.option("--contact-never-by", multiple=True, metavar="WAY")
 @click.option("--contact-hours", metavar="09:00-17:00", help="By the clock of this machine.")
+@click.option("--assessed-until", metavar="DAY", help="Last day of the joint risk assessment.")
 @click.option("--born", metavar="DATE", help="As exactly as it is known: 2009-04-17, 2009-XX.")
 @click.option("--presumed-child/--adult", "presumed_child", default=None)
 @click.option("--guardian-until", metavar="DAY", help="Else reckoned from the birth date.")

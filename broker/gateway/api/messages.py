@@ -20,8 +20,8 @@ from broker.gateway import threads
 from broker.gateway.api import views
 from broker.gateway.parts import Parts
 from broker.gateway.receive.opening import open_attachment, open_message
-from broker.gateway.send.compose import expected_too, preview
 from broker.gateway.send.drafts import MessageDraft
+from broker.gateway.send.preview import expected_too, preview
 from broker.gateway.send.sender import Stored, log_refusal
 from broker.gateway.store.tables import doubt, fact, inbox, outbox
 from broker.http import DigestName, Position, limited_body

@@ -68,7 +68,7 @@ class Safeguards(ProtectedModel):
     guardian_until: date | None = None
     """Last day on which a guardian's word counts; else reckoned from the birth date."""
     assessed_until: date | None = None
-    """Last day of a joint assessment of risk, as the other side signed it."""
+    """Last day of the joint assessment of risk. What the other side signed bounds it too."""
     contact_by: ContactMethod | None = None
     """The one way of reaching her that she called safe."""
     contact_never_by: Annotated[
@@ -141,6 +141,7 @@ def person_of(
     until = _all(ours, "guardian_until")
     if not until and born is not None:
         until = [last_day_of_childhood(born, country)]
+    signed = sorted(_all(theirs, "assessed_until"))[-1:]  # the newest that holds, of several
     overruled = {relation for item in ours for relation in item.relatives}
     stated = _strictest(ours, theirs, "presumed_child")
     return Person(
@@ -170,7 +171,7 @@ def person_of(
             relation for item in ours for relation in item.relatives_must_not_know
         ),
         guardian_until=min(until, default=None),
-        assessed_until=max(_all(theirs, "assessed_until"), default=None),
+        assessed_until=min((*_all(ours, "assessed_until"), *signed), default=None),
     )
 
 

@@ -15,7 +15,7 @@ from broker.gateway import threads
 from broker.gateway.store.tables import alarm, inbox, outbox
 from schemas.consent import Purpose
 from schemas.errors import NotPermitted
-from tests.support.examples import BODIES
+from tests.support.examples import ASSESSED, BODIES
 from tests.support.gateways import CASE, Side, World, world
 
 SECTIONS: dict[str, Any] = {"return_travel": {}}
@@ -90,7 +90,7 @@ async def test_an_early_notice_is_left_again_without_a_word_of_blame(two: World)
 
 async def test_who_does_not_arrive_is_missing_on_both_sides_until_received(two: World) -> None:
     talk = await early_notice(two)
-    await talk.say("al.nrm", "risk.assessment.joint")
+    await talk.say("al.nrm", "risk.assessment.joint", valid_until=ASSESSED)
     with pytest.raises(NotPermitted):
         await talk.say("it.nrm", "departure.confirm", under=True)
     await talk.say("it.nrm", "return.decision", decision="return")

@@ -89,7 +89,8 @@ async def test_2_an_early_notice_binds_nobody_and_staying_costs_nothing(told: To
     third = await notice()
     travel = {"return_travel": {"decision": "return"}}
     last = {"risk_valid_until": day(30)}
-    await albania.say("risk.assessment.joint", "it.nrm", thread=third.thread)
+    joint = {"assessed_on": day(), "valid_until": day(30)}
+    await albania.say("risk.assessment.joint", "it.nrm", joint, thread=third.thread)
     await italy.say("return.decision", "al.nrm", {"decision": "return"}, thread=third.thread)
     for word in ("return.plan.propose", "travel.notice"):
         await italy.say(word, "al.nrm", last, thread=third.thread, sections=travel, **under)

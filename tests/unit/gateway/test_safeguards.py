@@ -155,3 +155,16 @@ def test_a_claim_is_asked_after_each_quarter() -> None:
     last = SAID + CLAIM_REVIEW
     assert not review_due(claim, said_on=SAID, today=last, country="IT")
     assert review_due(claim, said_on=SAID, today=last + timedelta(days=1), country="IT")
+
+
+def test_a_joint_assessment_holds_until_the_earlier_of_what_we_say_and_they_signed() -> None:
+    theirs = [told_by({}, assessed_until="2026-12-20"), told_by({}, assessed_until="2026-12-01")]
+
+    def until(*ours: Safeguards) -> date | None:
+        return person_of(
+            ours, theirs, exclusions=Exclusions(), country="IT", today=TODAY
+        ).assessed_until
+
+    assert until() == date(2026, 12, 20)
+    assert until(Safeguards(assessed_until=date(2026, 12, 10))) == date(2026, 12, 10)
+    assert until(Safeguards(assessed_until=date(2027, 1, 1))) == date(2026, 12, 20)
