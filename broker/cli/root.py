@@ -192,7 +192,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "log": (f"{_COMMANDS}.log:log", "Prove and verify; works offline."),
     "catalogue": (f"{_COMMANDS}.catalogue:catalogue", "The message types and what they carry."),
-    "partners": (f"{_COMMANDS}.partners:partners", "Who can be reached, and what they can take."),
+    "participants": (
+        f"{_COMMANDS}.participants:participants",
+        "Who can be reached, and what they can take.",
+    ),
     "find": (f"{_COMMANDS}.find:find", "Whom to call in a country: for anybody, no account."),
     "statistics": (f"{_COMMANDS}.statistics:statistics", "Counts in which nobody can be found."),
     "countries": (f"{_COMMANDS}.countries:countries", "What is known of each country."),

@@ -256,7 +256,7 @@ GATEWAY: Mapping[str, Mapping[int, Shape]] = MappingProxyType(
         "GET /v1/notices": {200: {"notices": [dict]}},
         "GET /v1/notices/{notice}": {200: {**_PAPER, "contact": Or(dict)}},
         "POST /v1/notices/{notice}/done": {200: {"id": str, "how": str}},
-        "GET /v1/partners": {200: {"partners": [dict]}},
+        "GET /v1/participants": {200: {"participants": [dict]}},
         "GET /v1/proof/{message}": {
             200: {
                 "evidence": str,

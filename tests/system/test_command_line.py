@@ -233,7 +233,7 @@ def test_she_is_told_by_a_way_that_she_called_safe_and_her_data_come_from_who_ha
     assert by_telephone.code == Exit.POLICY  # nobody said that this is safe
     assert running.run("it.nrm", *done, "read_out").code == Exit.OK
 
-    partners = {one["id"]: one for one in running.run("it.nrm", "partners", "al").lines}
+    partners = {one["id"]: one for one in running.run("it.nrm", "participants", "al").lines}
     assert (partners["al.nrm"]["agreement"], partners["al.nrm"]["announced"]) == (True, None)
 
     ask = ("rights", "ask", "access", CASE)

@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select, update
 from broker.gateway.agreements import Agreements
 from broker.gateway.consent.grants import own_case
 from broker.gateway.core import Core
-from broker.gateway.partners import emergency_telephone
+from broker.gateway.participants import emergency_telephone
 from broker.gateway.send.compose import compose
 from broker.gateway.send.drafts import ExceptionDraft
 from broker.gateway.send.sender import Sender, Stored

@@ -232,7 +232,9 @@ async def test_9_who_is_there_is_known_today_and_a_stranger_finds_the_way_in(tol
 
     async def seen(whom: str) -> dict[str, Any]:
         [found] = [
-            one for one in (await italy.get("/v1/partners"))["partners"] if one["id"] == whom
+            one
+            for one in (await italy.get("/v1/participants"))["participants"]
+            if one["id"] == whom
         ]
         return dict(found)
 

@@ -1,4 +1,4 @@
-"""`referral partners`: who can be reached, how, and what they can take."""
+"""`referral participants`: who can be reached, how, and what they can take."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ COLUMNS = ("id", "function", "agreement", "emergency", "hours", "can_take", "unt
 @click.command(cls=ReferralCommand)
 @with_gateway
 @click.argument("country", metavar="[CC]", required=False)
-def partners(api: LocalApi, country: str | None) -> None:
+def participants(api: LocalApi, country: str | None) -> None:
     """Everybody in the directory, with what each announced of itself.
 
     What is stale should have been said again: call before you rely on it. Say what is true of
     yourself with `referral send --type directory.announce`.
     """
-    found = api.items("/v1/partners", "partners")
+    found = api.items("/v1/participants", "participants")
     if country is not None:
         found = [one for one in found if one["country"] == country.upper()]
     if current().as_json:

@@ -40,7 +40,7 @@ class Announced:
         return self.said.confirm_again_by < today
 
 
-async def all_partners(core: Core, agreements: Agreements) -> list[dict[str, Any]]:
+async def all_participants(core: Core, agreements: Agreements) -> list[dict[str, Any]]:
     """Everybody in the directory but ourselves, for a worker's eyes."""
     async with core.database.read() as connection:
         announced = await _announced(core, connection)

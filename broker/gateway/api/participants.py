@@ -1,4 +1,4 @@
-"""`/v1/partners`: who can be reached, how, and what they can take."""
+"""`/v1/participants`: who can be reached, how, and what they can take."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from broker.gateway.partners import all_partners
+from broker.gateway.participants import all_participants
 from broker.gateway.parts import Parts
 
 
 def router(parts: Parts) -> APIRouter:
     routes = APIRouter(prefix="/v1")
 
-    @routes.get("/partners")
-    async def partners() -> dict[str, Any]:
+    @routes.get("/participants")
+    async def participants() -> dict[str, Any]:
         """The directory, with what each announced of itself; what is stale says so."""
-        return {"partners": await all_partners(parts.core, parts.agreements)}
+        return {"participants": await all_participants(parts.core, parts.agreements)}
 
     return routes
