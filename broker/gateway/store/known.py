@@ -176,9 +176,7 @@ _TOLD = (
     select(inbox.c.sender, inbox.c.case_ref, inbox_section.c.section, inbox_section.c.content)
     .add_columns(inbox.c.position)
     .join(inbox, inbox.c.id == inbox_section.c.message)
-    .where(
-        *_FROM_CASE, inbox_section.c.section.in_(TELLING), inbox_section.c.content.is_not(None)
-    )
+    .where(*_FROM_CASE, inbox_section.c.section.in_(TELLING), inbox_section.c.content.is_not(None))
     .union_all(
         select(inbox.c.sender, inbox.c.case_ref, inbox.c.type, inbox.c.content)
         .add_columns(inbox.c.position)

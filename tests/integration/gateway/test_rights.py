@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -216,7 +217,9 @@ async def test_she_asks_for_her_data_and_every_holder_answers_until_the_last_is_
 
     async def open_ones() -> dict[str, bool]:
         told = await italy.parts.asking.status("CASE-1")
-        assert all(one["due_at"] is not None for one in told)
+        for one in told:  # GDPR Art 12(3)
+            within = datetime.fromisoformat(one["due_at"]) - datetime.fromisoformat(one["at"])
+            assert timedelta(days=28) <= within <= timedelta(days=32)
         return {one["partner"]: one["open"] for one in told}
 
     async def request_at(side: Side) -> UUID:

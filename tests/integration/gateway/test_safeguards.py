@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from broker.clock import TurnedClock
 from broker.gateway.consent import reading
+from broker.gateway.consent.exclusions import exclude
 from broker.gateway.consent.majority import NOT_KNOWN
 from broker.gateway.home import add_worker
 from broker.gateway.receive.opening import open_message
@@ -319,3 +320,41 @@ async def test_her_papers_that_came_tell_the_guard_where_she_is_from(three: Worl
         about = About(business_ids=frozenset({business}))
         [known] = await persons(shelter.gateway.core, connection, [about])
     assert known.origin == "IT"
+
+
+async def test_all_that_protects_her_is_found_on_either_database(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with world(tmp_path / "network", databases={"it.nrm": database_url}) as two:
+        italy, albania = two["it.nrm"], two["al.nrm"]
+        core = italy.gateway.core
+        told = {**CASE, "nationality_documents": {"citizenship": ["AL"]}}
+        yes = await albania.consent("it.nrm", "AL-9", sections=tuple(told))
+        sent = await albania.refer("it.nrm", yes, sections=told, case_ref="AL-9")
+        asked = await italy.send(
+            type="risk.assessment.request",
+            to="al.nrm",
+            case_ref="CASE-1",
+            grant=await italy.consent("al.nrm", sections=("risk_security",)),
+            purpose=Purpose.PROTECTION,
+            sections={"risk_security": {"risk_level": "low"}},
+            body={"sources": ["debt"]},
+        )
+        await two.settle(2)
+        await albania.send(
+            type="risk.assessment.joint",
+            to="it.nrm",
+            case_ref="AL-9",
+            thread=asked.thread,
+            body={"level": "low", "assessed_on": SOON, "valid_until": SOON},
+        )
+        await two.settle(2)
+        business = await business_id(albania, sent.id)
+        await change(core, str(business), {"protection_claim": True}, worker="knowing")
+        await exclude(core, "CASE-1", "police:AL", worker="knowing")
+        async with core.database.read() as connection:
+            about = About(case_refs=frozenset({"CASE-1"}), business_ids=frozenset({business}))
+            [known] = await persons(core, connection, [about])
+    assert (known.origin, known.protection_claim) == ("AL", True)
+    assert known.assessed_until == date.fromisoformat(SOON)
+    assert known.exclusions.entries == {"police:AL"}
