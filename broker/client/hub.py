@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -74,6 +75,9 @@ class HubClient:
         self.url = url.rstrip("/")
         self._sign_with = signer if callable(signer) else lambda: signer
         self._clock = clock
+        self.clock_ahead: timedelta | None = None
+        """How far the hub's clock was ahead of ours at its last answer, to the second; None while
+        it has not dated one."""
         self._timeout = timeout.total_seconds()
         self._http = httpx2.AsyncClient(
             timeout=self._timeout,
@@ -451,7 +455,7 @@ class HubClient:
                 now=self._clock.now(),
             )
         try:
-            return await self._http.request(
+            answer = await self._http.request(
                 method,
                 url,
                 headers=headers,
@@ -460,6 +464,19 @@ class HubClient:
             )
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise HubUnreachable(type(error).__name__) from error
+        # Also of a refusal: whoever is more than ten minutes off is answered with nothing else.
+        dated = _date_of(answer)
+        if dated is not None:
+            self.clock_ahead = dated - self._clock.now()
+        return answer
+
+
+def _date_of(answer: httpx2.Response) -> datetime | None:
+    """When the hub, or the proxy in front of it, says that it answered (RFC 9110, 6.6.1)."""
+    try:
+        return parsedate_to_datetime(answer.headers["date"])
+    except (KeyError, ValueError):
+        return None
 
 
 def _context(ca: Path | None) -> ssl.SSLContext | None:

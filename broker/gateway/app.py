@@ -125,6 +125,7 @@ class Gateway:
                 parts.telling.run,
                 parts.reporting.run,
                 parts.notifier.run,
+                parts.clocks.run,
             ):
                 group.create_task(self._supervised(loop))
             for loop in (

@@ -34,6 +34,12 @@ class GatewayMetrics(Collector):
             "1 if what is known of grants is young enough to unseal under",
             self._parts.consents.is_fresh(),
         )
+        ahead = core.hub.clock_ahead
+        yield _gauge(
+            "gateway_hub_clock_ahead_seconds",
+            "the hub's clock minus ours at its last answer",
+            0.0 if ahead is None else ahead.total_seconds(),
+        )
         yield _gauge(
             "gateway_key_days_left",
             "days until the first of our keys ends that has no successor",

@@ -9,6 +9,7 @@ from broker.gateway.cases.polling import Polling
 from broker.gateway.cases.questions import Questions
 from broker.gateway.cases.reporting import Reporting
 from broker.gateway.cases.telling import Telling
+from broker.gateway.clocks import Clocks
 from broker.gateway.consent.grants import Consents
 from broker.gateway.consent.majority import Majority
 from broker.gateway.consent.withdrawal import Withdrawals
@@ -72,6 +73,7 @@ class Parts:
     majority: Majority
     safeguards_sweep: SafeguardsSweep
     notifier: Notifier
+    clocks: Clocks
 
 
 def join(core: Core) -> Parts:
@@ -116,4 +118,5 @@ def join(core: Core) -> Parts:
         majority=Majority(core, withdrawals),
         safeguards_sweep=SafeguardsSweep(core),
         notifier=Notifier(core),
+        clocks=Clocks(core),
     )

@@ -58,6 +58,12 @@ class Metrics:
             ["what"],
             registry=self.registry,
         )
+        self.clock_ahead = Gauge(
+            "hub_clock_ahead_seconds",
+            "A participant's clock minus ours, by its last signed request",
+            ["participant"],
+            registry=self.registry,
+        )
         self.batch = Histogram(
             "hub_batch_size",
             "Submissions in one transaction",

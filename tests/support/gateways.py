@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ import httpx2
 from fastapi import FastAPI
 
 from broker.cli.network import MEMBERS, Member, Network, create_network
-from broker.clock import TurnedClock
+from broker.clock import Clock, SystemClock, TurnedClock
 from broker.gateway.app import Gateway, build
 from broker.gateway.receive.mailbox import Mailbox
 from broker.gateway.send.compose import compose
@@ -49,6 +50,8 @@ class Line(httpx2.AsyncBaseTransport):
         self.lose_answers = False
         self.requests: list[httpx2.Request] = []
         self.asked = asyncio.Event()
+        self.clock: Clock = SystemClock()
+        """The hub's machine's."""
 
     def lead_to(self, app: FastAPI) -> None:
         """Another hub at the other end."""
@@ -60,6 +63,8 @@ class Line(httpx2.AsyncBaseTransport):
         self.requests.append(request)
         self.asked.set()
         answer = await self._inner.handle_async_request(request)
+        # As the server before the application does.
+        answer.headers["date"] = format_datetime(self.clock.now(), usegmt=True)
         if self.lose_answers:
             await answer.aread()
             raise httpx2.ReadError("the answer was lost")

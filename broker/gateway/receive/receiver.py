@@ -33,6 +33,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.agreements import Agreements
+from broker.gateway.clocks import PartnersClocks
 from broker.gateway.consent.grants import Consents
 from broker.gateway.core import Core
 from broker.gateway.evidence import EvidenceBook
@@ -115,6 +116,7 @@ class Receiver:
         self._consents = consents
         self._book = book
         self._intake = intake
+        self._clocks = PartnersClocks()
         self._judge = Judge(core, agreements)
         self._feed = WithdrawalFeed(core, consents, intake)
         self._freshening = asyncio.Lock()
@@ -311,6 +313,8 @@ class Receiver:
             await self._settle_copies(connection, waiting)
             suspects = await self._claim(connection, [item for item in items if _is_open(item)])
             open_items = [item for item in items if _is_open(item)]
+            known = [_known(item) for item in open_items]
+            await self._clocks.look(connection, known, self._core.now())
             await intake.owe_again(connection, _copies_of_old(items, open_items))
             records = await self._judge.records(connection, grants.values())
             await _on_the_side(open_items, self._open_all, open_items, grants, records)  # 4, 5, 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from fastapi import Request
@@ -18,6 +19,7 @@ from schemas.errors import BrokerError, Forbidden, RateLimited, Unauthenticated
 JOSE = "application/jose+json"
 MAX_REQUEST_BYTES = 64 * 1024
 """Of what is not a signed object: a list of delivery numbers, an incarnation."""
+CREATED = re.compile(r";created=(\d+)")
 
 
 class Callers:
@@ -52,11 +54,19 @@ class Callers:
         except Unauthenticated:
             hub.metrics.strangers.labels(Unauthenticated.code).inc()
             raise
+        self._compare_clocks(caller.id, request.headers["signature-input"])
         if caller.suspended:
             raise Forbidden
         if not self._limiter.request(caller.id):
             raise RateLimited
         return caller
+
+    def _compare_clocks(self, participant: str, signed: str) -> None:
+        # Verified a moment ago, so it is there; whole seconds.
+        found = CREATED.search(signed)
+        if found is not None:
+            ahead = int(found[1]) - self._hub.clock.now().timestamp()
+            self._hub.metrics.clock_ahead.labels(participant).set(round(ahead))
 
     def _url(self, request: Request) -> str:
         """The URL as the caller wrote it: the proxy in front may have changed scheme and host."""
