@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event, func, select, text
@@ -18,6 +19,7 @@ from broker.audit.log.store import (
     INSERT_ONLY,
     StoredCheckpoint,
     add_leaves,
+    create_log_tables,
     entries,
     log_size,
     log_tables,
@@ -310,6 +312,49 @@ async def test_run_integrates_when_woken_and_survives_errors(
             await task
     await log.sequencer.run_once()
     await assert_log_holds_everything(log)
+
+
+async def test_a_second_sequencer_begins_only_when_the_first_has_committed(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hubs on one database. The second has read nothing yet: it waits for the head's row."""
+    database, other = Database(postgres_url), Database(postgres_url)
+    async with database.begin() as connection:
+        await connection.run_sync(create_log_tables)
+    log = StoredLog(database, log_tables(new_metadata()), LogKeys())
+    await log.grow(1)
+    await log.add(3)
+    one, two = log.sequencer, log.another_sequencer(other)
+    signing, may_sign = asyncio.Event(), asyncio.Event()
+    sign = one._sign
+
+    async def slowly(*given: Any) -> None:
+        signing.set()
+        await may_sign.wait()
+        await sign(*given)
+
+    monkeypatch.setattr(one, "_sign", slowly)
+    first = asyncio.create_task(one.run_once())
+    await signing.wait()
+    second = asyncio.create_task(two.run_once())
+    waits_for: str | None = None
+    while waits_for is None:
+        assert not second.done()
+        async with database.read() as connection:
+            waits_for = await connection.scalar(
+                text(
+                    "SELECT query FROM pg_stat_activity "
+                    "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                )
+            )
+    may_sign.set()
+    moved = (await first, await second)
+
+    assert "FROM log_head" in waits_for
+    assert moved == (3, 0)
+    await assert_log_holds_everything(log)
+    await database.close()
+    await other.close()
 
 
 async def test_two_sequencers_and_many_writers_lose_and_double_nothing(log: StoredLog) -> None:
