@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx2
 import pytest
 
-from broker.client.connection import HIGH_WATER, MAX_HEAD_BYTES
-from broker.client.transport import KeptConnections
+from broker.client.transport import MAX_HEAD_BYTES, KeptConnections
+
+PIECE = 256 * 1024
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -31,7 +32,7 @@ async def talking_to(serve: Serve) -> AsyncIterator[httpx2.AsyncClient]:
             await writer.wait_closed()
         ours.set_result(None)
 
-    listening = await asyncio.start_server(guarded, "127.0.0.1", 0, limit=HIGH_WATER)
+    listening = await asyncio.start_server(guarded, "127.0.0.1", 0, limit=PIECE)
     url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     async with (
         listening,
@@ -140,7 +141,7 @@ async def test_an_interim_answer_is_passed_over() -> None:
 
 
 async def test_a_reader_who_is_slow_makes_the_server_wait() -> None:
-    size = 64 * HIGH_WATER
+    size = 64 * PIECE
     written = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -148,9 +149,9 @@ async def test_a_reader_who_is_slow_makes_the_server_wait() -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
         while written < size:
-            writer.write(bytes(HIGH_WATER))
+            writer.write(bytes(PIECE))
             await writer.drain()
-            written += HIGH_WATER
+            written += PIECE
 
     async with talking_to(serve) as client, client.stream("GET", "/") as answer:
         chunks = answer.aiter_raw()
