@@ -50,4 +50,7 @@ async def read(core: Core, grant: UUID) -> Told:
 
 
 def _party(core: Core, participant: str) -> Party:
-    return Party.of(core.trusted().participant(participant), participant)
+    directory = core.trusted()
+    entry = directory.participant(participant)
+    host = None if entry is None or entry.hosted_by is None else entry.hosted_by
+    return Party.of(entry, participant, host=None if host is None else directory.participant(host))

@@ -88,6 +88,9 @@ def receipt(
     def organisation(party: Party) -> tuple[Line, ...]:
         place = place_label(party.country, language)
         found = [Line(f"{isolated(party.name)} ({place})")]
+        if party.host:
+            where = f"{isolated(party.host)} ({place_label(party.host_country, language)})"
+            found.append(Line(words["hosted"].format(host=where)))
         return tuple(found + ([Line(isolated(party.contact))] if party.contact else []))
 
     usual = record.withdrawal_method == USUAL_WITHDRAWAL

@@ -8,7 +8,7 @@ the guide uses; `FIELDS` says which. The person is a pseudonym, and no data of a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -81,13 +81,24 @@ class Party:
     kind: str = ""
     contact: str = ""
     """How to reach it; empty if it did not say, and then through the worker who wrote this down."""
+    host: str = ""
+    """Whose machine it is read on, if not its own: name of the organisation."""
+    host_country: str = ""
 
     @classmethod
-    def of(cls, entry: Participant | None, name: str, contact: str = "") -> Party:
+    def of(
+        cls,
+        entry: Participant | None,
+        name: str,
+        contact: str = "",
+        *,
+        host: Participant | None = None,
+    ) -> Party:
         """From the directory; of one that has left it, its name alone."""
         if entry is None:
             return cls(name, name, name.split(".")[0].upper(), contact=contact)
-        return cls(entry.id, entry.name, entry.country, str(entry.kind), contact)
+        made = cls(entry.id, entry.name, entry.country, str(entry.kind), contact)
+        return made if host is None else replace(made, host=host.name, host_country=host.country)
 
 
 def as_json_ld(

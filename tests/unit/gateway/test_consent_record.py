@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from dataclasses import replace
 from datetime import date
 from importlib.resources import files
 from typing import Any
@@ -225,3 +226,10 @@ def test_no_other_language_is_pretended() -> None:
 def test_a_party_that_left_the_directory_is_its_name() -> None:
     assert Party.of(None, "al.nrm") == Party("al.nrm", "al.nrm", "AL")
     assert OrganisationKind.STATE in ITALY.kind
+
+
+@LANGUAGE
+def test_the_paper_says_on_whose_computer_it_is_read(language: str) -> None:
+    hosted = replace(ALBANIA, host="Invented host", host_country="XK")
+    assert "Invented host" in as_text(paper(language, recipient=hosted))
+    assert "Invented host" not in as_text(paper(language))
