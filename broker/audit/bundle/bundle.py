@@ -284,9 +284,9 @@ def _stated_policy(folder: Path, history: History | None) -> Policy:
         raise Failed("without a policy or a trusted root nobody's word counts")
     try:
         policy = parse_policy((folder / "policy").read_bytes())
+        known = [Verifier.from_text(vkey) for vkey in history.log_keys]
     except BrokerError as error:
         raise Failed(f"the policy: {error}") from None
-    known = [Verifier.from_text(vkey) for vkey in history.log_keys]
     for key in (*policy.logs, *policy.witness_keys):
         # The directory names a country's key once; its votes are in the dated form.
         if (key.name, key.public) not in {(one.name, one.public) for one in known}:

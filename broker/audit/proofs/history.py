@@ -223,7 +223,10 @@ def _signed_by_any(signed: dict[str, object], roles: Sequence[_Role]) -> bool:
 
 
 def _is_signed(signed: dict[str, object], role: _Role) -> bool:
-    data, good = canonical(signed.get("signed")).encode(), set()
+    try:
+        data, good = canonical(signed.get("signed")).encode(), set()
+    except (RecursionError, UnicodeEncodeError):
+        raise Failed("nothing that is signed") from None
     for item in list_of(signed.get("signatures"), "signatures"):
         one = object_of(item, "signature")
         key = role.keys.get(text_of(one.get("keyid"), "keyid"))
@@ -285,7 +288,7 @@ class _Entries:
         if digest not in self._read:
             try:
                 raw = path.read_bytes()
-            except OSError:
+            except (OSError, ValueError):  # a name with a zero in it is a ValueError
                 raise Failed("an entry is missing") from None
             if hashlib.sha256(raw).hexdigest() != digest:
                 raise Failed("an entry is not what its role names")

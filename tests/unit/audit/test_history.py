@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -183,3 +184,37 @@ def test_a_root_that_does_not_follow_from_the_trusted_one_ends_it(
 )
 def test_signatures_cover_what_the_library_covers(value: object) -> None:
     assert canonical(value) == encode_canonical(value)  # type: ignore[arg-type]
+
+
+def test_whatever_stands_in_its_files_it_is_refused_or_as_it_was(
+    world: World, italy: Party, tmp_path: Path
+) -> None:
+    """Nothing but `Failed` ever leaves the reader, and nothing that was not signed comes out of it."""
+    whole = read_history(world.repository.path, world.first_root)
+    random, copy = Random(20261122), tmp_path / "copy"
+    shutil.copytree(world.repository.path, copy)
+    files = sorted(copy.rglob("*.json"))
+    for _ in range(300):
+        victim = random.choice(files)
+        good = victim.read_bytes()
+        data = bytearray(good)
+        start = random.randrange(len(data))
+        end = min(len(data), start + random.randrange(1, 40))
+        match random.randrange(4):
+            case 0:
+                data[start] ^= 1 << random.randrange(8)
+            case 1:
+                del data[start:end]
+            case 2:
+                data[end:end] = data[start:end]
+            case _:
+                data[start:end] = random.choice([b"null", b"{}", b"[[[[", b"-1", b'"\\u0000"'])
+        victim.write_bytes(bytes(data))
+        try:
+            found = read_history(copy, world.first_root)
+        except Failed:
+            found = History()
+        finally:
+            victim.write_bytes(good)
+        for digest, keys in found.versions.items():
+            assert set(keys) <= set(whole.versions.get(digest, whole.keys()))

@@ -23,6 +23,8 @@ from broker.audit.log.note import parse_signature
 from broker.audit.proofs.tlog_proof import parse_proof
 from keys import strict_json
 from keys.ceremony.proposal import Proposal
+from keys.code_sets import sign_code_set, verify_code_set
+from keys.high_water import sign_high_water, verify_high_water
 from keys.revocation import sign_revocation, verify_revocation
 from keys.sealing import seal_access, seal_envelope
 from keys.signing import (
@@ -38,11 +40,13 @@ from keys.signing import (
 from keys.suspension import word_of
 from keys.unsealing import open_access, unseal_envelope
 from schemas.agreement import SUSPENSION_TYP, Agreement, Suspension, TransferBasis
+from schemas.codes.sets import CODE_SET_TYP, CodeSetNote
 from schemas.consent import GRANT_TYP, GrantStatement, Purpose
 from schemas.directory import Compartment
 from schemas.envelope import ENVELOPE_TYP, Lane, Part
 from schemas.errors import BrokerError, KeyUnknown, Suspect
 from schemas.evidence import EVIDENCE_TYP, Evidence, Fact, FactStatement
+from schemas.high_water import HIGH_WATER_TYP, HighWater
 from schemas.revocation import REVOCATION_TYP, Revocation
 from tests.support.audit_log import LogKeys, MemoryLog
 from tests.support.jose import jws, payload_of
@@ -115,6 +119,24 @@ def revocation() -> bytes:
     return sign_revocation(content, ITALY.signer())
 
 
+def high_water() -> bytes:
+    mark = HighWater(
+        by="it.nrm",
+        to="al.nrm",
+        lane=Lane.URGENT,
+        incarnation="A" * 22,
+        upto=9,
+        over=((1, 2), (5, 5)),
+        issued_at=NOW,
+    )
+    return sign_high_water(mark, ITALY.signer())
+
+
+def code_set() -> bytes:
+    note = CodeSetNote(country="IT", version=1, digest="A" * 43, by="it.nrm", signed_at=NOW)
+    return sign_code_set(note, ITALY.signer())
+
+
 def agreement() -> bytes:
     content = Agreement.model_validate(
         {
@@ -163,6 +185,12 @@ OPENERS = {
         revocation(),
         lambda raw: verify_revocation(raw, DIRECTORY, now=NOW, in_force=True),
         REVOCATION_TYP,
+    ),
+    "high-water mark": Opener(
+        high_water(), lambda raw: verify_high_water(raw, DIRECTORY, now=NOW), HIGH_WATER_TYP
+    ),
+    "code set": Opener(
+        code_set(), lambda raw: verify_code_set(raw, DIRECTORY, now=NOW), CODE_SET_TYP
     ),
     "agreement": Opener(agreement(), lambda raw: verify_agreement(raw, DIRECTORY, now=NOW)),
     "plan": Opener(plan(), Proposal.from_bytes),
