@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import database as module
-from broker.database import Database, upgrade
+from broker.database import Database, fetch, upgrade
+from schemas.errors import StorageUnavailable
 from tests.support.services import PostgreSQL
 
 
@@ -79,6 +82,86 @@ async def test_reading_leaves_nothing_behind_and_writing_is_one_transaction(
             assert await other.scalar(text("SELECT count(*) FROM t")) == 0
     async with database.read() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM t")) == 1
+
+
+async def _count(database: Database) -> int:
+    async with database.read() as connection:
+        return int((await connection.execute(text("SELECT count(*) FROM t"))).scalar_one())
+
+
+@pytest.fixture
+async def table(database: Database) -> None:
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (n int PRIMARY KEY)"))
+
+
+@pytest.mark.usefixtures("table")
+async def test_what_failed_in_the_middle_and_was_passed_over_is_not_taken_for_written(
+    database: Database,
+) -> None:
+    async def passed_over() -> None:
+        async with database.begin() as connection:
+            await fetch(connection, "INSERT INTO t VALUES ($1)", [1])
+            with contextlib.suppress(IntegrityError):
+                await fetch(connection, "INSERT INTO t VALUES ($1)", [1])
+
+    with pytest.raises(StorageUnavailable):
+        await passed_over()
+
+    assert await _count(database) == 0
+
+
+@pytest.mark.usefixtures("table")
+async def test_a_transaction_that_was_given_up_leaves_its_connection_as_it_was(
+    database: Database,
+) -> None:
+    reached = asyncio.Event()
+
+    async def given_up() -> None:
+        async with database.begin() as connection:
+            await fetch(connection, "INSERT INTO t VALUES ($1)", [1])
+            reached.set()
+            await fetch(connection, "SELECT pg_sleep($1)", [60])
+
+    task = asyncio.create_task(given_up())
+    await reached.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with database.begin() as connection:
+        await fetch(connection, "INSERT INTO t VALUES ($1)", [2])
+
+    assert await _count(database) == 1
+
+
+@pytest.mark.usefixtures("table")
+async def test_a_statement_of_ours_fails_as_any_other_does(
+    database: Database, postgres_server: PostgreSQL
+) -> None:
+    with pytest.raises(IntegrityError):
+        async with database.begin() as connection:
+            await fetch(connection, "INSERT INTO t VALUES ($1), ($1)", [1])
+    with pytest.raises(DBAPIError):
+        async with database.read() as connection:
+            await fetch(connection, "SELECT 1 / $1::int", [0])
+
+    async def interrupted() -> None:
+        async with database.begin() as connection:
+            await asyncio.to_thread(postgres_server.restart, kill=True)
+            await fetch(connection, "INSERT INTO t VALUES ($1)", [1])
+
+    with pytest.raises(StorageUnavailable):
+        await interrupted()
+
+    assert await _count(database) == 0
+
+
+@pytest.mark.usefixtures("table")
+async def test_one_statement_that_stands_alone_is_a_transaction(database: Database) -> None:
+    async with database.alone() as connection:
+        await fetch(connection, "INSERT INTO t VALUES ($1)", [1])
+        assert await _count(database) == 1
 
 
 _ENV = """

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.database import fetch
 from broker.gateway.safeguards.words import JOINT, TELLING
 from broker.gateway.store.bulk import among, padded
 from broker.gateway.store.tables import exclusion, inbox, inbox_section, safeguard, thread
@@ -115,7 +116,7 @@ async def known(connection: AsyncConnection, names: Names) -> Stored:
         return await _one_by_one(connection, names)
     cases = [[case[part] for case in names.partner_cases] for part in range(2)]
     arguments = (list(names.case_refs), list(names.business_ids), list(names.threads), *cases)
-    row: Any = (await connection.exec_driver_sql(_KNOWN, arguments)).one()
+    [row] = await fetch(connection, _KNOWN, arguments)
     return Stored(
         ours=dict(row[0] or ()),
         met=[Met(*one) for one in row[1] or ()],

@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.database import fetch
 from broker.gateway.store.alarms import alarmed
 from broker.gateway.store.bulk import among, batches, padded
 from broker.gateway.store.outbox import lock_many
@@ -115,9 +116,7 @@ async def keep_new(
         return set(), {}
     if connection.dialect.name == "postgresql":
         columns = [[row[name] for row in rows] for name in ("id", "by", "raw", "received_at")]
-        found: Any = (
-            await connection.exec_driver_sql(_ARRIVED, (*columns, sorted(messages)))
-        ).one()
+        [found] = await fetch(connection, _ARRIVED, (*columns, sorted(messages)))
         return set(found[0] or ()), {one[0]: Ours(*one) for one in found[1] or ()}
     new = {key for (key,) in await insert_missing(connection, evidence, rows)}
     locked = await lock_many(connection, messages) if new else {}
@@ -134,7 +133,7 @@ async def before(
     """
     if connection.dialect.name == "postgresql":
         arguments = (list(messages), [str(message) for message in messages], list(threads))
-        found: Any = (await connection.exec_driver_sql(_BEFORE, arguments)).one()
+        [found] = await fetch(connection, _BEFORE, arguments)
         return Before(
             [Known(*one) for one in found[0] or ()],
             list(found[1] or ()),

@@ -15,6 +15,7 @@ from sqlalchemy import Column, String, Table, bindparam, insert, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.database import fetch
 from broker.gateway.store.bulk import insert_rows
 
 Rows = Sequence[Mapping[str, Any]]
@@ -88,7 +89,7 @@ async def insert_together(
         )
         for name in rows[0]
     ]
-    await connection.exec_driver_sql(_text(shape), tuple(arrays))
+    await fetch(connection, _text(shape), arrays)
 
 
 async def insert_missing(connection: AsyncConnection, table: Table, rows: Rows) -> set[Any]:
@@ -103,7 +104,7 @@ async def insert_missing(connection: AsyncConnection, table: Table, rows: Rows) 
     if connection.dialect.name == "postgresql":
         text = _missing_text(table, names, key)
         arrays = tuple([row[name] for row in rows] for name in names)
-        return {tuple(row) for row in await connection.exec_driver_sql(text, arrays)}
+        return {tuple(row) for row in await fetch(connection, text, arrays)}
     statement = sqlite.insert(table).on_conflict_do_nothing()
     result = await connection.execute(
         statement.returning(*table.primary_key.columns), [dict(row) for row in rows]

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.database import fetch
 from broker.hub.store import agreements, envelopes, grants, participants
 from broker.hub.store.envelopes import Known, StreamKey
 from broker.hub.store.participants import Newest
@@ -95,7 +96,7 @@ async def rules(
             grants=await grants.views(connection, granted),
             newest=await participants.newest_directory(connection),
         )
-    row = (await connection.exec_driver_sql(_RULES, (list(agreed), list(granted)))).one()
+    [row] = await fetch(connection, _RULES, (list(agreed), list(granted)))
     return Rules(*_rules(row))
 
 
@@ -134,7 +135,7 @@ async def decisive(
         *(list(agreed), list(granted), list(senders), now, list(ids)),
         *(*columns, *ways, window),
     )
-    row: Any = (await connection.exec_driver_sql(_DECISIVE, arguments)).one()
+    [row] = await fetch(connection, _DECISIVE, arguments)
     return Decisive(
         *_rules(row),
         incarnations=dict(row[3] or ()),

@@ -12,6 +12,7 @@ from sqlalchemy import delete, insert, null, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.database import fetch
 from broker.hub.store import payload
 from broker.hub.store.sql import AnyRow, given, one_of
 from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, GRANT, PAYLOAD, STREAM
@@ -202,11 +203,8 @@ async def about(
     """
     there: Iterable[str] = ()
     if connection.dialect.name == "postgresql":
-        row: Any = (
-            await connection.exec_driver_sql(
-                _ABOUT, (list(evidence), list(subjects), list(readers))
-            )
-        ).one()
+        arguments = (list(evidence), list(subjects), list(readers))
+        [row] = await fetch(connection, _ABOUT, arguments)
         known, found, there = row[0] or (), row[1] or (), row[2] or ()
     else:
         known = await connection.execute(

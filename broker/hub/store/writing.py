@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.database import UtcDateTime
+from broker.database import UtcDateTime, fetch
 
 _ARRAYS: tuple[tuple[type[Any], str], ...] = (
     (Uuid, "uuid[]"),
@@ -99,8 +99,8 @@ class Writing:
         ]
         for change in self._changes:
             arguments.extend(change.arguments)
-        rows = await connection.exec_driver_sql(sql, tuple(arguments))
-        return list(rows) if returning else []
+        rows = await fetch(connection, sql, arguments)
+        return rows if returning else []
 
 
 @lru_cache(maxsize=64)
