@@ -20,6 +20,17 @@ CaseRef = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
 """A case number of a case system. Never built from a name or a birth date."""
 
 
+MAX_NOT_TO = 64
+NotTo = Annotated[
+    str,
+    Field(
+        pattern=r"^([a-z]{2,3}\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[a-z-]{1,40}:[A-Z]{2}"
+        r"|relative:[a-z_]{1,40})$"
+    ),
+]
+"""Whom a person wants nothing to reach: `al.police-2`, `authorities:AL`, `police:AL`, `relative:father`."""
+
+
 class ExceptionUse(ProtectedModel):
     """Why sections travel without protection consent: never a tick, always two people."""
 
@@ -88,6 +99,9 @@ class CaseworkPart(ProtectedModel):
     attachments: tuple[AttachmentKey, ...] = ()
     derived_from: UUID | None = None
     """The business id of the referral that this one passes on."""
+    not_to: Annotated[tuple[NotTo, ...], Field(max_length=MAX_NOT_TO)] | None = None
+    """Whom she wants nothing about her to reach, from whoever has this: the whole list as it is now,
+    instead of any earlier one. None says nothing about it."""
 
 
 class CompartmentPart(ProtectedModel):
@@ -112,3 +126,4 @@ class Message(ProtectedModel):
     attachments: tuple[AttachmentKey, ...] = ()
     grant_key: B64Bytes | None = None
     derived_from: UUID | None = None
+    not_to: tuple[NotTo, ...] | None = None

@@ -10,6 +10,7 @@ from broker.gateway.cases.questions import Questions
 from broker.gateway.cases.reporting import Reporting
 from broker.gateway.cases.telling import Telling
 from broker.gateway.clocks import Clocks
+from broker.gateway.consent.exclusions import Excluding
 from broker.gateway.consent.grants import Consents
 from broker.gateway.consent.majority import Majority
 from broker.gateway.consent.withdrawal import Withdrawals
@@ -51,6 +52,7 @@ class Parts:
     sender: Sender
     consents: Consents
     withdrawals: Withdrawals
+    excluding: Excluding
     erasing: Erasing
     ending: Ending
     epochs: Epochs
@@ -86,7 +88,8 @@ def join(core: Core) -> Parts:
     withdrawals = Withdrawals(core, agreements, sender, orders)
     attachments = Attachments(core)
     receipts = Receipts(core)
-    intake = Intake(core, withdrawals, orders)
+    excluding = Excluding(core, agreements, sender)
+    intake = Intake(core, withdrawals, orders, excluding)
     composer = Composer(core, agreements)
     sender.outbox = outbox = Outbox(core, consents, book, attachments)
     return Parts(
@@ -96,6 +99,7 @@ def join(core: Core) -> Parts:
         sender=sender,
         consents=consents,
         withdrawals=withdrawals,
+        excluding=excluding,
         erasing=Erasing(core, orders, Attesting(core, agreements, sender)),
         ending=Ending(core, orders),
         epochs=Epochs(core),

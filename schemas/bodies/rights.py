@@ -113,6 +113,11 @@ class RestrictLift(Body):
     sections: SectionIds = ()
 
 
+class Exclude(Body):
+    """Whom she wants nothing about her to reach: the list itself is `not_to`, in the sealed part, as in
+    every message that brings something of hers."""
+
+
 class Complaint(Body):
     """A complaint, also hers, to the other focal point or its oversight."""
 

@@ -76,6 +76,8 @@ TYPES: tuple[MessageType, ...] = (
         deadline=hours(24),
     ),
     _always("restrict.lift", Kind.RIGHTS, bodies.RestrictLift, Direction.FORWARD, "lift"),
+    # Ours: the gateway says it by itself when the list of a case changes.
+    _always("exclude.notice", Kind.RIGHTS, bodies.Exclude, Direction.FORWARD, "tell", opens=True),
     _ask(
         "complaint.submit",
         Kind.NOTICE,

@@ -259,6 +259,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "erase.ack": {"outcome": "kept", "done_at": WHEN, "basis": "legal-claims"},
     "restrict.notice": {"ground": "accuracy_contested"},
     "restrict.lift": {},
+    "exclude.notice": {},
     "complaint.submit": {"about": "pressure", "by_person": True},
     "complaint.reply": {"result": "upheld"},
     "filing.report": {

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from broker.gateway.api import views
 from broker.gateway.api.guard import Worker
 from broker.gateway.api.messages import parse, stored_view
-from broker.gateway.consent import exclusions, reading
+from broker.gateway.consent import reading
 from broker.gateway.consent.receipt import as_html, as_text, receipt
 from broker.gateway.consent.record import as_json_ld
 from broker.gateway.parts import Parts
@@ -225,14 +225,14 @@ def router(parts: Parts) -> APIRouter:
     async def exclude(request: Request, worker: Worker) -> dict[str, Any]:
         """Nothing about this case may reach this participant from here any more."""
         wanted = await parse(request, ExclusionRequest)
-        await exclusions.exclude(core, wanted.about, wanted.participant, worker=worker)
+        await parts.excluding.exclude(wanted.about, wanted.participant, worker=worker)
         return {"about": wanted.about, "participant": wanted.participant}
 
     @routes.post("/exclusions/lift")
     async def lift(request: Request, worker: Worker) -> dict[str, Any]:
         """The person no longer excludes this participant."""
         wanted = await parse(request, ExclusionRequest)
-        if not await exclusions.lift(core, wanted.about, wanted.participant, worker=worker):
+        if not await parts.excluding.lift(wanted.about, wanted.participant, worker=worker):
             raise NotFound
         return {"about": wanted.about, "participant": wanted.participant}
 

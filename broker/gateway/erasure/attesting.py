@@ -252,7 +252,12 @@ def _withdrawn(row: AnyRow, stores: tuple[StoreErasure, ...], onward: tuple[Onwa
 
 
 def _onward_store(onward: Sequence[Onward]) -> StoreErasure:
-    worst = min((item.outcome for item in onward), key=_WORST.index)
+    # One whose own copies are gone may still wait for others.
+    said = [item.outcome for item in onward]
+    said += [
+        store.outcome for item in onward for store in item.stores if store.store is Store.ONWARD
+    ]
+    worst = min(said, key=_WORST.index)
     bases = [store.basis for item in onward for store in item.stores if store.basis]
     basis = min(bases, default=None) if worst is Erasure.KEPT else None
     return StoreErasure(store=Store.ONWARD, outcome=worst, basis=basis)

@@ -21,6 +21,7 @@ from broker.gateway.erasure.attesting import Attesting, Done
 from broker.gateway.erasure.filed import erase_filed, together
 from broker.gateway.erasure.order import UNDER_GRANT, Cause, Order
 from broker.gateway.erasure.orders import Orders, grants_of_case, messages_of
+from broker.gateway.safeguards.told import forget as forget_told
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.bulk import batches, padded
@@ -202,6 +203,7 @@ class Erasing:
                 await self._forget_grants(connection, [row.id for row in given])
             await core.vault.erase_items(connection, [ref for ref in refs if ref is not None])
         await self._forget(connection, order, free, extent)
+        await forget_told(core, connection, {(row.sender, row.case_ref) for row in free})
 
     async def _refs(
         self,

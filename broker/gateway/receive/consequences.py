@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.gateway.consent.exclusions import Excluding
 from broker.gateway.consent.grants import partner_case
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
@@ -41,8 +42,11 @@ ERASING = frozenset({"erase.notice", "referral.recall"})
 class Consequences:
     """Carries them out."""
 
-    def __init__(self, core: Core, withdrawals: Withdrawals, orders: Orders) -> None:
+    def __init__(
+        self, core: Core, withdrawals: Withdrawals, orders: Orders, excluding: Excluding
+    ) -> None:
         self._core = core
+        self._excluding = excluding
         self._withdrawals = withdrawals
         self._orders = orders
 
@@ -144,6 +148,12 @@ class Consequences:
             elif isinstance(opened.body, (WithdrawAck, RightDone)):
                 await self._acknowledged(connection, opened, opened.body)
         await self._orders.overtaken(connection, accepted)
+        for opened in sorted(accepted, key=lambda item: item.envelope.content.id):
+            if opened.message.not_to is not None:
+                case = (opened.envelope.content.from_, opened.message.case_ref)
+                await self._excluding.heard(
+                    connection, case, opened.message.not_to, message=opened.envelope.content.id
+                )
 
     async def _acknowledged(
         self, connection: AsyncConnection, opened: Unpacked, body: WithdrawAck | RightDone

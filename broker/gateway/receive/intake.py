@@ -17,6 +17,7 @@ from sqlalchemy import Table, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
+from broker.gateway.consent.exclusions import Excluding
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core, ToFile
 from broker.gateway.erasure.orders import Orders
@@ -99,10 +100,12 @@ class Verdicted:
 class Intake:
     """Stores verdicts."""
 
-    def __init__(self, core: Core, withdrawals: Withdrawals, orders: Orders) -> None:
+    def __init__(
+        self, core: Core, withdrawals: Withdrawals, orders: Orders, excluding: Excluding
+    ) -> None:
         self._core = core
         self._withdrawals = withdrawals
-        self._consequences = Consequences(core, withdrawals, orders)
+        self._consequences = Consequences(core, withdrawals, orders, excluding)
         self._overtaking: OrderedDict[UUID, datetime] = OrderedDict()
         """Since when messages wait for the one that opens their thread."""
 

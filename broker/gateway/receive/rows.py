@@ -110,7 +110,9 @@ def vault_items(
         content, message = opened.envelope.content, opened.message
         case = partner_case(content.from_, message.case_ref)
         grant = None if content.consent is None else content.consent.grant
-        bare = message.model_copy(update={"sections": {}, "attachments": (), "grant_key": None})
+        bare = message.model_copy(
+            update={"sections": {}, "attachments": (), "grant_key": None, "not_to": None}
+        )
         items.append(NewItem(case, CONTENT, grant, bare.to_json()))
         places.append((content.id, CONTENT))
         for name, value in message.sections.items():

@@ -198,6 +198,7 @@ def _join(casework: CaseworkPart, others: Mapping[Compartment, CompartmentPart])
         attachments=tuple(files),
         grant_key=casework.grant_key,
         derived_from=casework.derived_from,
+        not_to=casework.not_to,
     )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
+from broker.gateway.safeguards.told import entries_of
 from broker.gateway.safeguards.words import JOINT, Safeguards, person_of, told_by
 from broker.gateway.store.known import Case, Names, Stored, Told, known, written_under
 from broker.rules.content import Exclusions, Person
@@ -43,15 +45,17 @@ async def persons(core: Core, connection: AsyncConnection, wanted: Sequence[Abou
     """
     stored = await known(connection, _names_of(wanted))
     told_at = _newest(stored.told)
-    plain = await _read(
-        core, connection, [*stored.written.values(), *told_at.values()] or [NOTHING]
-    )
+    refs = [*stored.written.values(), *told_at.values(), *stored.kept_away.values()]
+    plain = await _read(core, connection, refs or [NOTHING])
     written = {
         name: Safeguards.from_json(plain[ref])
         for name, ref in stored.written.items()
         if ref in plain
     }
     told = _said(told_at, plain)
+    kept_away = {
+        case: entries_of(plain[ref]) for case, ref in stored.kept_away.items() if ref in plain
+    }
     country, today = core.self_entry().country, core.now().date()
     people = []
     for item in wanted:
@@ -60,12 +64,22 @@ async def persons(core: Core, connection: AsyncConnection, wanted: Sequence[Abou
             person_of(
                 [written[name] for name in sorted(names & written.keys())],
                 [told[case] for case in sorted(cases & told.keys())],
-                exclusions=Exclusions.of(who for name, who in stored.excluded if name in names),
+                exclusions=Exclusions.of(
+                    chain(
+                        (who for name, who in stored.excluded if name in names),
+                        *(kept_away[case] for case in cases & kept_away.keys()),
+                    )
+                ),
                 country=country,
                 today=today,
             )
         )
     return people
+
+
+async def names_of(connection: AsyncConnection, about: About) -> tuple[set[str], set[Case]]:
+    """All names of one case: ours, and (partner, its number) for each partner who sent of it."""
+    return _names(about, await known(connection, _names_of([about])))
 
 
 def _names_of(wanted: Sequence[About]) -> Names:

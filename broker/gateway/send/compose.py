@@ -187,6 +187,7 @@ async def compose(
         attachments=files,
         grant_key=grant_key,
         derived_from=draft.derived_from,
+        not_to=known.person(draft).not_to() if scopes or exception is not None else None,
     )
     body = check_message(message)
     step = threads.take_step(before, row, body, ours=True)  # 2
@@ -299,6 +300,7 @@ def sealed_parts(message: Message, recipient: Participant, core: Core) -> dict[C
         sections=sections.get(Compartment.CASEWORK, {}),
         attachments=tuple(files.get(Compartment.CASEWORK, ())),
         derived_from=message.derived_from,
+        not_to=message.not_to,
     ).to_json()
     return parts
 

@@ -48,10 +48,12 @@ class Known:
 
     grants: dict[UUID, KnownGrant]
     persons: dict[About, Person]
+    sources: dict[UUID, frozenset[tuple[str, str]]]
+    """Of a grant that passes something on: the partner's case that it comes from."""
 
     def person(self, draft: MessageDraft) -> Person:
         """What is known of the person of this draft."""
-        return self.persons[_about(draft)]
+        return self.persons[_about(draft, self.sources)]
 
 
 class _Remembered(Generic[_T]):
@@ -87,6 +89,7 @@ class Knowledge:
             connection, [draft.grant for draft in drafts if draft.grant is not None]
         )
         keys, records = await self._open(connection, states.values())
+        sources = await _sources(connection, states.values())
         return Known(
             grants={
                 state.id: KnownGrant(
@@ -96,7 +99,8 @@ class Knowledge:
                 )
                 for state in states.values()
             },
-            persons=await self._persons(connection, {_about(draft) for draft in drafts}),
+            persons=await self._persons(connection, {_about(draft, sources) for draft in drafts}),
+            sources=sources,
         )
 
     async def _persons(
@@ -131,10 +135,26 @@ class Knowledge:
         )
 
 
-def _about(draft: MessageDraft) -> About:
-    """The case, the referral that is passed on, and what was said in the thread."""
+async def _sources(
+    connection: AsyncConnection, states: Collection[GrantState]
+) -> dict[UUID, frozenset[tuple[str, str]]]:
+    """Where what is passed on under these grants comes from, whatever the draft says of that."""
+    derived = {state.id: state.derived_from for state in states if state.derived_from is not None}
+    if not derived:
+        return {}
+    given = await grant_store.load_grants(connection, derived.values())
+    return {
+        grant: frozenset({(source.sender, source.case_ref)})
+        for grant, origin in derived.items()
+        if (source := given.get(origin)) is not None and source.case_ref is not None
+    }
+
+
+def _about(draft: MessageDraft, sources: dict[UUID, frozenset[tuple[str, str]]]) -> About:
+    """The case, the referral that is passed on, what it is passed on from, what the thread said."""
     return About(
         case_refs=frozenset({draft.case_ref}),
         business_ids=frozenset(() if draft.derived_from is None else (draft.derived_from,)),
         threads=frozenset(() if draft.thread is None else (draft.thread,)),
+        partner_cases=sources.get(draft.grant, frozenset()) if draft.grant else frozenset(),
     )

@@ -100,6 +100,7 @@ def _asked(composed: Composed, incarnation: str) -> str:
             "attachments": (),
             "grant_key": None,
             "recipient_case_ref": None,
+            "not_to": None,
         }
     )
     rest = {

@@ -32,6 +32,7 @@ def compose_statement(
     grant_key: bytes | None = None,
     thread: threads.ThreadState | UUID | None = None,
     in_reply_to: UUID | None = None,
+    not_to: tuple[str, ...] | None = None,
 ) -> Composed:
     """A message of the gateway's own.
 
@@ -51,6 +52,7 @@ def compose_statement(
         case_ref=case_ref,
         body=body.to_dict(),
         grant_key=grant_key,
+        not_to=not_to,
     )
     checked = check_message(message)
     before = thread if isinstance(thread, threads.ThreadState) else None

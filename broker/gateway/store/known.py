@@ -1,7 +1,7 @@
 """What is stored about the persons of messages, under whichever of their names.
 
 Each message asks this before it leaves and when it comes, so that on PostgreSQL it is one statement
-instead of five. SQLite, which has no network between, gets the five.
+instead of six. SQLite, which has no network between, gets the six.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.database import fetch
 from broker.gateway.safeguards.words import JOINT, TELLING
 from broker.gateway.store.bulk import among, padded
-from broker.gateway.store.tables import exclusion, inbox, inbox_section, safeguard, thread
+from broker.gateway.store.tables import (
+    exclusion,
+    inbox,
+    inbox_section,
+    safeguard,
+    thread,
+    told_exclusion,
+)
 from broker.gateway.store.tables import vault as vault_tables
 
 GONE = ("stopped", "erased")
@@ -74,6 +81,8 @@ class Stored:
     """In the order in which they came."""
     excluded: list[tuple[str, str]] = field(default_factory=list)
     """A name, and whom nothing about it may reach."""
+    kept_away: dict[Case, str] = field(default_factory=dict)
+    """A partner's case, and where in the vault it lies whom the person keeps away, as they say."""
 
 
 _KNOWN = f"""
@@ -106,7 +115,9 @@ SELECT (SELECT array_agg(ours) FROM ours), (SELECT array_agg(met) FROM met),
         WHERE i.state NOT IN ({", ".join(f"'{state}'" for state in GONE)})
             AND i.type = '{JOINT}' AND i.content IS NOT NULL) t),
     (SELECT array_agg(ROW(e.about, e.participant)) FROM named JOIN exclusion e
-        ON e.about = named.name)
+        ON e.about = named.name),
+    (SELECT array_agg(ROW(t.partner, t.case_ref, t.item)) FROM held JOIN told_exclusion t
+        ON t.partner = held.sender AND t.case_ref = held.case_ref WHERE t.item IS NOT NULL)
 """  # noqa: S608 (our own words)
 
 
@@ -123,6 +134,7 @@ async def known(connection: AsyncConnection, names: Names) -> Stored:
         written=dict(row[2] or ()),
         told=[Told(*one) for one in row[3] or ()],
         excluded=[(one[0], one[1]) for one in row[4] or ()],
+        kept_away={(one[0], one[1]): one[2] for one in row[5] or ()},
     )
 
 
@@ -137,13 +149,20 @@ async def _one_by_one(connection: AsyncConnection, names: Names) -> Stored:
         every |= one.names()
     abouts = {"ids": padded(sorted(every))}
     held = {*names.partner_cases, *((one.sender, one.case_ref) for one in met)}
-    told = await connection.execute(_TOLD, {"ids": padded(sorted({ref for _, ref in held}))})
+    of_cases = {"ids": padded(sorted({ref for _, ref in held}))}
+    told = await connection.execute(_TOLD, of_cases)
+    lists = await connection.execute(_KEPT_AWAY, of_cases)
     return Stored(
         ours=ours,
         met=met,
         written={row.about: row.item for row in await connection.execute(_WRITTEN, abouts)},
         told=[Told(*row[:4]) for row in told if (row.sender, row.case_ref) in held],
         excluded=[(row[0], row[1]) for row in await connection.execute(_EXCLUDED, abouts)],
+        kept_away={
+            (row.partner, row.case_ref): row.item
+            for row in lists
+            if (row.partner, row.case_ref) in held
+        },
     )
 
 
@@ -185,6 +204,9 @@ _TOLD = (
     )
     .order_by("position")
 )
+_KEPT_AWAY = select(
+    told_exclusion.c.partner, told_exclusion.c.case_ref, told_exclusion.c.item
+).where(among(told_exclusion.c.case_ref), told_exclusion.c.item.is_not(None))
 _EXCLUDED = select(exclusion.c.about, exclusion.c.participant).where(among(exclusion.c.about))
 
 

@@ -53,6 +53,11 @@ def _names_of(participant: Participant) -> set[str]:
     return names
 
 
+def authorities_of(country: str | None) -> str:
+    """The words for all state bodies of a country."""
+    return f"{AUTHORITIES}:{country}"
+
+
 def is_exclusion(text: str) -> bool:
     """True for words that `Exclusions` understands, other than a participant's id."""
     head, colon, tail = text.partition(":")

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from broker.rules.content.exclusions import Exclusions
+from broker.rules.content.exclusions import Exclusions, authorities_of
 from schemas.agreement import Agreement
 from schemas.consent import (
     VALID_STATUSES,
@@ -130,6 +130,14 @@ class Person:
     """Last day of the newest joint assessment of risk that the other side signed."""
     guardian_until: date | None = None
     """Last day of her childhood, as far as the case knows; the consent record may say it too."""
+
+    def not_to(self) -> tuple[str, ...]:
+        """Whom nothing may reach from whoever has this case from us.
+
+        An open claim is passed on like any other exclusion: nobody can tell the two apart.
+        """
+        claim = {self.origin, *self.feared} - {None} if self.protection_claim else set()
+        return tuple(sorted({*self.exclusions.entries, *(authorities_of(one) for one in claim)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from broker.rules.content.question import Found, Question, rule
 from schemas.directory import Compartment, Function, OrganisationKind
-from schemas.envelope import Kind
+from schemas.envelope import BARE
 from schemas.errors import Forbidden, PolicyRefused
 from schemas.families.base import Corridor, Direction, Precondition
 from schemas.sections.index import SECTION_INDEX, HardRule
@@ -27,7 +27,7 @@ def tells_nothing(question: Question) -> bool:
     """True for a message from which nobody learns anything of the person."""
     if question.carried() or question.message.exception is not None:
         return False
-    if question.type.kind is Kind.WITHDRAWAL:
+    if question.type.kind in BARE:
         return True
     reason = question.message.body.get("reason")
     return question.type.direction is Direction.BACK and reason in TELLS_NOTHING

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from broker.gateway.consent.exclusions import exclude
 from broker.gateway.safeguards.keeping import change
 from tests.integration.gateway.test_api import Desk
 from tests.support.gateways import CASE, Side, World, world
@@ -52,7 +51,7 @@ async def test_an_excluded_a_protected_and_an_ordinary_refusal_ask_the_same_of_t
         for case in cases
     }
     await change(core, "PROTECTED-1", {"protection_claim": True, "origin": "AL"}, worker="knows")
-    await exclude(core, "EXCLUDED-1", "al.nrm", worker="knows")
+    await italy.parts.excluding.exclude("EXCLUDED-1", "al.nrm", worker="knows")
 
     async def refused(case: str) -> tuple[list[str], str]:
         draft = {

@@ -18,7 +18,13 @@ from broker.gateway.store.tables.consents import (
     suspension,
 )
 from broker.gateway.store.tables.erasing import erasure, erasure_onward, erasure_order, hold
-from broker.gateway.store.tables.exchanges import exclusion, safeguard, thread, thread_event
+from broker.gateway.store.tables.exchanges import (
+    exclusion,
+    safeguard,
+    thread,
+    thread_event,
+    told_exclusion,
+)
 from broker.gateway.store.tables.messages import (
     doubt,
     inbox,
@@ -101,6 +107,7 @@ __all__ = [
     "suspension",
     "thread",
     "thread_event",
+    "told_exclusion",
     "vault",
     "worker",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Integer, String, Table, Uuid
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Uuid
 
 from broker.database import UtcDateTime
 from broker.gateway.store.tables.columns import Participant, metadata
@@ -47,6 +47,18 @@ exclusion = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 """Whom a person wants nothing to reach: by case number, or by the business id of a referral."""
+
+told_exclusion = Table(
+    "told_exclusion",
+    metadata,
+    Column("partner", Participant, primary_key=True),
+    Column("case_ref", String(64), primary_key=True),
+    Column("item", String(36)),
+    Column("message", Uuid, nullable=False),
+)
+"""The same as partners say it of their cases: `item` is a reference into the vault, null if nobody is
+excluded; `message` is the newest that said so."""
+Index("ix_told_exclusion_case_ref", told_exclusion.c.case_ref)
 
 safeguard = Table(
     "safeguard",
