@@ -37,6 +37,8 @@ class Wakes:
         self.filing = asyncio.Event()
         self.withdrawals = asyncio.Event()
         self.attachments = asyncio.Event()
+        self.case_system = asyncio.Event()
+        """The case system says that something has changed there."""
         self.connected = asyncio.Event()
         """The hub was away, and is back."""
 

@@ -123,6 +123,9 @@ class AdapterSettings(_Settings):
     """How often the case system is asked for decisions, and told of partners'."""
     inbound: InboundSettings | None = None
     """None: the system is asked, and cannot bring anything."""
+    wake_file: Path | None = None
+    """A file (mode 0600) with the key, of 32 characters at least, under which the system may say
+    that something has changed (`POST /v1/case-system/changed`). None: it is asked in its time."""
 
 
 class SendSettings(_Settings):

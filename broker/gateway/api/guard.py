@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.database import Database
-from broker.gateway.api.inbound import NEWS
+from broker.gateway.api.inbound import CHANGED, NEWS
 from broker.gateway.home import token_hash
 from broker.gateway.settings import ApiSettings
 from broker.gateway.store.tables import worker
@@ -20,7 +20,7 @@ from broker.http import problem
 from broker.telemetry import logger
 from schemas.errors import BrokerError, Forbidden, Unauthenticated, Unavailable
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/startupz", NEWS})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/startupz", NEWS, CHANGED})
 """Without a worker's token. What the case system brings is signed with its own key instead."""
 REMEMBER_SECONDS = 1.0
 """How long a worker who was removed may still be taken for one."""

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.base import Ambiguous, News, Polled, Skill
 from adapters.wire import code as code_of
 from broker.gateway.cases.answers import Answer, ForAPerson, answer_of, business_id_of
-from broker.gateway.core import Core
+from broker.gateway.core import Core, wait_for
 from broker.gateway.receive.filing import HAS_CASE
 from broker.gateway.send.composer import Composer
 from broker.gateway.send.drafts import MessageDraft
@@ -47,7 +47,8 @@ class Polling:
                 logger().warning("polling:waits", code=error.code)
                 more = False
             if not more:
-                await asyncio.sleep(self._core.settings.adapter.poll_every.total_seconds())
+                core = self._core
+                await wait_for(core.wakes.case_system, core.settings.adapter.poll_every)
 
     async def run_once(self) -> bool:
         """One page; True if there is another now.

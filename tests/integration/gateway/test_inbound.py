@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from broker.clock import SystemClock
 from broker.gateway.api.app import create_api
+from broker.gateway.api.inbound import CHANGED
 from broker.gateway.store.tables import case_news
 from keys.http_signing import sign_request
 from tests.support.gateways import Side, World, world
@@ -152,3 +153,34 @@ async def test_what_is_no_decision_is_refused_and_not_repeated(
     assert not await noted(made["al.nrm"])
     no_key_there = CaseSystem(system.party, made["it.nrm"])
     assert (await no_key_there.bring(decision(UUID(int=7)))).status_code == 404
+
+
+async def test_a_webhook_wakes_the_gateway_and_nothing_of_what_it_says_is_believed(
+    two: tuple[World, CaseSystem], capfd: pytest.CaptureFixture[str]
+) -> None:
+    made, _ = two
+    home = made.network.participants["al.nrm"].home
+    (home / "wake").write_text("k" * 32 + "\n")
+    (home / "wake").chmod(0o600)
+    text = (home / "gateway.toml").read_text()
+    (home / "gateway.toml").write_text(
+        text.replace("[adapter.inbound]", '[adapter]\nwake_file = "wake"\n[adapter.inbound]')
+        if "[adapter]\n" not in text
+        else text.replace("[adapter]\n", '[adapter]\nwake_file = "wake"\n')
+    )
+    albania = await made.open("al.nrm")
+    system = CaseSystem(make_party("zz.system"), albania)
+    wake = albania.gateway.core.wakes.case_system
+    record = {"data": {"record_id": str(UUID(int=7)), "name": "Zmyślona", "status": "accepted"}}
+    body = json.dumps(record).encode()
+
+    for headers in ({}, {"x-api-key": "k" * 31}, {"x-api-key": "K" * 32}):
+        answer = await system.http.post(CHANGED, content=body, headers=headers)
+        assert answer.status_code == 401
+        assert not wake.is_set()
+    key = {"x-api-key": "k" * 32}
+    for said in (body, b"<not json", b""):
+        assert (await system.http.post(CHANGED, content=said, headers=key)).status_code == 204
+    assert wake.is_set()
+    assert await noted(albania) == []
+    assert "Zmy" not in "".join(capfd.readouterr())
