@@ -33,7 +33,7 @@ def router(parts: Parts) -> APIRouter:
     routes = APIRouter()
     settings = parts.core.settings
     if settings.adapter.wake_file is not None:
-        _changed(routes, parts, _wake_key(settings.path(settings.adapter.wake_file)))
+        _changed(routes, parts, settings.path(settings.adapter.wake_file))
     inbound = settings.adapter.inbound
     if inbound is None:
         return routes
@@ -58,12 +58,13 @@ def router(parts: Parts) -> APIRouter:
     return routes
 
 
-def _changed(routes: APIRouter, parts: Parts, key: str) -> None:
+def _changed(routes: APIRouter, parts: Parts, file: Path) -> None:
     @routes.post(CHANGED, status_code=204)
     async def changed(request: Request) -> None:
         """Ask the case system now. Its body may hold a whole case, and is not read."""
         given = request.headers.get("x-api-key", "")
-        if not hmac.compare_digest(given.encode(), key.encode()):
+        # Read anew for each: it can be renewed without a restart.
+        if not hmac.compare_digest(given.encode(), _wake_key(file).encode()):
             raise Unauthenticated("not the case system's key")
         parts.core.wakes.case_system.set()
 
