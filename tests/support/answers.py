@@ -218,6 +218,7 @@ GATEWAY: Mapping[str, Mapping[int, Shape]] = MappingProxyType(
         "GET /startupz": {200: _STATUS},
         "GET /readyz": {key: {"codes": _TEXTS} for key in (200, 503)},
         "GET /v1/alarms": {200: {"alarms": [_ALARM], "items": [_ALARM]}},
+        "POST /v1/case-system/changed": {204: NOTHING},
         "POST /v1/case-system/news": {200: _ID},
         "GET /v1/consents": {200: {"consents": [_CONSENT]}},
         "POST /v1/consents": {200: _GRANT},
