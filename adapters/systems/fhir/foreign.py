@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from adapters.base import CaseRecord, RejectedRow, Source
 from adapters.systems.fhir import native, words
+from adapters.systems.fhir.bundle import Entry, Whole, entries_of, opened
 from adapters.systems.fhir.places import found, only, pruned, put
 from adapters.systems.fhir.resources import (
     Resource,
@@ -25,32 +24,37 @@ from adapters.systems.fhir.resources import (
     known_sections,
 )
 from adapters.systems.files.mapping import CASE_REF_FORM, names_the_person
-from schemas.errors import CaseSystemUnavailable, NotFound, SchemaRefused
+from schemas.errors import SchemaRefused
 from schemas.sections.whole import check_together
-
-MOST = 256 << 20
-"""Bytes of one Bundle, which is held whole: JSON of FHIR has no order to stream by."""
 
 _OF_PERSON = ("RelatedPerson", "CareTeam", "Consent")
 _STRUCTURE = frozenset({"resourceType", "id", "meta", "implicitRules", "language", "contained"})
 _LINKS = frozenset({"subject", "patient", "for", "focus"})
+_DECIDING = frozenset({"Patient", "ServiceRequest", "Task", "RelatedPerson"})
+_OF_REFERRAL = frozenset(
+    {
+        "status",
+        "intent",
+        "code",
+        "owner",
+        "requester",
+        "authoredOn",
+        "lastModified",
+        "businessStatus",
+        "priority",
+        "scope",
+        "category",
+        "dateTime",
+        "policyRule",
+        "performer",
+        "identifier",
+    }
+)
+"""Of Task and Consent: who does it, how far it is, that there is one. Shown as boxes, or the exchange's
+own; what else stands there is named."""
 _SAYS_NOTHING = frozenset({"use", "system", "url", "preferred", "rank", "display", "authorString"})
 """What is left of an element whose value was taken: which one it was."""
 _ELEMENT = re.compile(r"[A-Za-z_][A-Za-z]{0,39}")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One resource of a Bundle: its number from 1, and what others may call it."""
-
-    number: int
-    resource: Resource
-    names: frozenset[str]
-
-    @property
-    def kind(self) -> str:
-        """Its resource type."""
-        return str(self.resource["resourceType"])
 
 
 def read_bundle(
@@ -62,17 +66,22 @@ def read_bundle(
         SchemaRefused: It is no Bundle, or too large.
         NotFound: There is no such file.
     """
-    entries = _entries(_parsed(_bytes(source)))
+    bundle = opened(source)
+    entries = entries_of(bundle)
+    whole = Whole(entries)
     used: set[int] = set()
     requests = [entry for entry in entries if entry.kind == "ServiceRequest"]
     for request in requests:
-        yield _case(request, entries, used, number_system)
+        yield _case(request, whole, used, number_system)
     for patient in entries:
         if patient.kind == "Patient" and patient.number not in used:
-            yield _case(patient, entries, used, number_system)
+            yield _case(patient, whole, used, number_system)
     for entry in entries:
         if entry.number not in used:
             yield RejectedRow(entry.number, (f"{_named(entry.kind)}: of-no-case",))
+    if found(bundle, ("link", {"relation": "next"})):
+        # One page of a search: the cases of the others are not here.
+        yield RejectedRow(len(entries) + 1, ("Bundle.link: more-pages",))
 
 
 def case_of_task(
@@ -87,54 +96,12 @@ def case_of_task(
     first = first or next((entry for entry in entries if entry.kind == "Patient"), None)
     if first is None:
         return RejectedRow(1, ("Task.focus: missing",))
-    return _case(first, entries, set(), number_system, numbered=task)
-
-
-def _bytes(source: Source) -> bytes:
-    try:
-        if isinstance(source, Path):
-            with source.open("rb") as file:
-                content = file.read(MOST + 1)
-        else:
-            content = source.read(MOST + 1)
-    except FileNotFoundError:
-        raise NotFound("no such file") from None
-    except OSError as error:
-        raise CaseSystemUnavailable(f"cannot open the file: errno {error.errno}") from None
-    if len(content) > MOST:
-        raise SchemaRefused("a Bundle of more than 256 MiB")
-    return content
-
-
-def _parsed(content: bytes) -> dict[str, Any]:
-    try:
-        bundle = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        raise SchemaRefused("not JSON") from None
-    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
-        raise SchemaRefused("not a FHIR Bundle")
-    return bundle
-
-
-def _entries(bundle: Mapping[str, Any]) -> list[Entry]:
-    given = bundle.get("entry", [])
-    if not isinstance(given, list):
-        raise SchemaRefused("not a FHIR Bundle", where=("entry",))
-    entries = []
-    for number, each in enumerate(given, start=1):
-        resource = each.get("resource") if isinstance(each, dict) else None
-        if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
-            raise SchemaRefused("an entry without a resource", where=(f"entry[{number}]",))
-        names = {f"{resource['resourceType']}/{resource['id']}"} if "id" in resource else set()
-        if isinstance(each.get("fullUrl"), str):
-            names.add(each["fullUrl"])
-        entries.append(Entry(number, resource, frozenset(names)))
-    return entries
+    return _case(first, Whole(entries), set(), number_system, numbered=task)
 
 
 def _case(
     start: Entry,
-    entries: Sequence[Entry],
+    whole: Whole,
     used: set[int],
     number_system: str | None,
     *,
@@ -143,21 +110,19 @@ def _case(
     used.add(start.number)
     patient = start
     if start.kind == "ServiceRequest":
-        one = _referred(start, start.resource.get("subject"), entries)
+        one = whole.referred(start, start.resource.get("subject"))
         if one is None or one.kind != "Patient":
             return RejectedRow(start.number, ("ServiceRequest.subject: missing",))
         patient = one
     used.add(patient.number)
     belonging = [start, patient] if start is not patient else [patient]
-    for entry in entries:
-        link = entry.resource.get("patient") or entry.resource.get("subject")
-        about = entry.resource.get("focus") or link or entry.resource.get("for")
-        if entry.kind == "ServiceRequest" or entry in belonging:
-            continue
-        if _referred(entry, about, entries) in (start, patient):
+    for entry in whole.about({start.number, patient.number}):
+        if entry.kind != "ServiceRequest" and entry.number not in (start.number, patient.number):
             belonging.append(entry)
             used.add(entry.number)
     resources = [entry.resource for entry in belonging]
+    if undone := [reason for each in resources for reason in _undone(each)]:
+        return RejectedRow(start.number, tuple(undone))
 
     business_id = business_id_of(start.resource)
     try:
@@ -168,6 +133,7 @@ def _case(
         return ours
 
     draft, left = _draft(resources)
+    left += _not_read_inside(belonging, patient)
     sections, refused = known_sections(draft)
     case_ref = _number(numbered or start.resource, number_system)
     reasons = []
@@ -192,20 +158,29 @@ def _case(
     )
 
 
-def _referred(entry: Entry, link: Any, entries: Sequence[Entry]) -> Entry | None:
-    """The resource that a reference names: in the Bundle, or contained in the one that refers."""
-    name = link.get("reference") if isinstance(link, dict) else None
-    if not isinstance(name, str):
-        return None
-    if name.startswith("#"):
-        for inner in entry.resource.get("contained", ()):
-            if isinstance(inner, dict) and inner.get("id") == name[1:]:
-                return Entry(entry.number, inner, frozenset())
-        return None
-    whole = [one for one in entries if name in one.names]
-    # `https://server/fhir/Patient/1` is what the Bundle may have as `Patient/1`.
-    whole = whole or [one for one in entries if "/".join(name.split("/")[-2:]) in one.names]
-    return whole[0] if len(whole) == 1 else None
+def _undone(resource: Resource) -> list[str]:
+    """Why this is no case to be referred, whatever else stands in it."""
+    kind = _named(resource["resourceType"])
+    reasons = []
+    if resource.get("status") in ("revoked", "entered-in-error", "cancelled"):
+        reasons.append(f"{kind}.status: not-in-force")
+    if resource.get("doNotPerform") is True:
+        reasons.append(f"{kind}.doNotPerform: not-in-force")
+    if resource.get("modifierExtension"):
+        # R4: what modifies the meaning and is not understood forbids to use the rest.
+        reasons.append(f"{kind}.modifierExtension: not-understood")
+    return reasons if kind in _DECIDING else []
+
+
+def _not_read_inside(belonging: Sequence[Entry], patient: Entry) -> list[str]:
+    """Resources inside of others, but for the person herself."""
+    paths = []
+    for entry in belonging:
+        inside = entry.resource.get("contained")
+        for number, inner in enumerate(inside if isinstance(inside, list) else ()):
+            if inner is not patient.resource:
+                paths.append(f"{_named(entry.kind)}.contained[{number}]")
+    return paths
 
 
 def _draft(resources: Iterable[Resource]) -> tuple[native.Draft, list[str]]:
@@ -214,10 +189,9 @@ def _draft(resources: Iterable[Resource]) -> tuple[native.Draft, list[str]]:
     unread: list[str] = []
     for resource in resources:
         kind = resource["resourceType"]
-        if kind == "Consent":
-            continue  # shown as boxes; a grant is made by a worker
-        if kind == "Task":
-            continue  # who is to do it, and how far it is: the referral's, not the case's
+        if kind in ("Consent", "Task"):
+            unread += _left(kind, _but_the_usual(resource))
+            continue
         if kind == "RelatedPerson":
             part, left = _related(resource)
         elif kind in _ROWS:
@@ -243,6 +217,15 @@ _ROWS = {
     "ServiceRequest": native.SERVICE_REQUEST,
     "CareTeam": native.CARE_TEAM,
 }
+
+
+def _but_the_usual(resource: Resource) -> Resource:
+    """A Task or Consent without what is the exchange's own, or is shown to a worker as a box."""
+    left = {name: value for name, value in resource.items() if name not in _OF_REFERRAL}
+    provision = left.get("provision")
+    if isinstance(provision, dict) and provision.keys() <= {"type"}:
+        del left["provision"]
+    return left
 
 
 def _tidy(resource: Resource) -> Resource:
@@ -279,7 +262,7 @@ def _left(kind: str, resource: Resource) -> list[str]:
     for name, value in (pruned(resource) or {}).items():
         if name in _STRUCTURE | _LINKS or (name == "text" and _is_generated(value)):
             continue
-        if kind == "ServiceRequest" and name in ("status", "intent"):
+        if kind == "ServiceRequest" and (name == "intent" or (name, value) == ("status", "active")):
             continue
         if kind in _OF_PERSON and name in ("status", "active"):
             continue

@@ -278,3 +278,128 @@ def test_a_forged_extension_is_a_reason_and_no_case() -> None:
     assert cases(PATIENT, made["request"]) == [
         RejectedRow(2, ("ServiceRequest.extension: bad-value",))
     ]
+
+
+# --- as others write them -----------------------------------------------------------------------
+
+FOREIGN = {
+    "resourceType": "Bundle",
+    "type": "transaction",
+    "entry": [
+        {
+            "fullUrl": "urn:uuid:7c9e6679-7425-40de-944b-e07fc1f90ae7",
+            "resource": {
+                "resourceType": "Patient",
+                "meta": {"profile": ["http://example.org/StructureDefinition/other-patient"]},
+                "name": [{"given": ["Zmyślona"], "family": "Łódź"}],
+                "_birthDate": {"extension": [{"url": "http://example.org/x", "valueCode": "y"}]},
+                "multipleBirthBoolean": False,
+            },
+        },
+        {
+            "fullUrl": "https://other.invalid/fhir/ServiceRequest/77",
+            "resource": {
+                "resourceType": "ServiceRequest",
+                "id": "77",
+                "status": "on-hold",
+                "intent": "order",
+                "subject": {"reference": "urn:uuid:7C9E6679-7425-40DE-944B-E07FC1F90AE7"},
+                "contained": [
+                    {"resourceType": "Practitioner", "id": "a"},
+                    {"resourceType": "Condition", "id": "b"},
+                ],
+                "requester": {"reference": "#a"},
+            },
+        },
+        {
+            "resource": {
+                "resourceType": "Task",
+                "status": "requested",
+                "intent": "order",
+                "focus": {"reference": "https://other.invalid/fhir/ServiceRequest/77/_history/3"},
+                "description": "invented",
+                "note": [{"text": "invented"}],
+            }
+        },
+        {
+            "resource": {
+                "resourceType": "Consent",
+                "status": "active",
+                "patient": {"reference": "urn:uuid:7c9e6679-7425-40de-944b-e07fc1f90ae7"},
+                "provision": {"type": "permit", "provision": [{"type": "deny"}]},
+            }
+        },
+    ],
+    "link": [{"relation": "next", "url": "https://other.invalid/fhir?page=2"}],
+}
+
+
+def test_of_a_foreign_bundle_nothing_is_lost_without_being_named() -> None:
+    case, more = read_bundle(io.BytesIO(json.dumps(FOREIGN).encode()))
+
+    assert isinstance(case, CaseRecord)
+    assert case.sections["identity_core"] == {"first_name": "Zmyślona", "second_name": "Łódź"}
+    assert set(case.not_carried) == {
+        "Patient._birthDate",
+        "Patient.multipleBirthBoolean",
+        "ServiceRequest.status",
+        "ServiceRequest.requester",
+        "ServiceRequest.contained[0]",
+        "ServiceRequest.contained[1]",
+        "Task.description",
+        "Task.note[0]",
+        "Consent.provision",
+    }
+    assert more == RejectedRow(5, ("Bundle.link: more-pages",))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"status": "revoked"}, "ServiceRequest.status: not-in-force"),
+        ({"status": "entered-in-error"}, "ServiceRequest.status: not-in-force"),
+        ({"doNotPerform": True}, "ServiceRequest.doNotPerform: not-in-force"),
+        (
+            {"modifierExtension": [{"url": "http://example.org/not", "valueBoolean": True}]},
+            "ServiceRequest.modifierExtension: not-understood",
+        ),
+    ],
+)
+def test_a_request_that_is_taken_back_or_negated_is_no_case(
+    change: dict[str, Any], reason: str
+) -> None:
+    assert RejectedRow(2, (reason,)) in cases(PATIENT, {**REQUEST, **change})
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "Patient/p1",
+        "patient/p1",
+        "Patient/p1/_history/4",
+        "https://other.invalid/fhir/Patient/p1",
+        "https://other.invalid/fhir/Patient/p1/_history/4",
+    ],
+)
+def test_a_person_is_found_however_she_is_referred_to(reference: str) -> None:
+    case = only_case(PATIENT, {**REQUEST, "subject": {"reference": reference}})
+    assert case.sections["identity_core"] == {"birthdate": "1998"}
+
+
+def test_of_two_people_under_one_reference_none_is_taken() -> None:
+    two = [PATIENT, {**PATIENT, "birthDate": "1999"}]
+    assert RejectedRow(3, ("ServiceRequest.subject: missing",)) in cases(*two, REQUEST)
+
+
+def test_a_bundle_of_two_thousand_people_is_read_in_one_go() -> None:
+    resources = []
+    for number in range(2_000):
+        resources.append({**PATIENT, "id": f"p{number}", "birthDate": f"{1900 + number % 100}"})
+        subject = {"reference": f"Patient/p{number}"}
+        resources.append({**REQUEST, "id": f"s{number}", "subject": subject})
+    found = {
+        case.case_ref: case.sections["identity_core"]["birthdate"]
+        for case in read_bundle(bundle(*resources))
+        if isinstance(case, CaseRecord)
+    }
+    assert found == {f"s{number}": f"{1900 + number % 100}" for number in range(2_000)}
