@@ -14,6 +14,7 @@ PARTS = {
     "path": ["--count", "2000"],
     "log": [],
     "mapping": [],
+    "adapters": [],
     "scale": [],
     "memory": ["--count", "100000"],
     "retention": [],

@@ -48,31 +48,63 @@ class Store:
     keeps_history: bool = True
     keeps_extensions: bool = True
     sorts: bool = True
+    checks: bool = True
+    """The library judges every resource; False where its time would be what is measured."""
     page: int = 50
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     requests: list[str] = field(default_factory=list)
     """Method and path of every request, for tests that look for what may not stand in a URL."""
 
+    _named: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """(kind, value of an identifier) to ids that have had it: a search looks at these alone."""
+    _undo: list[tuple[tuple[str, str], list[Json] | None]] | None = None
+
     def current(self, kind: str, id_: str) -> Json | None:
         versions = self.versions.get((kind, id_))
         return versions[-1] if versions else None
 
-    def of(self, kind: str) -> list[Json]:
-        """Every resource of a kind that is there now."""
-        return [
-            versions[-1]
-            for (each, _), versions in self.versions.items()
-            if each == kind and versions and "deleted" not in versions[-1]
-        ]
+    def of(self, kind: str, *, identifier: str | None = None) -> list[Json]:
+        """Every resource of a kind that is there now; with an identifier's value, of those alone."""
+        if identifier is None:
+            keys = [key for key in self.versions if key[0] == kind]
+        else:
+            keys = [(kind, id_) for id_ in sorted(self._named.get((kind, identifier), ()))]
+        found = [versions[-1] for key in keys if (versions := self.versions.get(key))]
+        return [each for each in found if "deleted" not in each]
+
+    @contextmanager
+    def whole_or_not_at_all(self) -> Iterator[None]:
+        """What is changed within is taken back if it ends with a refusal."""
+        self._undo = []
+        try:
+            yield
+        except Refused:
+            for key, versions in reversed(self._undo):
+                if versions is None:
+                    self.versions.pop(key, None)
+                else:
+                    self.versions[key] = versions
+            raise
+        finally:
+            self._undo = None
+
+    def touch(self, kind: str, id_: str) -> None:
+        if self._undo is not None:
+            versions = self.versions.get((kind, id_))
+            self._undo.append(((kind, id_), None if versions is None else list(versions)))
 
     def put(self, kind: str, id_: str, resource: Json) -> Json:
         resource = copy.deepcopy(resource)
         if resource.get("resourceType") != kind:
             raise Refused(400, "invalid", place="Resource.resourceType")
-        validated(resource)
+        if self.checks:
+            validated(resource)
         if not self.keeps_extensions:
             resource.pop("extension", None)
+        self.touch(kind, id_)
+        for each in resource.get("identifier", ()):
+            self._named.setdefault((kind, str(each.get("value"))), set()).add(id_)
         versions = self.versions.setdefault((kind, id_), [])
         resource["id"] = id_
         resource["meta"] = {
@@ -185,7 +217,9 @@ class Server:
     # --- search --------------------------------------------------------------------------
 
     def _matches(self, kind: str, query: list[tuple[str, str]]) -> list[Json]:
-        found = self.store.of(kind)
+        values = [value.rpartition("|")[2] for name, value in query if name == "identifier"]
+        one = values[0] if len(values) == 1 and values[0] and "," not in values[0] else None
+        found = self.store.of(kind, identifier=one)
         for name, value in query:
             if name not in ("_count", "_sort", "_from"):
                 found = [each for each in found if _fits(each, name, value)]
@@ -232,8 +266,7 @@ class Server:
         if bundle["type"] == "batch":
             entries = [self._one(entry, {}) for entry in bundle["entry"]]
             return {"resourceType": "Bundle", "type": "batch-response", "entry": entries}
-        before = {key: list(versions) for key, versions in self.store.versions.items()}
-        try:
+        with self.store.whole_or_not_at_all():
             names: dict[str, str] = {}
             order = ["DELETE", "POST", "PUT", "GET"]
             entries = sorted(bundle["entry"], key=lambda e: order.index(e["request"]["method"]))
@@ -257,14 +290,13 @@ class Server:
                     answers.append({"response": {"status": "204"}})
                 else:
                     answers.append(self._one(entry, names))
-        except Refused:
-            self.store.versions = before
-            raise
         return {"resourceType": "Bundle", "type": "transaction-response", "entry": answers}
 
     def _delete_all(self, urls: list[str], entries: list[Json]) -> None:
         """References among what goes together, or is replaced here, hold nothing back."""
         gone = {tuple(url.split("/")) for url in urls}
+        if not gone:
+            return
         replaced = {tuple(e["request"]["url"].split("/")) for e in entries if "resource" in e}
         for key, versions in self.store.versions.items():
             if key in gone or key in replaced or "deleted" in versions[-1]:
@@ -272,6 +304,7 @@ class Server:
             if any(f'"{"/".join(each)}"' in json.dumps(versions[-1]) for each in gone):
                 raise Refused(409, "conflict", place=f"{key[0]}.id")
         for kind, id_ in gone:
+            self.store.touch(kind, id_)
             if self.store.keeps_history:
                 self.store.versions[kind, id_].append({"deleted": True, "meta": {}})
             else:

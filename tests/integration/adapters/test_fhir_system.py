@@ -31,6 +31,7 @@ from adapters.systems.fhir import FhirSystem, words
 from adapters.systems.fhir.resources import resources_of
 from adapters.systems.files import FilesSystem
 from schemas.errors import CaseSystemUnavailable, OutcomeUnknown, SchemaRefused
+from tests.support.ctdc import drawn_cases
 from tests.support.fhir import Server, Store, fhir_server
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -130,17 +131,20 @@ def test_every_case_of_the_sample_arrives_with_every_field_and_is_read_back(
         assert len(server.store.of(kind)) == len(cases)
 
 
-def test_three_hundred_cases_are_three_hundred_cases_there(
+def test_a_seeded_sample_of_public_variables_arrives_whole(
     server: Server, system: FhirSystem
 ) -> None:
-    batch = [
-        (uuid4(), CaseRecord(f"XA-{n}", {"identity_core": {"first_name": f"Nobody {n}"}}))
-        for n in range(300)
-    ]
+    """`bench/adapters.py` sends tens of thousands; these are their first."""
+    drawn = list(drawn_cases(seed=1, count=60))
+    batch = [(uuid4(), case) for case in drawn]
     answers = system.file_many(batch)
-    assert all(isinstance(answer, Filed) for answer in answers)
-    names = [each["name"][0]["given"][0] for each in server.store.of("Patient")]
-    assert sorted(names) == sorted(f"Nobody {n}" for n in range(300))
+    assert [answer for answer in answers if not isinstance(answer, Filed)] == []
+    for answer, case in zip(answers, drawn, strict=True):
+        assert isinstance(answer, Filed)
+        there = system.read(answer.reference)
+        assert there is not None
+        assert (there.case_ref, there.sections) == (case.case_ref, case.sections)
+    assert len(server.store.of("ServiceRequest")) == len(server.store.of("Patient")) == len(drawn)
 
 
 def test_no_url_holds_anything_but_opaque_ids(server: Server, system: FhirSystem) -> None:

@@ -29,6 +29,7 @@ from adapters.registry import open_adapter
 from adapters.systems.files import FilesSystem
 from adapters.systems.primero import PrimeroSystem, words
 from schemas.errors import CaseSystemUnavailable, SchemaRefused
+from tests.support.ctdc import drawn_cases
 from tests.support.primero import Fault, Installation, Server, primero_server
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -111,15 +112,22 @@ def test_every_case_of_the_sample_arrives_with_every_field_and_is_read_back(
     assert len(server.held.records) == len(cases)
 
 
-def test_three_hundred_cases_are_three_hundred_records_with_their_fields(
+def test_a_seeded_sample_of_public_variables_arrives_whole(
     server: Server, system: PrimeroSystem
 ) -> None:
-    batch = [(uuid4(), asking("legal", first_name=f"Nobody {n}")) for n in range(300)]
-    assert all(isinstance(answer, Filed) for answer in system.file_many(batch))
-    assert {id_: record["name_first"] for id_, record in server.held.records.items()} == {
-        str(id_): case.sections["identity_core"]["first_name"] for id_, case in batch
-    }
-    assert len(server.held.referrals) == 300
+    """`bench/adapters.py` sends tens of thousands; these are their first."""
+    drawn = list(drawn_cases(seed=1, count=100))
+    answers = system.file_many([(uuid4(), case) for case in drawn])
+    assert [answer for answer in answers if not isinstance(answer, Filed)] == []
+    for answer, case in zip(answers, drawn, strict=True):
+        assert isinstance(answer, Filed)
+        there = system.read(answer.reference)
+        assert there is not None
+        assert (there.case_ref, there.sections) == (case.case_ref, case.sections)
+        record = server.held.records[answer.reference]
+        number = case.sections["nationality_documents"]["identity_number"]
+        assert record["national_id_no"] == number
+    assert len(server.held.records) == len(drawn)
 
 
 def test_zeros_in_front_stay_and_what_is_unknown_is_not_an_empty_text(
