@@ -51,6 +51,9 @@ def can_ask(system: NationalSystem) -> bool:
 
 def identify_and_file(system: NationalSystem, item: ToFile, known: Known) -> object:
     """An outcome, an error, or `WhoIsIt`. Blocks; repeating it files nothing twice."""
+    if known.filed_as is not None:
+        # Before the system is asked: it may be what could not say.
+        return Filed(known.filed_as, already=True)
     try:
         return system.find(item.business_id) or _file(system, item, known)
     except BrokerError as error:
@@ -58,8 +61,6 @@ def identify_and_file(system: NationalSystem, item: ToFile, known: Known) -> obj
 
 
 def _file(system: NationalSystem, item: ToFile, known: Known) -> object:
-    if known.filed_as is not None:
-        return Filed(known.filed_as, already=True)
     case, same_as = item.case, known.same_as
     if same_as is None and known.earlier is not None and known.earlier not in known.others:
         there = system.read(known.earlier)

@@ -231,3 +231,21 @@ async def test_an_answer_that_fits_no_question_changes_nothing(two: World) -> No
         with pytest.raises(error):
             await say(albania, message, answer, reference)
     assert await state_of(albania, message) == ("held", "person-unclear")
+
+
+async def test_where_the_system_itself_holds_two_a_worker_names_the_one(two: World) -> None:
+    albania, store = two["al.nrm"], server_of(two).store
+    message = await refer(two)
+    (request,) = store.of("ServiceRequest")
+    store.put("ServiceRequest", "copy", {**request, "subject": {"reference": "Patient/x"}})
+    async with albania.gateway.core.database.begin() as connection:
+        await connection.execute(
+            inbox.update().values(
+                state="filing", reference=None, next_attempt_at=albania.gateway.core.now()
+            )
+        )
+    await albania.parts.filing.run_once()
+    assert await state_of(albania, message) == ("held", "outcome-unknown")
+
+    await say(albania, message, Answer.FILED, request["id"])
+    assert await state_of(albania, message) == ("filed", None)
