@@ -50,8 +50,8 @@ def only_case(*resources: dict[str, Any]) -> CaseRecord:
     return case
 
 
-PATIENT = {"resourceType": "Patient", "id": "p1", "birthDate": "1998"}
-REQUEST = {
+PATIENT: dict[str, Any] = {"resourceType": "Patient", "id": "p1", "birthDate": "1998"}
+REQUEST: dict[str, Any] = {
     "resourceType": "ServiceRequest",
     "id": "s1",
     "status": "active",
@@ -282,7 +282,7 @@ def test_a_forged_extension_is_a_reason_and_no_case() -> None:
 
 # --- as others write them -----------------------------------------------------------------------
 
-FOREIGN = {
+FOREIGN: dict[str, Any] = {
     "resourceType": "Bundle",
     "type": "transaction",
     "entry": [
