@@ -119,6 +119,7 @@ class Gateway:
                 parts.retention.run,
                 parts.majority.run,
                 parts.safeguards_sweep.run,
+                parts.quarter_close.run,
                 parts.deadlines.run,
                 parts.witness.run,
                 parts.polling.run,

@@ -39,6 +39,7 @@ from broker.gateway.send.composer import Composer
 from broker.gateway.send.exceptions import Exceptions
 from broker.gateway.send.outbox import Outbox
 from broker.gateway.send.sender import Sender
+from broker.gateway.statistics.closing import QuarterClose
 from broker.gateway.witness import HubWitness
 
 
@@ -74,6 +75,7 @@ class Parts:
     answering: Answering
     majority: Majority
     safeguards_sweep: SafeguardsSweep
+    quarter_close: QuarterClose
     notifier: Notifier
     clocks: Clocks
 
@@ -121,6 +123,7 @@ def join(core: Core) -> Parts:
         answering=Answering(core, composer, sender),
         majority=Majority(core, withdrawals),
         safeguards_sweep=SafeguardsSweep(core),
+        quarter_close=QuarterClose(core),
         notifier=Notifier(core),
         clocks=Clocks(core),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from typing import Any
 
@@ -13,7 +14,7 @@ from broker.gateway.parts import Parts
 from broker.gateway.statistics import ledger
 from broker.gateway.statistics.export import as_csv
 from broker.gateway.statistics.page import page
-from broker.gateway.statistics.people import read_records
+from broker.gateway.statistics.telling import tell
 from schemas.base import ParticipantId, ProtectedModel
 
 
@@ -32,7 +33,7 @@ def router(parts: Parts) -> APIRouter:
     @routes.get("/statistics/table")
     async def table(first: date, last: date) -> dict[str, Any]:
         """The tables of a period, as published or as they would be. Small counts are not in it."""
-        made = await ledger.tables_of(core, first, last)
+        made = await ledger.tables_of(core, parts.consents, first, last)
         return {
             "first": str(first),
             "last": str(last),
@@ -44,8 +45,8 @@ def router(parts: Parts) -> APIRouter:
     async def publish(request: Request) -> dict[str, Any]:
         """Publish a period: into the ledger, for good, and to a rapporteur."""
         wanted = await parse(request, Publication)
-        made = await ledger.publish(core, wanted.first, wanted.last)
-        sent = [] if wanted.to is None else await ledger.tell(parts, made, wanted.to)
+        made = await ledger.publish(core, parts.consents, wanted.first, wanted.last)
+        sent = [] if wanted.to is None else await tell(parts, made, wanted.to)
         return {
             "first": str(wanted.first),
             "last": str(wanted.last),
@@ -67,10 +68,11 @@ def router(parts: Parts) -> APIRouter:
 
     @routes.get("/statistics/export")
     async def export() -> Response:
-        """Records in CTDC's variables, as CSV; every line is there at least eleven times."""
+        """Records in CTDC's variables, as CSV, of those who agree at this moment; every line is there
+        at least eleven times."""
         async with core.database.read() as connection:
-            records = await read_records(core, connection)
-        text, left_out = as_csv(records, core.participant)
+            records = await ledger.countable(core, parts.consents, connection)
+        text, left_out = await asyncio.to_thread(as_csv, records, core.participant)
         return Response(
             text, media_type="text/csv; charset=utf-8", headers={"x-left-out": str(left_out)}
         )

@@ -2,103 +2,102 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from datetime import date
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.gateway.consent.grants import Consents
 from broker.gateway.core import Core
-from broker.gateway.parts import Parts
-from broker.gateway.send.drafts import MessageDraft
-from broker.gateway.send.sender import Stored
-from broker.gateway.statistics.people import UNKNOWN, headings, read_records
-from broker.gateway.statistics.periods import quarters
+from broker.gateway.statistics.people import Headings, Record, headings, read_records
+from broker.gateway.statistics.periods import Quarter, quarters
 from broker.gateway.statistics.tables import Place, Published, tabulate
+from broker.gateway.store.alarms import clear_alarms_of
 from broker.gateway.store.tables import identity, publication
-from schemas.bodies.oversight import Aggregate, Cell
-from schemas.errors import SchemaRefused
+from schemas.errors import Conflict, ConsentStale, SchemaRefused
 
-MESSAGE = "stats.aggregate"
+DUE = "statistics-due"
+"""The alarm about a quarter that is over and not published."""
+ATTEMPTS = 5
 
 
-async def tables_of(core: Core, first: date, last: date) -> Published:
+async def tables_of(core: Core, consents: Consents, first: date, last: date) -> Published:
     """The tables of a period: as they were published, or as they would be if it were done now.
 
     Raises:
         SchemaRefused: Not whole quarters.
         PolicyRefused: See `tabulate`.
+        ConsentStale: Who has withdrawn is not known well enough to count anybody.
     """
     asked = quarters(first, last)
     async with core.database.read() as connection:
-        ledger = await _ledger(connection)
-        for one in ledger:
+        told = await published(connection)
+        for one in told:
             if one.quarters == asked:
                 return one
-        people = headings(await read_records(core, connection))
-    return tabulate(people, asked, ledger)
+        people = headings(await countable(core, consents, connection))
+    return await _tabulated(people, asked, told)
 
 
-async def publish(core: Core, first: date, last: date) -> Published:
+async def publish(core: Core, consents: Consents, first: date, last: date) -> Published:
     """Write the tables of a period into the ledger; the same period again changes nothing.
 
     Raises:
         SchemaRefused: Not whole quarters, or not over yet.
         PolicyRefused: See `tabulate`.
+        ConsentStale: Who has withdrawn is not known well enough to count anybody.
+        Conflict: Somebody withdraws or publishes all the while; try again.
     """
     asked = quarters(first, last)
     if asked[-1].last >= core.now().date():
         raise SchemaRefused("the period is not over", where=("last",))
-    async with core.database.begin() as connection:
-        # One at a time: what two publications give away together, neither could know.
-        await connection.execute(select(identity.c.participant).with_for_update())
-        ledger = await _ledger(connection)
-        for one in ledger:
+    for _ in range(ATTEMPTS):
+        async with core.database.read() as connection:
+            told = await published(connection)
+            people = headings(await countable(core, consents, connection))
+        for one in told:
             if one.quarters == asked:
                 return one
-        people = headings(await read_records(core, connection))
-        made = tabulate(people, asked, ledger)
-        await connection.execute(
-            insert(publication).values(
-                id=uuid4(), first=first, last=last, figures=_written(made), at=core.now()
+        made = await _tabulated(people, asked, told)
+        async with core.database.begin() as connection:
+            # One at a time: what two publications give away together, neither could know. And what
+            # was reckoned meanwhile counts only if nobody withdrew meanwhile.
+            await connection.execute(select(identity.c.participant).with_for_update())
+            if told != await published(connection) or people != headings(
+                await countable(core, consents, connection)
+            ):
+                continue
+            await connection.execute(
+                insert(publication).values(
+                    id=uuid4(), first=first, last=last, figures=_written(made), at=core.now()
+                )
             )
-        )
-    return made
+            await clear_alarms_of(connection, asked, DUE, now=core.now())
+        return made
+    raise Conflict("the records change all the while")
 
 
-_MESSAGES = UUID("c1b54a5e-5f0e-5c55-9c1c-2c3f4b0a7d10")
-"""Namespace of the messages' business ids (RFC 9562, version 5)."""
+async def countable(core: Core, consents: Consents, connection: AsyncConnection) -> list[Record]:
+    """Records of those who agree at this moment, as the hub has it, not as we last heard.
+
+    Raises:
+        ConsentStale: The hub was not asked for too long: somebody may have withdrawn.
+    """
+    if not consents.is_fresh():
+        raise ConsentStale
+    return await read_records(core, connection)
 
 
-async def tell(parts: Parts, made: Published, to: str) -> list[Stored]:
-    """Send what was published to one participant, corridor by corridor. Repeating it sends nothing
-    anew: each message is named by its period and corridor."""
-    sent = []
-    for corridor in sorted({place.corridor for place in made.counts if place.corridor} - {UNKNOWN}):
-        origin, _, destination = corridor.partition("-")
-        body = Aggregate(
-            first=made.quarters[0].first,
-            last=made.quarters[-1].last,
-            origin=origin,
-            destination=destination,
-            cells=tuple(
-                Cell(exploitation=place.exploitation, age=place.age, sex=place.sex, count=count)
-                for place, count in made.counts.items()
-                if place.corridor == corridor
-            ),
-        )
-        await parts.agreements.look_for(to)
-        draft = MessageDraft(
-            type=MESSAGE,
-            to=to,
-            case_ref=f"STATISTICS-{body.first}-{corridor}",
-            body=body.to_dict(),
-            business_id=uuid5(_MESSAGES, f"{body.first} {body.last} {corridor} {to}"),
-        )
-        sent.append(await parts.sender.send(await parts.composer(draft)))
-    return sent
+async def _tabulated(
+    people: Sequence[Headings], asked: Sequence[Quarter], told: Sequence[Published]
+) -> Published:
+    """Beside the event loop: the search for what must be held back takes seconds, and messages
+    do not wait for it."""
+    return await asyncio.to_thread(tabulate, people, asked, told)
 
 
 async def history(connection: AsyncConnection) -> list[tuple[UUID, date, date, str]]:
@@ -107,7 +106,8 @@ async def history(connection: AsyncConnection) -> list[tuple[UUID, date, date, s
     return [(row.id, row.first, row.last, row.at.isoformat()) for row in rows]
 
 
-async def _ledger(connection: AsyncConnection) -> Sequence[Published]:
+async def published(connection: AsyncConnection) -> Sequence[Published]:
+    """Every publication so far, in the order of time."""
     rows = await connection.execute(select(publication).order_by(publication.c.first))
     return [
         Published(

@@ -20,6 +20,9 @@ class Quarter:
     def of(cls, day: date) -> Quarter:
         return cls(day.year, (day.month - 1) // 3 + 1)
 
+    def __str__(self) -> str:
+        return f"{self.year}-Q{self.number}"
+
     @property
     def first(self) -> date:
         return date(self.year, 3 * self.number - 2, 1)

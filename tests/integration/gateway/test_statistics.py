@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from sqlalchemy import select, update
 
 from broker.gateway.api.app import create_api
-from broker.gateway.store.tables import inbox, outbox
+from broker.gateway.statistics import ledger
+from broker.gateway.statistics.ledger import DUE
+from broker.gateway.statistics.periods import Quarter
+from broker.gateway.statistics.tables import tabulate
+from broker.gateway.store.tables import alarm, inbox, outbox
 from schemas.consent import Purpose
 from tests.support.gateways import Side, World, world
 
@@ -97,3 +103,60 @@ async def test_who_agreed_is_counted_published_told_and_gone_when_she_withdraws(
             ).all()
         assert "stats.aggregate" in arrived
         assert list(told) == [f"STATISTICS-{date(2026, 4, 1)}-AL-IT"]
+
+
+async def test_nobody_is_counted_by_what_was_known_of_her_consent_yesterday(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path / "network") as made:
+        sender, counting = made["it.nrm"], made["al.nrm"]
+        core = counting.gateway.core
+        grants = [await tell(sender, f"CASE-{n}", age_band="18--20") for n in range(12)]
+        await made.settle()
+        async with core.database.begin() as connection:
+            await connection.execute(update(inbox).values(received_at=MAY))
+        assert await counting.parts.quarter_close.run_once() == [Quarter(2026, 2)]
+        assert await open_alarms(counting) == [(DUE, "2026-Q2")]
+
+        loop, withdrawn = asyncio.get_running_loop(), []
+
+        def withdrawn_meanwhile(people: Any, *more: Any) -> Any:
+            """The real thing, while somebody withdraws."""
+            if not withdrawn:
+                withdrawn.append(grants[3])
+                asyncio.run_coroutine_threadsafe(withdraw(), loop).result(30)
+            return tabulate(people, *more)
+
+        async def withdraw() -> None:
+            # At the counting gateway itself: either side may, and it holds there at once.
+            await counting.parts.withdrawals.order(grants[3], (), reason=None)
+
+        monkeypatch.setattr(ledger, "tabulate", withdrawn_meanwhile)
+        async with desk(made, "al.nrm") as api:
+            published = (await api.post("/v1/statistics/publications", json=PERIOD)).json()
+            export = (await api.get("/v1/statistics/export")).text
+            monkeypatch.setattr(counting.parts.consents, "_fresh_at", None)
+            asked = (
+                "/v1/statistics/export",
+                "/v1/statistics/table?first=2026-01-01&last=2026-03-31",
+            )
+            stale = [(await api.get(path)).json()["code"] for path in asked]
+        counts = {
+            (row["corridor"], row["age"], row["sex"], row["exploitation"]): row["count"]
+            for row in published["figures"]
+        }
+        assert counts["AL-IT", "18-20", None, None] == 11
+        assert len(export.strip().splitlines()) == 1 + 11
+        assert stale == ["consent-stale", "consent-stale"]
+        assert await open_alarms(counting) == []
+
+
+async def open_alarms(side: Side) -> list[tuple[str, str]]:
+    """Of statistics."""
+    async with side.gateway.core.database.read() as connection:
+        rows = await connection.execute(
+            select(alarm.c.code, alarm.c.about).where(
+                alarm.c.cleared_at.is_(None), alarm.c.code == DUE
+            )
+        )
+        return [(row.code, row.about) for row in rows]
