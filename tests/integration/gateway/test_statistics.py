@@ -118,7 +118,7 @@ async def test_nobody_is_counted_by_what_was_known_of_her_consent_yesterday(
         assert await counting.parts.quarter_close.run_once() == [Quarter(2026, 2)]
         assert await open_alarms(counting) == [(DUE, "2026-Q2")]
 
-        loop, withdrawn = asyncio.get_running_loop(), []
+        loop, withdrawn = asyncio.get_running_loop(), list[Any]()
 
         def withdrawn_meanwhile(people: Any, *more: Any) -> Any:
             """The real thing, while somebody withdraws."""
