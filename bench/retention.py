@@ -204,9 +204,10 @@ async def bench_sqlite(folder: Path, messages: int, size: int) -> dict[str, Any]
     await database.scrub()
     full = file.stat().st_size
     await database.close()
-    clock = TurnedClock(begin + timedelta(days=100))
+    clock = TurnedClock(begin)
     hub: Hub = create_app(world.settings, clock=clock).state.hub
     await hub.refresh_directory()
+    clock.turn(timedelta(days=100))
     await hub.sequencer.run_once()
 
     async def work() -> None:
