@@ -350,7 +350,7 @@ async def test_all_that_protects_her_is_found_on_either_database(
         await two.settle(2)
         business = await business_id(albania, sent.id)
         await change(core, str(business), {"protection_claim": True}, worker="knowing")
-        await albania.parts.excluding.exclude("CASE-1", "police:AL", worker="knowing")
+        await italy.parts.excluding.exclude("CASE-1", "police:AL", worker="knowing")
         async with core.database.read() as connection:
             about = About(case_refs=frozenset({"CASE-1"}), business_ids=frozenset({business}))
             [known] = await persons(core, connection, [about])
