@@ -23,7 +23,9 @@ from uuid import UUID
 from adapters import wire
 from adapters.base import (
     Candidate,
+    CannotErase,
     CaseRecord,
+    Declined,
     Erasing,
     Filed,
     Memory,
@@ -52,6 +54,7 @@ _WAITING: Final = 16
 """Lines read ahead of whoever uses them: what the process says faster than that, it waits with."""
 _FITS: Final = 32 << 10
 """Bytes that a pipe takes at once, whether or not the process reads."""
+NOT_OFFERED: Final = Declined("not-supported")
 _MOST_TOOLS: Final = 100
 """Questions of the process during one request."""
 
@@ -91,11 +94,15 @@ class ExternalSystem:
         return self._ask("find", wire.found_from_json, business_id=str(business_id))
 
     def read(self, reference: str) -> CaseRecord | None:
-        """See the port."""
+        """See the port. What the process does not offer it is not asked for, here and below."""
+        if Skill.READ not in self.skills:
+            return None
         return self._ask("read", wire.found_case_from_json, reference=reference)
 
     def candidates(self, case: CaseRecord) -> tuple[Candidate, ...]:
         """See the port."""
+        if Skill.CANDIDATES not in self.skills:
+            return ()
         return self._ask("candidates", wire.candidates_from_json, case=wire.case_to_json(case))
 
     def file(self, business_id: UUID, case: CaseRecord) -> Outcome:
@@ -120,20 +127,28 @@ class ExternalSystem:
 
     def update(self, reference: str, case: CaseRecord) -> Outcome:
         """See the port."""
+        if Skill.UPDATE not in self.skills:
+            return NOT_OFFERED
         return self._ask(
             "update", wire.outcome_from_json, reference=reference, case=wire.case_to_json(case)
         )
 
     def erase(self, reference: str) -> Erasing:
         """See the port."""
+        if Skill.ERASE not in self.skills:
+            return CannotErase("not-supported")
         return self._ask("erase", wire.erasing_from_json, reference=reference)
 
     def poll(self, cursor: str | None) -> Polled:
         """See the port."""
+        if Skill.POLL not in self.skills:
+            return Polled((), cursor)
         return self._ask("poll", wire.page_from_json, cursor=cursor)
 
     def tell(self, case_ref: str, news: News) -> Outcome:
         """See the port."""
+        if Skill.TELL not in self.skills:
+            return NOT_OFFERED
         return self._ask(
             "tell", wire.outcome_from_json, case_ref=case_ref, news=wire.news_to_json(news)
         )
@@ -142,6 +157,8 @@ class ExternalSystem:
         """See the port. A process of its own, so that filing goes on meanwhile."""
         if source is not None and not isinstance(source, Path):
             raise SchemaRefused("an external adapter reads files by their path")
+        if Skill.CASES not in self.skills:
+            return
         process = _Process(*self._given)
         try:
             given = {"source": None if source is None else str(source)}

@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from adapters.base import CaseRecord
 from adapters.systems.files import FilesSystem
@@ -28,6 +29,7 @@ from bench.people import COLUMNS, records, row
 from broker.cli.demo.processes import Child
 from broker.cli.network import Network, create_network
 
+MOST_RUNS = 30
 PATIENCE = 900.0
 """Seconds without one more case on the other side after which it is given up."""
 
@@ -114,9 +116,8 @@ def bench(folder: Path, count: int) -> dict[str, object]:
         first.send_signal(signal.SIGKILL)
         first.wait()
         result["filed_when_killed"] = filed(there)
-        again = subprocess.run(command(network, file), stdout=subprocess.PIPE, text=True)
+        result["runs"], tally = again(command(network, file))
         result["seconds_to_send"] = round(time.monotonic() - began, 1)
-        tally = json.loads(again.stdout)
         result |= {name: tally[name] for name in ("sent", "refused", "rows_rejected", "by_code")}
         wait(there, tally["sent"])
         seconds = time.monotonic() - began
@@ -125,6 +126,16 @@ def bench(folder: Path, count: int) -> dict[str, object]:
         time.sleep(2)  # a double would come now
     result["on_the_other_side"] = compared(FilesSystem(folder), file, there)
     return result
+
+
+def again(command: list[str]) -> tuple[int, dict[str, Any]]:
+    """As an operator: run again until the whole file was tried; how often, and what it said last."""
+    for run in range(2, MOST_RUNS):
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        tally: dict[str, Any] = json.loads(done.stdout)
+        if tally["complete"]:
+            return run, tally
+    raise SystemExit("the gateway never came to the end of the file")
 
 
 def known(network: Network) -> None:

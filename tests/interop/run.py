@@ -22,6 +22,8 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from adapters.base import Tools  # noqa: E402
+from adapters.conformance import conform  # noqa: E402
 from broker.audit.log.leaves import new_leaf  # noqa: E402
 from broker.audit.proofs.tlog_proof import FIRST_LINE  # noqa: E402
 from keys.binding import blind_scope  # noqa: E402
@@ -167,6 +169,15 @@ def vectors(result: dict[str, Any], italy: Party, albania: Party) -> dict[str, A
     }
 
 
+def adapter_conforms(folder: Path) -> None:
+    """The adapter to copy that is written in Node keeps every promise, also when it is killed."""
+    (folder / "cases").mkdir()
+    command = ["node", str(HERE.parents[1] / "adapters/samples/jsonlines/adapter.mjs")]
+    settings = {"command": command, "settings": {"folder": str(folder / "cases")}}
+    report = conform("external", settings, Tools(), now=NOW, kills=5)
+    assert [each for each in report.results if each.outcome == "failed"] == []
+
+
 def main() -> int:
     """Run it once. 0 if everything agreed."""
     if shutil.which("node") is None or shutil.which("npm") is None:
@@ -177,6 +188,7 @@ def main() -> int:
         result = ask_peer(tasks(italy, albania), Path(folder))
         agreed = check(result, italy, albania)
         agreed += talk(Path(folder))
+        adapter_conforms(Path(folder))
     if "--keep" in sys.argv:
         kept = vectors(result, italy, albania)
         text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"

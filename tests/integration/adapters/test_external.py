@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from uuid import UUID
 
 import pytest
 
-from adapters.base import CannotMap, CaseRecord, Filed, Memory, Tools
+from adapters.base import CannotMap, CaseRecord, Filed, Memory, Skill, Tools
 from adapters.conformance import CHECKS
 from adapters.external import ExternalSystem, make
 from schemas.errors import CaseSystemUnavailable, OutcomeUnknown, SchemaRefused
@@ -28,7 +28,7 @@ def answer(request, **fields):
 for line in sys.stdin:
     request = json.loads(line)
     if request["do"] == "describe":
-        answer(request, gives={"name": "odd", "memory": MEMORY, "skills": []})
+        answer(request, gives={"name": "odd", "memory": MEMORY, "skills": SKILLS})
         continue
 """
 
@@ -48,11 +48,16 @@ def served(tmp_path: Path) -> Iterator[ExternalSystem]:
 
 
 def odd(
-    body: str, *, memory: str = "lookup", timeout: float = 20, tools: Tools | None = None
+    body: str,
+    *,
+    memory: str = "lookup",
+    skills: Iterable[Skill] = Skill,
+    timeout: float = 20,
+    tools: Tools | None = None,
 ) -> ExternalSystem:
     """A process that does what the body says to any request but `describe`."""
     program = (
-        PREAMBLE.replace("MEMORY", repr(memory))
+        PREAMBLE.replace("MEMORY", repr(memory)).replace("SKILLS", repr([*map(str, skills)]))
         + "    "
         + dedent(body).strip().replace("\n", "\n    ")
     )
@@ -127,7 +132,9 @@ def test_silence_is_repeated_only_where_repeating_is_safe(
 def test_a_process_that_does_not_read_is_not_waited_for_for_ever() -> None:
     large = CaseRecord("XA-1", {"case_narrative": {"case_comment": "invented " * 40_000}})
     program = (
-        PREAMBLE.replace("MEMORY", "'none'").replace("for line in sys.stdin:", "for n in range(1):")
+        PREAMBLE.replace("MEMORY", "'none'")
+        .replace("SKILLS", "[]")
+        .replace("for line in sys.stdin:", "for n in range(1):")
     ).replace("json.loads(line)", "json.loads(sys.stdin.readline())")
     command = [sys.executable, "-c", program + "    pass\ntime.sleep(600)\n"]
     system = make({"command": command, "timeout": 1.0}, Tools())
@@ -170,6 +177,15 @@ def test_a_process_that_says_more_than_is_read_waits() -> None:
     assert sum(1 for _ in cases) == 2999
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < 60, grown  # MiB; all of it would be 300
+
+
+def test_a_process_is_not_asked_for_what_it_does_not_offer() -> None:
+    """An author writes the acts that his system has, and no others."""
+    system = odd('raise SystemExit("asked")', skills=())
+    check = next(each for each in CHECKS if each.name == "says_what_it_does_not_offer")
+    check(system)
+    assert system.read("7") is None
+    system.close()
 
 
 def test_a_path_with_capitals_passes_and_a_name_does_not() -> None:
