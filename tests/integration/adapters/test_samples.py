@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -47,6 +48,6 @@ def test_a_code_without_a_word_is_named_and_nothing_is_filed(
     monkeypatch.delitem(casebook.WORDS, "NonConforming")
     system = casebook.make({"path": str(tmp_path / "cases.db")}, Tools())
     case = CaseRecord("XA-1", {"identity_core": {"gender": "NonConforming"}})
-    answer = system.file(casebook.UUID(int=1), case)
+    answer = system.file(UUID(int=1), case)
     assert answer == CannotMap(("identity_core.gender: unknown-code",))
-    assert system.find(casebook.UUID(int=1)) is None
+    assert system.find(UUID(int=1)) is None
