@@ -32,8 +32,8 @@ from bench.hub_alone import hub_alone, make_world
 from bench.scale import fill
 from broker.clock import SystemClock, TurnedClock
 from broker.database import Database
-from broker.hub import deadlines, retention
 from broker.hub.app import create_app
+from broker.hub.ending import deadlines, retention
 from broker.hub.state import Hub
 from broker.hub.store.tables import ENVELOPE, PAYLOAD
 from tests.support.hub import World

@@ -14,8 +14,8 @@ from broker.audit.log.note import NoteSigner
 from broker.cli.hub_home import hub_database, open_hub
 from broker.cli.passphrase import write_secret
 from broker.clock import SystemClock
-from broker.hub.continuing import Standing, begin_another, standing
-from broker.hub.set_back import HeadFile
+from broker.hub.log.continuing import Standing, begin_another, standing
+from broker.hub.log.set_back import HeadFile
 from broker.hub.settings import load_settings
 from schemas.errors import Refused
 

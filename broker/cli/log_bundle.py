@@ -18,7 +18,7 @@ from broker.audit.proofs.policy import Policy
 from broker.audit.witnesses.countries import policy_of
 from broker.clock import SystemClock
 from broker.database import Database
-from broker.hub.bundling import Wanted, sign_contents, write_bundle
+from broker.hub.log.bundling import Wanted, sign_contents, write_bundle
 from broker.hub.settings import HubSettings, SettingsError, load_settings
 from keys.custody import open_custody
 from keys.trust import DirectoryClient

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.agreements import KnownAgreement
 from broker.gateway.core import Core
+from broker.gateway.network.agreements import KnownAgreement
 from broker.gateway.store.grants import GrantState
 from broker.rules.content import (
     AgreementView,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.gateway.agreements import Agreements
 from broker.gateway.cases.polling import Polling
 from broker.gateway.cases.questions import Questions
 from broker.gateway.cases.reporting import Reporting
 from broker.gateway.cases.telling import Telling
-from broker.gateway.clocks import Clocks
 from broker.gateway.consent.exclusions import Excluding
 from broker.gateway.consent.grants import Consents
 from broker.gateway.consent.majority import Majority
@@ -22,14 +20,17 @@ from broker.gateway.erasure.epochs import Epochs
 from broker.gateway.erasure.erasing import Erasing
 from broker.gateway.erasure.orders import Orders
 from broker.gateway.erasure.passing import Passing
-from broker.gateway.evidence import EvidenceBook
-from broker.gateway.hub_restored import HubRestored
+from broker.gateway.network.agreements import Agreements
+from broker.gateway.network.clocks import Clocks
+from broker.gateway.network.evidence import EvidenceBook
+from broker.gateway.network.hub_restored import HubRestored
+from broker.gateway.network.reconciling import Reconciling
+from broker.gateway.network.witness import HubWitness
 from broker.gateway.notify import Notifier
 from broker.gateway.receive.filing import Filing
 from broker.gateway.receive.intake import Intake
 from broker.gateway.receive.receipts import Receipts
 from broker.gateway.receive.receiver import Receiver
-from broker.gateway.reconciling import Reconciling
 from broker.gateway.retention import Retention
 from broker.gateway.rights.answering import Answering
 from broker.gateway.rights.asking import Asking
@@ -40,7 +41,6 @@ from broker.gateway.send.exceptions import Exceptions
 from broker.gateway.send.outbox import Outbox
 from broker.gateway.send.sender import Sender
 from broker.gateway.statistics.closing import QuarterClose
-from broker.gateway.witness import HubWitness
 
 
 @dataclass(frozen=True)

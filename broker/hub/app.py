@@ -21,7 +21,6 @@ from broker import heap
 from broker.clock import Clock, SystemClock
 from broker.database import upgrade
 from broker.http import install_error_handlers
-from broker.hub import deadlines, erasing, retention, witnesses
 from broker.hub.api import (
     attachments,
     consents,
@@ -34,9 +33,11 @@ from broker.hub.api import (
     revocations,
 )
 from broker.hub.api.requests import Callers
+from broker.hub.ending import deadlines, erasing, retention
 from broker.hub.evidence import EvidenceIntake
 from broker.hub.intake.intake import Intake
 from broker.hub.intake.limiting import Limiter
+from broker.hub.log import witnesses
 from broker.hub.relay.channels import Channels
 from broker.hub.relay.relay import Relay
 from broker.hub.settings import HubSettings, Role

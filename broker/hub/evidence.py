@@ -17,13 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.hub.grouping import Group
 from broker.hub.intake.limiting import Limiter
 from broker.hub.intake.refusals import quarantine
+from broker.hub.log.testimony import recorded
 from broker.hub.state import Hub
 from broker.hub.store import deliveries, envelopes, evidence
 from broker.hub.store.deliveries import EVIDENCE_ITEM, Item
 from broker.hub.store.envelopes import RANK, Subject
 from broker.hub.store.tables import FACT
 from broker.hub.store.writing import Writing
-from broker.hub.testimony import recorded
 from keys.signing import verify_evidence
 from schemas.audit import Event
 from schemas.base import unb64u

@@ -23,8 +23,8 @@ from broker.clock import Clock
 from broker.database import Database
 from broker.hub.intake.limiting import QuarantineLimit
 from broker.hub.intake.stops import StopFile
+from broker.hub.log.set_back import HeadFile
 from broker.hub.metrics import Metrics
-from broker.hub.set_back import HeadFile
 from broker.hub.settings import HubSettings
 from broker.hub.store import openings, participants, revocations
 from broker.hub.store.deliveries import Item
@@ -170,7 +170,7 @@ class HubDirectory:
 
 
 class Withdrawn:
-    """Grants of which something was taken back a moment ago: a hint for `broker.hub.erasing`."""
+    """Grants of which something was taken back a moment ago: a hint for `broker.hub.ending.erasing`."""
 
     def __init__(self) -> None:
         self._grants: set[UUID] = set()

@@ -24,8 +24,8 @@ from broker.cli.passphrase import MINIMUM_LENGTH, read_passphrase, write_secret
 from broker.cli.root import ReferralGroup
 from broker.clock import SystemClock
 from broker.database import Database
-from broker.gateway.exposure import Exposed, exposed
 from broker.gateway.lending import FILE_KEY
+from broker.gateway.network.exposure import Exposed, exposed
 from broker.gateway.settings import load_settings
 from keys.custody import Custody, create_custody, open_custody
 from keys.file_sealing import file_key_jwk, keys_of, new_file_key

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from broker.gateway.participants import all_participants
+from broker.gateway.network.participants import all_participants
 from broker.gateway.parts import Parts
 
 

@@ -15,9 +15,9 @@ from uuid import UUID
 from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.agreements import Agreements
 from broker.gateway.core import Core
 from broker.gateway.erasure.passing import UNREACHABLE
+from broker.gateway.network.agreements import Agreements
 from broker.gateway.own_log import Decision
 from broker.gateway.safeguards.known import About, names_of, persons
 from broker.gateway.safeguards.told import business_ids_of, hear

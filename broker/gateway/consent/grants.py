@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.agreements import Agreements
 from broker.gateway.consent.majority import NOT_KNOWN, childhood_ends
 from broker.gateway.core import Core
+from broker.gateway.network.agreements import Agreements
 from broker.gateway.own_log import Decision
 from broker.gateway.send.compose import Composed
 from broker.gateway.send.drafts import ConsentDraft, RenewalDraft

@@ -17,11 +17,11 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
-from broker.gateway.agreements import Agreements
 from broker.gateway.core import Core
 from broker.gateway.erasure.order import Cause, Order
 from broker.gateway.erasure.orders import Orders
 from broker.gateway.erasure.passing import UNREACHABLE
+from broker.gateway.network.agreements import Agreements
 from broker.gateway.own_log import Decision
 from broker.gateway.send.sender import Sender
 from broker.gateway.send.statements import compose_statement

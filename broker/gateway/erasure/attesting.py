@@ -14,10 +14,10 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
-from broker.gateway.agreements import Agreements
 from broker.gateway.core import Core
 from broker.gateway.erasure.attested import attestation_of, attesters_of, note_erasures, outcome_of
 from broker.gateway.erasure.order import Cause, Order
+from broker.gateway.network.agreements import Agreements
 from broker.gateway.own_log import Decision
 from broker.gateway.receive.receipts import Owed, owe
 from broker.gateway.send.sender import Sender

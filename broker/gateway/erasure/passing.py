@@ -14,9 +14,9 @@ from uuid import UUID
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.agreements import Agreements
 from broker.gateway.core import Core
 from broker.gateway.erasure.order import Cause, Order
+from broker.gateway.network.agreements import Agreements
 from broker.gateway.send.sender import Sender
 from broker.gateway.send.statements import compose_statement
 from broker.gateway.store.alarms import raise_alarm

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.agreements import Agreements
 from broker.gateway.content_check import ask, consent_of, read_record
 from broker.gateway.core import Core
+from broker.gateway.network.agreements import Agreements
 from broker.gateway.receive.unpack import Unpacked, check_record, unpack
 from broker.gateway.safeguards.known import About, persons
 from broker.gateway.store.grants import GrantState

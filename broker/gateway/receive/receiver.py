@@ -32,11 +32,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.agreements import Agreements
-from broker.gateway.clocks import PartnersClocks
 from broker.gateway.consent.grants import Consents
 from broker.gateway.core import Core
-from broker.gateway.evidence import EvidenceBook
+from broker.gateway.network.agreements import Agreements
+from broker.gateway.network.clocks import PartnersClocks
+from broker.gateway.network.evidence import EvidenceBook
 from broker.gateway.receive.feed import WithdrawalFeed
 from broker.gateway.receive.intake import Intake, Verdicted
 from broker.gateway.receive.judging import Judge

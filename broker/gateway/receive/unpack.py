@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from broker.gateway.agreements import KnownAgreement
+from broker.gateway.network.agreements import KnownAgreement
 from keys import strict_json
 from keys.binding import blind_scope, record_digest
 from keys.signing import parse_envelope, verify_envelope, verify_grant

@@ -16,9 +16,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway import threads
-from broker.gateway.agreements import Agreements, KnownAgreement
 from broker.gateway.content_check import check_outgoing, host_of
 from broker.gateway.core import Core
+from broker.gateway.network.agreements import Agreements, KnownAgreement
 from broker.gateway.rights.restriction import require_sendable
 from broker.gateway.send.attachments import StagedFile, stage
 from broker.gateway.send.drafts import MessageDraft

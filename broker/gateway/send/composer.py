@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from broker.gateway.agreements import Agreements
 from broker.gateway.batch import Batcher
 from broker.gateway.core import Core
+from broker.gateway.network.agreements import Agreements
 from broker.gateway.send.compose import Composed, compose
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.known import Knowledge

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import func, insert, select, update
 
-from broker.gateway.agreements import Agreements
 from broker.gateway.consent.grants import own_case
 from broker.gateway.core import Core
-from broker.gateway.participants import emergency_telephone
+from broker.gateway.network.agreements import Agreements
+from broker.gateway.network.participants import emergency_telephone
 from broker.gateway.send.compose import compose
 from broker.gateway.send.drafts import ExceptionDraft
 from broker.gateway.send.sender import Sender, Stored

@@ -26,7 +26,7 @@ from sqlalchemy import select, update
 from broker.client import Refusal, Submitted
 from broker.gateway.consent.grants import Consents
 from broker.gateway.core import Core, wait_for
-from broker.gateway.evidence import EvidenceBook
+from broker.gateway.network.evidence import EvidenceBook
 from broker.gateway.send.attachments import Attachments
 from broker.gateway.send.sender import Handed
 from broker.gateway.store import outbox as store

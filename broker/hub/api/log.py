@@ -25,7 +25,7 @@ from broker.audit.proofs.prover import Prover
 from broker.audit.witnesses.countries import witness_key
 from broker.http import Position
 from broker.hub.api.requests import Callers
-from broker.hub.set_back import show_evidence, show_head
+from broker.hub.log.set_back import show_evidence, show_head
 from broker.hub.state import Hub
 from broker.hub.store import envelopes, evidence
 from broker.hub.store.tables import LOG

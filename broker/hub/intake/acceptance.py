@@ -22,7 +22,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.log.leaves import new_leaf
-from broker.hub.closing import stop_waiting
+from broker.hub.ending.closing import stop_waiting
+from broker.hub.log.testimony import Testimony, testify
 from broker.hub.relay.handover import relayed
 from broker.hub.state import Hub
 from broker.hub.store import (
@@ -40,7 +41,6 @@ from broker.hub.store.deliveries import ENVELOPE_ITEM, PASSING_ITEM, Item
 from broker.hub.store.envelopes import StreamKey
 from broker.hub.store.tables import ENVELOPE, OBLIGATION, PAYLOAD
 from broker.hub.store.writing import Writing
-from broker.hub.testimony import Testimony, testify
 from broker.rules.header import Header, Question, judge, refusal
 from broker.telemetry import logger
 from schemas.audit import Event

@@ -13,14 +13,14 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.hub.closing import close
+from broker.hub.ending.closing import close
+from broker.hub.log.testimony import testify
 from broker.hub.state import Hub
 from broker.hub.store import deliveries, envelopes, evidence
 from broker.hub.store.decisive import rules
 from broker.hub.store.deliveries import Claim, Item
 from broker.hub.store.envelopes import Stored
 from broker.hub.store.writing import Writing
-from broker.hub.testimony import testify
 from broker.rules.header import Question, judge
 from schemas.audit import Event
 from schemas.base import b64u

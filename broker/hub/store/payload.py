@@ -30,7 +30,7 @@ async def carry_on(connection: AsyncConnection, before: datetime, now: datetime,
     """Put what is still needed and came before a moment among what comes now; how much that was.
 
     So that one message that nobody fetches does not keep a whole partition. What is due to go is
-    left where it is, to whoever looks at it next (`broker.hub.deadlines`).
+    left where it is, to whoever looks at it next (`broker.hub.ending.deadlines`).
     """
     needed = (
         select(PAYLOAD.c.envelope_id)

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from broker.gateway.agreements import KnownAgreement
+from broker.gateway.network.agreements import KnownAgreement
 from broker.gateway.receive.receiver import Incoming, Outcome
 from broker.gateway.rights.asking import RightDraft
 from broker.gateway.store.tables import inbox, outbox, seen

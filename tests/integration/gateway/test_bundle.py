@@ -17,7 +17,7 @@ from broker.audit.proofs.offline import TrustedKey
 from broker.audit.proofs.policy import Policy
 from broker.audit.witnesses.countries import policy_of
 from broker.cli.log_bundle import make_bundle
-from broker.hub import erasing
+from broker.hub.ending import erasing
 from broker.hub.state import Hub
 from keys.ceremony import Repository, RoleSigner
 from keys.custody import open_custody

@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from broker.gateway.agreements import KnownAgreement
 from broker.gateway.deadlines import rounds
 from broker.gateway.deadlines.answers import load
+from broker.gateway.network.agreements import KnownAgreement
 from broker.gateway.receive.mailbox import Mailbox
 from broker.gateway.store.bulk import one_of
 from broker.gateway.store.tables import alarm, evidence, fact, inbox, outbox

@@ -20,7 +20,7 @@ from broker.gateway.settings import VaultSettings
 from broker.gateway.store.tables import erasure, log
 from broker.gateway.store.tables import vault as vault_tables
 from broker.gateway.vault import Vault
-from broker.hub import erasing
+from broker.hub.ending import erasing
 from broker.hub.store.tables import ENVELOPE, LOG, PAYLOAD
 from schemas.errors import NotFound
 from tests.support.gateways import CASE, Side, World, world

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from broker.gateway.erasure.attested import is_erased
-from broker.gateway.evidence import EvidenceBook
+from broker.gateway.network.evidence import EvidenceBook
 from broker.gateway.send import sender
 from broker.gateway.store.tables import alarm, erasure, outbox, receipt, receipt_packet
 from keys.signing import parse_jws

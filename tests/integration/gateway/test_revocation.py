@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from broker.gateway.exposure import exposed
+from broker.gateway.network.exposure import exposed
 from broker.gateway.receive.opening import open_message
 from broker.gateway.receive.receiver import Incoming, Outcome
 from keys.revocation import sign_revocation

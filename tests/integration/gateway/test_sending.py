@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from broker.gateway.evidence import EvidenceBook
+from broker.gateway.network.evidence import EvidenceBook
 from broker.gateway.send.composer import Composer
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.sender import Stored

@@ -16,8 +16,8 @@ from broker.audit.proofs.verify import TrustedKey, verify_proof
 from broker.audit.witnesses.countries import policy_of
 from broker.audit.witnesses.witness import WitnessMemory
 from broker.client.results import Proof
+from broker.gateway.network.witness import CONTRADICTION, NOT_WITNESSED, HubWitness
 from broker.gateway.store.tables import alarm
-from broker.gateway.witness import CONTRADICTION, NOT_WITNESSED, HubWitness
 from broker.hub.state import Hub
 from schemas.base import b64u
 from schemas.errors import BadSignature, Forbidden, HubUnreachable, LogSetBack

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.clock import TurnedClock
-from broker.hub import deadlines, retention
+from broker.hub.ending import deadlines, retention
 from broker.hub.store import attachments
 from broker.hub.store.tables import ATTACHMENT, ATTACHMENT_CHUNK
 from schemas.base import b64u

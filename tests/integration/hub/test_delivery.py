@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from broker.clock import TurnedClock
-from broker.hub import deadlines
+from broker.hub.ending import deadlines
 from broker.hub.store import deliveries, participants
 from broker.hub.store.deliveries import Settled
 from broker.hub.store.tables import DELIVERY, EVIDENCE

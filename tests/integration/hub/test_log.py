@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 from broker.audit.proofs.policy import Policy
 from broker.audit.proofs.verify import TrustedKey, verify_proof
 from broker.clock import TurnedClock
-from broker.hub import deadlines, retention
+from broker.hub.ending import deadlines, retention
 from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, LOG
 from keys.trust import DirectoryClient
 from schemas.base import unb64u

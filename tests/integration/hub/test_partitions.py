@@ -16,8 +16,8 @@ from sqlalchemy import Column, MetaData, Table, delete, func, insert, select, te
 
 from broker.clock import TurnedClock
 from broker.database import Database, upgrade
-from broker.hub import deadlines, retention
 from broker.hub.app import MIGRATIONS
+from broker.hub.ending import deadlines, retention
 from broker.hub.store import partitions, payload
 from broker.hub.store.tables import ENVELOPE, PAYLOAD, QUARANTINE
 from schemas.evidence import Fact

@@ -11,8 +11,8 @@ from broker.audit.log.note import NoteSigner, Verifier
 from broker.audit.proofs.policy import parse_policy
 from broker.audit.witnesses.witness import Witness, WitnessMemory
 from broker.audit.witnesses.witness_http import create_witness_app
+from broker.hub.log.witnesses import ask
 from broker.hub.settings import IndependentWitness
-from broker.hub.witnesses import ask
 from tests.support.hub import World
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.gateway.marks import _ranges_without
+from broker.gateway.network.marks import _ranges_without
 from keys.high_water import sign_high_water, verify_high_water
 from schemas.directory import KeyStatus
 from schemas.envelope import Lane

@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.hub.closing import announce
+from broker.hub.ending.closing import announce
 from broker.hub.state import Hub
 from broker.hub.store import attachments, envelopes, grants, openings, participants, payload
 from broker.hub.store.envelopes import Stored

@@ -24,10 +24,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.client.results import StreamNumber
-from broker.gateway.agreements import Agreements
 from broker.gateway.core import Core, wait_for
-from broker.gateway.hub_restored import HubRestored
-from broker.gateway.marks import Marks
+from broker.gateway.network.agreements import Agreements
+from broker.gateway.network.hub_restored import HubRestored
+from broker.gateway.network.marks import Marks
 from broker.gateway.store import outbox as outbox_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
 from broker.gateway.store.bulk import padded

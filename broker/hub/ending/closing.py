@@ -15,10 +15,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.hub.log.testimony import testify
 from broker.hub.state import Hub
 from broker.hub.store import attachments, deliveries, envelopes, evidence, payload
 from broker.hub.store.envelopes import Stored
-from broker.hub.testimony import testify
 from schemas.audit import Event
 from schemas.base import b64u
 from schemas.envelope import NEVER_HELD_BACK, Lane

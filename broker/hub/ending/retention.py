@@ -1,7 +1,7 @@
 """Forgetting in time. Only what is final is ever touched; an id outlives its envelope's expiry.
 
 * Sealed bytes go with `stopped` and `expired` at once, after delivery when `check_at` says
-  (`broker.hub.deadlines`). What is still needed is carried on into the newest partition.
+  (`broker.hub.ending.deadlines`). What is still needed is carried on into the newest partition.
 * Addressing, which is the envelope's row with its id and facts, goes once it has expired and no
   clock could still hold it valid; until then the same id with other bytes is refused.
 * Evidence, and what opens other leaves, stays for years; the log keeps its leaves for ever.

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.agreements import Agreements
 from broker.gateway.consent.grants import Consents
 from broker.gateway.core import Core
+from broker.gateway.network.agreements import Agreements
 from broker.gateway.store import grants as store
 from broker.gateway.store.bulk import batches
 from broker.gateway.store.dialect import AnyRow

@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.agreements import Agreements
 from broker.gateway.core import Core
+from broker.gateway.network.agreements import Agreements
 from broker.gateway.store.tables import inbox
 from schemas.base import instant_text
 from schemas.bodies.network import Announce

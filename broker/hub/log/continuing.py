@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.audit.log.checkpoint import Checkpoint, reopen_checkpoint
 from broker.audit.log.leaves import public_leaf
 from broker.audit.log.store import newest_checkpoint
-from broker.hub.set_back import HeadFile, contradicts, testimonies
+from broker.hub.log.set_back import HeadFile, contradicts, testimonies
 from broker.hub.store import openings
 from broker.hub.store.tables import LOG, LOG_ENDED
 from keys.binding import subject_of

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.hub.closing import announce, close, send
+from broker.hub.ending.closing import announce, close, send
 from broker.hub.state import Hub
 from broker.hub.store import attachments, deliveries, envelopes, obligations, payload
 from broker.hub.store.envelopes import OPEN, RANK, Stored

@@ -12,7 +12,7 @@ it would be another log under the same name. So three know more than the databas
 Of 2 and 3 nothing is believed but our own signature, so anybody may show them. From then on the
 sequencer stands still, and with it intake and relay: gateways keep what they have. It goes on when
 the database is put right, or when the operator ends this log and begins another
-(`broker.hub.continuing`).
+(`broker.hub.log.continuing`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What a gateway knows of the others and says to the hub beside messages: agreements, evidence, marks, votes."""

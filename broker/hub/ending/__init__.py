@@ -1,0 +1,1 @@
+"""What ends at the hub by time or by order: ways, waits, sealed bytes."""
