@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.erasure.order import rows_of_ended
 from broker.gateway.notices.said import due
-from broker.gateway.store.bulk import among, insert_rows, padded
+from broker.gateway.store.bulk import insert_rows, padded
 from broker.gateway.store.dialect import AnyRow
+from broker.gateway.store.lookup import Lookup
 from broker.gateway.store.stated import Exchange
 from broker.gateway.store.tables import erasure_order, notice, thread, thread_event
 from broker.gateway.store.together import Changes, Merge, Rows, insert_together
@@ -156,8 +157,9 @@ async def load(
     return None if row is None else _from_row(row)
 
 
-_THREADS = select(thread).where(among(thread.c.id)).order_by(thread.c.id)
-_LOCKED = _THREADS.with_for_update()
+_QUERY = select(thread).order_by(thread.c.id)
+_THREADS = Lookup(_QUERY, thread.c.id)
+_LOCKED = Lookup(_QUERY.with_for_update(), thread.c.id)
 
 
 async def load_many(
@@ -166,8 +168,7 @@ async def load_many(
     """Several threads; locked in the order of their ids, so that two batches never wait in a ring."""
     if not thread_ids:
         return {}
-    wanted = {"ids": padded(thread_ids)}
-    rows = await connection.execute(_LOCKED if lock else _THREADS, wanted)
+    rows = await (_LOCKED if lock else _THREADS)(connection, thread_ids)
     return {row.id: _from_row(row) for row in rows}
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from adapters.base import CaseRecord, Source
 from broker.gateway import threads
@@ -23,6 +23,7 @@ from broker.gateway.receive.opening import open_attachment, open_message
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.preview import expected_too, preview
 from broker.gateway.send.sender import Stored, log_refusal
+from broker.gateway.store.lookup import Lookup
 from broker.gateway.store.tables import doubt, fact, inbox, outbox
 from broker.http import DigestName, Position, limited_body
 from keys import strict_json
@@ -47,14 +48,14 @@ class DraftsRequest(ProtectedModel):
     text: Annotated[str, Field(max_length=BODY_LIMIT)] | None = None
 
 
-_SENT = (
+_SENT = Lookup(
     select(
         *(one for one in outbox.c if one is not outbox.c.envelope),
         *(fact.c[name].label(f"fact_{name}") for name in ("fact", "by", "code", "at", "evidence")),
     )
     .outerjoin(fact, fact.c.envelope == outbox.c.id)
-    .where(outbox.c.id == bindparam("message"))
-    .order_by(fact.c.at)
+    .order_by(fact.c.at),
+    outbox.c.id,
 )
 
 
@@ -180,7 +181,7 @@ def router(parts: Parts) -> APIRouter:
 
     async def _message(message: UUID) -> dict[str, Any]:
         async with core.database.read() as connection:
-            rows = (await connection.execute(_SENT, {"message": message})).all()
+            rows = await _SENT(connection, [message])
             if not rows:
                 arrived = (
                     await connection.execute(select(inbox).where(inbox.c.id == message))

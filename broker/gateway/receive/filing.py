@@ -28,8 +28,9 @@ from broker.gateway.core import CASE_FILE, Core, ToFile, wait_for
 from broker.gateway.own_log import Decision
 from broker.gateway.receive.receipts import Owed, Receipts
 from broker.gateway.store.alarms import raise_alarm
-from broker.gateway.store.bulk import among, padded
+from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import AnyRow
+from broker.gateway.store.lookup import Lookup
 from broker.gateway.store.tables import (
     case_report,
     inbox,
@@ -59,7 +60,7 @@ HAS_CASE = (*DUE, "filed", "held")
 """States of a message that has its case in the case system, or may have."""
 
 
-_STANDING = (
+_STANDING = Lookup(
     select(
         inbox.c.id,
         inbox.c.business_id,
@@ -74,8 +75,9 @@ _STANDING = (
         inbox_section,
         and_(inbox_section.c.message == inbox.c.id, inbox_section.c.content.is_not(None)),
     )
-    .where(among(inbox.c.business_id), inbox.c.state.in_((*HAS_CASE, "stopped")))
-    .order_by(inbox.c.position)
+    .where(inbox.c.state.in_((*HAS_CASE, "stopped")))
+    .order_by(inbox.c.position),
+    inbox.c.business_id,
 )
 
 
@@ -153,8 +155,7 @@ class Filing:
         async with self._core.database.read() as connection:
             # Looked at under the locks: a withdrawal may have stopped some in the meantime, or
             # taken sections out of them.
-            ids = padded([item.business_id for item in items])
-            standing = (await connection.execute(_STANDING, {"ids": ids})).all()
+            standing = await _STANDING(connection, [item.business_id for item in items])
             live = _live(items, standing)
             if read:
                 items = await self._with_sections(connection, items, live)

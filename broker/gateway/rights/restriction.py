@@ -6,14 +6,16 @@ themselves go on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
 from broker.gateway.store.dialect import upsert
+from broker.gateway.store.lookup import Lookup
 from broker.gateway.store.tables import inbox, restriction
 from schemas.bodies.rights import Restrict, RestrictLift
 from schemas.errors import UseRestricted
@@ -90,7 +92,7 @@ async def require_usable(
     Raises:
         UseRestricted: It is kept and not used, until the restriction is lifted.
     """
-    if await _frozen(connection, [_matches(by, case_ref, business_id)]):
+    if await _frozen(connection, [(by, case_ref, business_id)]):
         raise UseRestricted
 
 
@@ -109,22 +111,30 @@ async def require_sendable(
     """
     if row.chapter in GOES_ON:
         return
-    which = [_matches(core.participant, case_ref, None)]
+    which: list[_About] = [(core.participant, case_ref, None)]
     if derived_from is not None:
         rows = await connection.execute(
             select(inbox.c.sender, inbox.c.case_ref).where(inbox.c.business_id == derived_from)
         )
-        which += [_matches(source.sender, source.case_ref, derived_from) for source in rows]
+        which += [(source.sender, source.case_ref, derived_from) for source in rows]
     if await _frozen(connection, which):
         raise UseRestricted
 
 
-def _matches(by: str, case_ref: str, business_id: UUID | None) -> ColumnElement[bool]:
-    whole = restriction.c.about.is_(None)
-    covered = whole if business_id is None else or_(whole, restriction.c.about == business_id)
-    return and_(restriction.c.by == by, restriction.c.case_ref == case_ref, covered)
+_About = tuple[str, str, UUID | None]
+"""(whose case, its number there, the one referral of it)"""
+_STANDING = Lookup(
+    select(restriction.c.by, restriction.c.case_ref, restriction.c.about).where(
+        restriction.c.lifted_at.is_(None)
+    ),
+    restriction.c.case_ref,
+)
 
 
-async def _frozen(connection: AsyncConnection, which: list[ColumnElement[bool]]) -> bool:
-    query = select(restriction.c.message).where(restriction.c.lifted_at.is_(None), or_(*which))
-    return (await connection.scalar(query.limit(1))) is not None
+async def _frozen(connection: AsyncConnection, which: Sequence[_About]) -> bool:
+    """True if any of these is frozen, by itself or with its whole case."""
+    return any(
+        (row.by, row.case_ref) == (by, case_ref) and row.about in (None, about)
+        for row in await _STANDING(connection, [case_ref for _, case_ref, _ in which])
+        for by, case_ref, about in which
+    )

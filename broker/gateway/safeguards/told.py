@@ -18,6 +18,7 @@ from broker.gateway.store.bulk import batches, padded
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.known import Case
 from broker.gateway.store.tables import inbox, told_exclusion
+from broker.gateway.store.together import insert_missing
 from schemas.envelope import BARE
 
 ITEM = "not-to"
@@ -34,6 +35,9 @@ async def hear(
 ) -> bool:
     """Keep what a message says, unless a later one has spoken; True if that changes anything."""
     partner, case_ref = case
+    row = {"partner": partner, "case_ref": case_ref, "item": None, "message": message}
+    if not not_to and await insert_missing(connection, told_exclusion, [row]):
+        return False  # the first that we hear of this case, and it names nobody
     known = (
         await connection.execute(
             select(told_exclusion).where(
@@ -54,8 +58,7 @@ async def hear(
     if changed and not_to:
         text = json.dumps(sorted(not_to)).encode()
         item = await core.vault.store(connection, f"{partner}:{case_ref}", ITEM, None, text)
-    row = {"partner": partner, "case_ref": case_ref, "item": item, "message": message}
-    await upsert(connection, told_exclusion, row, key=("partner", "case_ref"))
+    await upsert(connection, told_exclusion, row | {"item": item}, key=("partner", "case_ref"))
     return changed
 
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.store.bulk import among, padded
 from broker.gateway.store.dialect import AnyRow, insert_for, upsert
+from broker.gateway.store.lookup import Lookup
 from broker.gateway.store.tables import agreement, cursor, grant, grant_scope, suspension
 from broker.rules.header import GrantView
 from keys.suspension import Word
@@ -72,25 +72,24 @@ def sections_gone(grant: GrantState) -> list[str]:
 LIVE = "live"
 """The state of a grant of which nothing was ever taken back; see `take_back`."""
 _SCOPES = (grant_scope.c.scope, grant_scope.c.purpose, grant_scope.c.section)
-_GRANTS = (
-    select(grant, *_SCOPES, grant_scope.c.removed_at)
-    .outerjoin(grant_scope, grant_scope.c.grant == grant.c.id)
-    .where(among(grant.c.id))
+_QUERY = select(grant, *_SCOPES, grant_scope.c.removed_at).outerjoin(
+    grant_scope, grant_scope.c.grant == grant.c.id
 )
-_LOCKED = _GRANTS.with_for_update(read=True, of=grant)
+_GRANTS = Lookup(_QUERY, grant.c.id)
+_LOCKED = Lookup(_QUERY.with_for_update(read=True, of=grant), grant.c.id)
 
 
 async def load_grants(
     connection: AsyncConnection, ids: Iterable[UUID], *, lock: bool = False
 ) -> dict[UUID, GrantState]:
     """Grants by id. With `lock`, none of them changes before the transaction ends."""
-    wanted = {"ids": padded(list(set(ids)))}
-    if not wanted["ids"]:
+    wanted = list(set(ids))
+    if not wanted:
         return {}
-    rows = (await connection.execute(_LOCKED if lock else _GRANTS, wanted)).all()
+    rows = await (_LOCKED if lock else _GRANTS)(connection, wanted)
     if lock and any(row.state != LIVE for row in rows):
         # Their scopes are asked for after the lock: a withdrawal that we waited for changed them.
-        rows = (await connection.execute(_GRANTS, wanted)).all()
+        rows = await _GRANTS(connection, wanted)
     by_id: dict[UUID, list[AnyRow]] = {}
     for row in rows:
         by_id.setdefault(row.id, []).append(row)

@@ -12,8 +12,9 @@ from sqlalchemy import Integer, and_, bindparam, case, exists, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.store.bulk import among, padded
+from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import AnyRow
+from broker.gateway.store.lookup import Lookup
 from broker.gateway.store.tables import doubt, grant, outbox, outbox_attachment, stream
 from schemas.envelope import NEVER_HELD_BACK, Lane
 
@@ -115,7 +116,7 @@ async def get(connection: AsyncConnection, message: UUID) -> AnyRow | None:
     return (await connection.execute(select(outbox).where(outbox.c.id == message))).first()
 
 
-_JUDGED = (
+_JUDGED = Lookup(
     select(
         outbox.c.id,
         outbox.c.digest,
@@ -126,9 +127,9 @@ _JUDGED = (
         outbox.c.kind,
         outbox.c.position,
     )
-    .where(among(outbox.c.id))
     .order_by(outbox.c.id)
-    .with_for_update()
+    .with_for_update(),
+    outbox.c.id,
 )
 
 
@@ -142,7 +143,7 @@ async def lock_many(connection: AsyncConnection, messages: Sequence[UUID]) -> di
     found: dict[UUID, AnyRow] = {}
     wanted = sorted(messages)
     for start in range(0, len(wanted), 512):
-        rows = await connection.execute(_JUDGED, {"ids": padded(wanted[start : start + 512])})
+        rows = await _JUDGED(connection, wanted[start : start + 512])
         found |= {row.id: row for row in rows}
     return found
 

@@ -15,8 +15,9 @@ from sqlalchemy import ColumnElement, Row, Table, and_, delete, select, tuple_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.database import Database
-from broker.gateway.store.bulk import among, padded
+from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import insert_for
+from broker.gateway.store.lookup import Lookup
 from broker.gateway.store.together import insert_missing, insert_together
 from broker.gateway.store.vault_tables import NO_GRANT, VaultTables
 from broker.gateway.vault.cipher import KEY_BYTES, WRAPPED_BYTES, aad_of, seal, unseal
@@ -58,9 +59,33 @@ class Vault:
         self._database = database
         self._tables = tables
         self._epoch_keys = epoch_keys
-        self._epoch = select(tables.epoch.c.epoch).with_for_update()
-        self._epoch_shared = select(tables.epoch.c.epoch).with_for_update(read=True)
-        self._case_keys_of = select(tables.case_key).where(among(tables.case_key.c.case_id))
+        epoch, item, item_key, case_key = (
+            tables.epoch,
+            tables.item,
+            tables.item_key,
+            tables.case_key,
+        )
+        self._epoch = Lookup(select(epoch.c.epoch).with_for_update(), epoch.c.id)
+        self._epoch_shared = Lookup(select(epoch.c.epoch).with_for_update(read=True), epoch.c.id)
+        self._case_keys_of = Lookup(select(case_key), case_key.c.case_id)
+        self._items_of = Lookup(
+            select(
+                item,
+                item_key.c.wrapped.label("item_wrapped"),
+                case_key.c.wrapped.label("case_wrapped"),
+                case_key.c.epoch,
+            )
+            .join(
+                item_key,
+                and_(
+                    item_key.c.case_id == item.c.case_id,
+                    item_key.c.section == item.c.section,
+                    item_key.c.grant_id == item.c.grant_id,
+                ),
+            )
+            .join(case_key, case_key.c.case_id == item.c.case_id),
+            item.c.ref,
+        )
 
     # --- keep and read ----------------------------------------------------------------------
 
@@ -127,32 +152,9 @@ class Vault:
             return await self._read_many(connection, wanted)
 
     async def _read_many(self, connection: AsyncConnection, wanted: list[str]) -> dict[str, bytes]:
-        item, item_key, case_key = (
-            self._tables.item,
-            self._tables.item_key,
-            self._tables.case_key,
-        )
         found: dict[str, bytes] = {}
         for batch in _batches(wanted):
-            rows = await connection.execute(
-                select(
-                    item,
-                    item_key.c.wrapped.label("item_wrapped"),
-                    case_key.c.wrapped.label("case_wrapped"),
-                    case_key.c.epoch,
-                )
-                .join(
-                    item_key,
-                    and_(
-                        item_key.c.case_id == item.c.case_id,
-                        item_key.c.section == item.c.section,
-                        item_key.c.grant_id == item.c.grant_id,
-                    ),
-                )
-                .join(case_key, case_key.c.case_id == item.c.case_id)
-                .where(item.c.ref.in_(padded(batch)))
-            )
-            for row in rows:
+            for row in await self._items_of(connection, batch):
                 owner = (row.case_id, row.section, row.grant_id)
                 key = self._open_case_key(row.case_id, row.epoch, row.case_wrapped)
                 key = unseal(key, row.item_wrapped, aad_of("vault_item_key", "", *owner))
@@ -369,14 +371,14 @@ class Vault:
         # under an epoch whose key is about to be destroyed.
         epoch = self._tables.epoch
         query = self._epoch if exclusively else self._epoch_shared
-        current = await connection.scalar(query)
-        if current is None:
+        current = await query(connection, [1])
+        if not current:
             await connection.execute(
                 insert_for(connection, epoch).values(id=1, epoch=1).on_conflict_do_nothing()
             )
             await asyncio.to_thread(self._epoch_keys.create, 1)
-            current = await connection.scalar(query)
-        return int(current or 1)
+            current = await query(connection, [1])
+        return int(current[0].epoch)
 
     # --- keys -------------------------------------------------------------------------------
 
@@ -463,7 +465,7 @@ class Vault:
     ) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
         for batch in _batches(cases):
-            for row in await connection.execute(self._case_keys_of, {"ids": padded(batch)}):
+            for row in await self._case_keys_of(connection, batch):
                 found[row.case_id] = self._open_case_key(row.case_id, row.epoch, row.wrapped)
         return found
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.database import Database, UtcDateTime, upgrade
 from broker.gateway.home import MIGRATIONS
+from broker.gateway.rights.restriction import freeze, require_usable, thaw
 from broker.gateway.store.grants import load_grants, take_back
 from broker.gateway.store.known import Met, Names, Told, known
 from broker.gateway.store.tables import (
@@ -26,6 +27,7 @@ from broker.gateway.store.tables import (
     thread,
 )
 from broker.gateway.store.tables import vault as vault_tables
+from schemas.errors import UseRestricted
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 _FILLED: tuple[tuple[type[Any], Any], ...] = (
@@ -127,3 +129,29 @@ async def test_a_grant_that_was_taken_back_meanwhile_is_seen_once_it_is_locked(
         assert not done
 
     assert await looking == {"one"}
+
+
+async def test_what_is_frozen_is_one_referral_or_the_whole_case_of_one_participant(
+    database: Database,
+) -> None:
+    contested, other = uuid4(), uuid4()
+    async with database.begin() as connection:
+        for case_ref, about in (("A-1", contested), ("A-2", None), ("A-3", None)):
+            await freeze(
+                connection, message=uuid4(), by="al.nrm", case_ref=case_ref, about=about, now=NOW
+            )
+        await thaw(connection, by="al.nrm", case_ref="A-3", about=None, now=NOW)
+
+    async def is_frozen(by: str, case_ref: str, business_id: UUID) -> bool:
+        async with database.read() as connection:
+            try:
+                await require_usable(connection, by=by, case_ref=case_ref, business_id=business_id)
+            except UseRestricted:
+                return True
+            return False
+
+    assert await is_frozen("al.nrm", "A-1", contested)
+    assert not await is_frozen("al.nrm", "A-1", other)
+    assert await is_frozen("al.nrm", "A-2", other)
+    assert not await is_frozen("it.nrm", "A-2", other)
+    assert not await is_frozen("al.nrm", "A-3", other)
