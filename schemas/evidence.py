@@ -140,6 +140,8 @@ class Store(StrEnum):
     """What workers took out of the gateway: files they saved, pages they printed."""
     HUB_PAYLOAD = "hub-payload"
     QUEUE = "queue"
+    SEALED = "sealed"
+    """Copies of the envelope as it was sealed, wherever one lies: they open with the recipient's key."""
     BACKUPS = "backups"
 
 

@@ -299,6 +299,7 @@ async def _assemble(
         ),
         sign_with=sign_with,
         keyring=custody,
+        opens_since=custody.opens_since,
         vault=Vault(database, vault_tables, _epoch_keys(custody)),
         adapter=adapter,
         log=_own_log(database, custody, clock),

@@ -156,6 +156,8 @@ class Core:
     sign_with: Callable[[], Signer]
     """The newest signing key that is in force: it changes with a rotation, under way."""
     keyring: Keyring
+    opens_since: Callable[[], datetime | None]
+    """Start of the oldest sealing key in custody, None without any. Reads a file."""
     vault: Vault
     adapter: NationalSystem
     log: OwnLog

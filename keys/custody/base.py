@@ -69,6 +69,12 @@ class Custody(ABC):
         """Look whether another process has changed what is kept here."""
         return
 
+    def opens_since(self) -> datetime | None:
+        """Start of the oldest sealing key that is left: what was sealed to us before that moment
+        nobody can open any more. None if there is no sealing key."""
+        self.refresh()
+        return min((key.not_before for key in self.keys if key.use is KeyUse.SEAL), default=None)
+
     def signer_for(self, suite: int, now: datetime, entry: Participant | None = None) -> Signer:
         """The newest signing key of a suite that may be used now.
 

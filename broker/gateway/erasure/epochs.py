@@ -1,8 +1,14 @@
-"""Backups die too: the vault's key begins a new epoch on schedule, and old epochs' keys end.
+"""Backups and sealed copies die too, by their keys.
+
+The vault's key begins a new epoch on schedule, and old epochs' keys end.
 
 What was erased may lie in a backup, encrypted under a case key that an epoch key wraps. A while
 after a new epoch has begun, when no backup from before it is needed any more, the old epoch's key
 is destroyed, and whoever was told "backups: unknown, until epoch n" is told that they are erased.
+
+An envelope as it was sealed may lie at the hub, in a queue's files, or with somebody who recorded it.
+Sealing keys are destroyed on schedule (`keys.rotation`, `referral keys rotate`); once custody has none
+of before an erasure, whoever was told "sealed: unknown" is told that those copies are erased.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
@@ -18,10 +24,13 @@ from broker.gateway.receive.receipts import Owed, owe
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import erasure, erasure_order
 from broker.telemetry import logger
+from schemas.envelope import MAX_SKEW_SECONDS
 from schemas.errors import Unavailable
 from schemas.evidence import Erasure, Fact, Store, StoreErasure
 
 LOOK_EVERY = timedelta(minutes=10)
+_SKEW = timedelta(seconds=MAX_SKEW_SECONDS)
+"""By so much a sender's clock may be before ours, and so a key be used before its time."""
 
 
 class Epochs:
@@ -39,7 +48,15 @@ class Epochs:
             await asyncio.sleep(LOOK_EVERY.total_seconds())
 
     async def run_once(self) -> int:
-        """Do what is due; returns how many erasures were completed by it."""
+        """Do what is due; returns how many stores were attested by it."""
+        return await self._sealed_copies() + await self._backups()
+
+    async def _sealed_copies(self) -> int:
+        since = await asyncio.to_thread(self._core.opens_since)
+        dead = true() if since is None else erasure.c.at < since - _SKEW
+        return await self._attest(Store.SEALED, dead)
+
+    async def _backups(self) -> int:
         core, now = self._core, self._core.now()
         settings = core.settings.vault
         begun = await core.vault.epoch_begun(now=now)
@@ -50,17 +67,17 @@ class Epochs:
         if begun + settings.old_epoch_kept > now:
             return 0
         await core.vault.destroy_old_epochs()
-        return await self._attest(now)
-
-    async def _attest(self, now: datetime) -> int:
-        """Tell everybody whose erased data could still be opened from a backup, and now cannot."""
-        core = self._core
         epoch = await core.vault.current_epoch()
+        return await self._attest(Store.BACKUPS, erasure.c.epoch < epoch)
+
+    async def _attest(self, store: Store, dead: ColumnElement[bool]) -> int:
+        """Tell everybody whose erased data could still be opened from there, and now cannot."""
+        core, now = self._core, self._core.now()
         ours = (
             erasure.c.by == core.participant,
-            erasure.c.store == Store.BACKUPS.value,
+            erasure.c.store == store.value,
             erasure.c.outcome == Erasure.UNKNOWN.value,
-            erasure.c.epoch < epoch,
+            dead,
         )
         async with core.database.begin() as connection:
             rows = (await connection.execute(select(erasure).where(*ours))).all()
@@ -74,7 +91,7 @@ class Epochs:
         return len(rows)
 
     async def _tell(self, connection: AsyncConnection, row: AnyRow, now: datetime) -> None:
-        dead = StoreErasure(store=Store.BACKUPS, outcome=Erasure.ERASED, epoch=row.epoch)
+        dead = StoreErasure(store=Store(row.store), outcome=Erasure.ERASED, epoch=row.epoch)
         told = await connection.execute(
             select(erasure_order.c.by, erasure_order.c.message, erasure_order.c.digest).where(
                 erasure_order.c.about == row.about,

@@ -160,6 +160,9 @@ class Erasing:
             case_system,
             # What workers saved or printed is in their hands, and they in the law's.
             StoreErasure(store=Store.EXPORTS, outcome=Erasure.UNKNOWN),
+            # The hub, a queue's files or an eavesdropper may have it as it was sealed, and it opens
+            # until our sealing keys of today are destroyed: `epochs.py`.
+            StoreErasure(store=Store.SEALED, outcome=Erasure.UNKNOWN),
             # A backup of this machine opens until the key of this epoch is destroyed: `epochs.py`.
             StoreErasure(
                 store=Store.BACKUPS,

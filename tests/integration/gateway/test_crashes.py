@@ -1,6 +1,7 @@
 """The failure table: at each durable write on the way, die before it or just after it, restart.
 
-Of what was stored nothing may be lost, and nothing may be filed twice, wherever it happens.
+Of what was stored nothing may be lost, and nothing may be filed twice, wherever it happens. What is
+to be erased is erased as it was ordered, and that is attested once.
 """
 
 from __future__ import annotations
@@ -8,17 +9,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.store.tables import inbox, outbox, receipt
-from tests.support.gateways import LEASE, Side, World, world
+from broker.gateway.send.sender import Stored
+from broker.gateway.store.tables import (
+    erasure,
+    erasure_order,
+    inbox,
+    outbox,
+    receipt,
+)
+from broker.gateway.store.tables import vault as vault_tables
+from schemas.evidence import Fact
+from tests.support.gateways import CASE, LEASE, Side, World, world
 
+TWO_SECTIONS = {**CASE, "demographics_language": {"interpreter_needed": True}}
+PART = "demographics_language"
 MOST_WRITES = 25
 """More than there are on the way; the table ends by itself."""
 
@@ -100,6 +113,86 @@ async def test_dying_at_any_durable_write_loses_and_doubles_nothing(
             struck += 1
 
         assert 4 <= struck < MOST_WRITES - 1
+
+
+@pytest.mark.parametrize(
+    ("cause", "persisted"),
+    [("withdrawal", True), ("notice", False)],
+    ids=["withdrawal-persisted", "notice-not-persisted"],
+)
+async def test_dying_at_any_durable_write_of_an_erasure_erases_what_was_ordered_and_attests_once(
+    tmp_path: Path, cause: str, persisted: bool
+) -> None:
+    async with world(tmp_path / "network") as two:
+        italy, struck = two["it.nrm"], 0
+        cases: list[tuple[str, UUID, Stored]] = []
+        for at in range(1, MOST_WRITES):
+            case = f"CASE-{at}"
+            grant = await italy.consent("al.nrm", case, sections=tuple(TWO_SECTIONS))
+            sent = await italy.refer("al.nrm", grant, case_ref=case, sections=TWO_SECTIONS)
+            cases.append((case, grant, sent))
+        await two.settle(2)
+        for at, (case, grant, sent) in enumerate(cases, start=1):
+            if cause == "withdrawal":
+                order = (await italy.parts.withdrawals.order(grant)).message
+            else:
+                body = {"ground": "no_longer_needed", "sections": [PART]}
+                order = (
+                    await italy.send(type="erase.notice", to="al.nrm", case_ref=case, body=body)
+                ).id
+            assassin = Assassin(two["al.nrm"], at, persisted=persisted)
+            with contextlib.suppress(Killed, asyncio.CancelledError, BaseExceptionGroup):
+                await two.settle(2)
+            await two.open("al.nrm")
+            await asyncio.sleep(LEASE)
+            await two.settle(2)
+            left = set() if cause == "withdrawal" else TWO_SECTIONS.keys() - {PART}
+            await is_erased_but_for(left, two, sent)
+            await is_attested_once(two, order, grant if cause == "withdrawal" else order)
+            if not assassin.struck:
+                break
+            struck += 1
+
+        assert 10 <= struck < MOST_WRITES - 1
+
+
+async def is_erased_but_for(left: Set[str], two: World, sent: Stored) -> None:
+    """Of what was sent, exactly these sections are in the vault and in the case system."""
+    albania = two["al.nrm"].gateway.core
+    item = vault_tables.item
+    folder = two.network.participants["al.nrm"].home / "htcds" / "in"
+    async with albania.database.read() as connection:
+        [case] = await connection.scalars(select(inbox.c.case_ref).where(inbox.c.id == sent.id))
+        kept = await connection.scalars(
+            select(item.c.section).where(
+                item.c.case_id == f"it.nrm:{case}", item.c.section.in_(TWO_SECTIONS)
+            )
+        )
+        assert sorted(kept) == sorted(left)
+    filed = [albania.adapter.read(path.name) for path in folder.glob(f"{sent.business_id}*")]
+    assert [set(one.sections) for one in filed if one is not None] == ([set(left)] if left else [])
+
+
+async def is_attested_once(two: World, order: UUID, about: UUID) -> None:
+    """One order, one signed fact, one answer; and whoever ordered it knows."""
+    async with two["al.nrm"].gateway.core.database.read() as connection:
+        states = await connection.scalars(
+            select(erasure_order.c.state).where(erasure_order.c.message == order)
+        )
+        facts = await connection.scalars(
+            select(receipt.c.fact).where(
+                receipt.c.envelope == order, receipt.c.fact == Fact.ERASED.value
+            )
+        )
+        assert (list(states), len(list(facts))) == (["erased"], 1)
+    async with two["it.nrm"].gateway.core.database.read() as connection:
+        answers = await connection.scalars(select(inbox.c.id).where(inbox.c.in_reply_to == order))
+        assert len(list(answers)) == 1
+        told = await connection.execute(
+            select(erasure).where(erasure.c.about == about, erasure.c.by == "al.nrm")
+        )
+        said = {row.store: row.outcome for row in told}
+        assert (said["vault"], said["case-system"]) == ("erased", "erased")
 
 
 async def test_dying_between_filing_and_writing_it_down_files_once(tmp_path: Path) -> None:

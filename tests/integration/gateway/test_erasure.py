@@ -34,9 +34,14 @@ from tests.support.gateways import CASE, Side, World, world
 TWO_SECTIONS = {**CASE, "demographics_language": {"interpreter_needed": True}}
 
 
+on_both_databases = pytest.mark.parametrize("two", ["sqlite_url", "postgres_url"], indirect=True)
+"""For what asks the recipient's database in more ways than one."""
+
+
 @pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
+async def two(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    url = request.getfixturevalue(getattr(request, "param", "sqlite_url"))
+    async with world(tmp_path / "network", databases={"al.nrm": url}) as made:
         yield made
 
 
@@ -110,6 +115,7 @@ async def test_what_a_worker_asks_for_is_answered_by_the_other_gateway_alone(two
     assert (told["partner"], told["answer"], told["open"]) == ("al.nrm", "done", False)
 
 
+@on_both_databases
 async def test_one_referral_of_a_case_goes_and_the_other_stays_under_a_key_that_is_new(
     two: World,
 ) -> None:
@@ -137,6 +143,7 @@ async def test_one_referral_of_a_case_goes_and_the_other_stays_under_a_key_that_
     assert len(files(two, "al.nrm")) == 1
 
 
+@on_both_databases
 async def test_one_section_goes_from_vault_and_case_system_and_the_rest_is_as_it_was(
     two: World,
 ) -> None:
@@ -169,6 +176,7 @@ async def test_only_its_own_sender_has_a_message_erased(two: World) -> None:
     assert (await open_message(albania.parts, answer))["body"]["outcome"] == "nothing_held"
 
 
+@on_both_databases
 async def test_what_overtakes_its_referral_erases_it_when_it_comes_and_nothing_that_is_newer(
     two: World,
 ) -> None:
@@ -208,6 +216,7 @@ async def test_a_repeated_notice_changes_nothing(two: World) -> None:
         assert (await said(italy, notice.id, "al.nrm"))["vault"] == "erased"
 
 
+@on_both_databases
 async def test_what_is_held_is_kept_on_its_ground_until_it_is_held_no_more(two: World) -> None:
     italy, albania = two["it.nrm"], two["al.nrm"]
     sent = await italy.refer("al.nrm", await italy.consent("al.nrm"))
@@ -340,6 +349,7 @@ async def test_a_recall_destroys_every_copy_of_what_was_sent_in_error(two: World
     assert await column(italy, inbox.c.type, inbox.c.in_reply_to == recall.id) == ["erase.ack"]
 
 
+@on_both_databases
 async def test_what_was_kept_until_a_day_goes_on_the_next_unless_a_newer_consent_keeps_it(
     two: World,
 ) -> None:

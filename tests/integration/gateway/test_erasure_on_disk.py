@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
@@ -15,15 +16,23 @@ from broker.audit.bundle.export import export_log
 from broker.audit.log.store import LogTables
 from broker.audit.proofs.policy import Policy
 from broker.audit.proofs.verify import verify_log
+from broker.cli.commands.keys import renew
+from broker.cli.identity import open_identity
 from broker.database import Database
+from broker.gateway.home import rename_database
 from broker.gateway.settings import VaultSettings
 from broker.gateway.store.tables import erasure, log
 from broker.gateway.store.tables import vault as vault_tables
 from broker.gateway.vault import Vault
 from broker.hub.ending import erasing
 from broker.hub.store.tables import ENVELOPE, LOG, PAYLOAD
-from schemas.errors import NotFound
-from tests.support.gateways import CASE, Side, World, world
+from keys.rotation import STANDARD
+from keys.signing import parse_envelope, verify_envelope
+from keys.unsealing import unseal_envelope
+from schemas.directory import KeyUse
+from schemas.errors import CannotOpen, NotFound
+from tests.support.copies import back_up, put_back
+from tests.support.gateways import CASE, Side, World, close, world
 
 CANARY = "Invented-Canary-4711"
 SECTIONS = {"case_admin": {**CASE["case_admin"], "case_owner": CANARY}}
@@ -116,6 +125,7 @@ async def test_nothing_of_an_erased_case_is_left_in_any_file_and_the_log_still_v
         "vault": ("erased", None),
         "case-system": ("erased", None),
         "exports": ("unknown", None),
+        "sealed": ("unknown", None),
         "backups": ("unknown", 1),
     }
     assert (await attested(italy, "al.nrm"))["backups"] == ("erased", 1)
@@ -129,6 +139,57 @@ async def test_nothing_of_an_erased_case_is_left_in_any_file_and_the_log_still_v
         await exported(*one, tmp_path / f"log-{i}")
         policy = Policy.of_logs(keys[i])
         assert verify_log(tmp_path / f"log-{i}", policy, earlier=[heads[i]]).proven
+
+
+async def test_what_somebody_recorded_opens_until_the_keys_of_its_time_are_destroyed(
+    two: World, tmp_path: Path
+) -> None:
+    italy, albania = two["it.nrm"], two["al.nrm"]
+    home = two.network.participants["al.nrm"].home
+    database = f"sqlite+aiosqlite:///{home / 'gateway.sqlite3'}"
+    grant = await italy.consent("al.nrm")
+    await two.settle()
+    await asyncio.to_thread(back_up, database, tmp_path / "backup")
+    sent = await italy.refer("al.nrm", grant, sections=SECTIONS)
+    await two.settle()
+    recorded = await column(two.at_hub.database, PAYLOAD.c.raw, PAYLOAD.c.envelope_id == sent.id)
+    await italy.parts.withdrawals.order(grant)
+    await two.settle()
+
+    assert CANARY.encode() in opened(albania, recorded)
+    custody, entry = open_identity(home).custody, albania.gateway.core.self_entry()
+    last = max(key.not_after for key in entry.keys if key.use is KeyUse.SEAL)
+    # As `referral keys rotate` does: a successor in time, and later the old ones' end.
+    _, made, entry = renew(custody, entry, last - STANDARD.overlap)
+    assert made
+    assert await albania.parts.epochs.run_once() == 0
+    assert (await attested(italy, "al.nrm"))["sealed"] == ("unknown", None)
+    renew(custody, entry, last + STANDARD.grace)
+    assert await albania.parts.epochs.run_once() == 1
+    assert await albania.parts.epochs.run_once() == 0
+    await two.settle()
+
+    assert (await attested(italy, "al.nrm"))["sealed"] == ("erased", None)
+    with pytest.raises(CannotOpen):
+        opened(albania, recorded)
+    # Nor does it open for a gateway that has never heard of the message or of its erasure.
+    await close(two.sides.pop("al.nrm"))
+    await asyncio.to_thread(put_back, database, tmp_path / "backup")
+    await asyncio.to_thread(rename_database, home)
+    albania = await two.open("al.nrm")
+    with pytest.raises(CannotOpen):
+        opened(albania, recorded)
+    await albania.parts.receiver.envelopes([bytes(raw) for raw in recorded], "test")
+    await albania.pull()
+    assert found([home], {"the text": [CANARY.encode()]}) == set()
+
+
+def opened(side: Side, recorded: Iterable[bytes]) -> bytes:
+    """What this gateway's keys make of sealed bytes, whatever consent says."""
+    core = side.gateway.core
+    [raw] = recorded
+    envelope = verify_envelope(parse_envelope(bytes(raw)), core.trusted(), now=core.now())
+    return b"".join(unseal_envelope(envelope, core.keyring, None).values())
 
 
 async def one_more(side: Side, hub: Any) -> None:

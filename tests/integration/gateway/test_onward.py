@@ -42,10 +42,13 @@ RELATIVE = "relative:step_parent"
 
 
 @pytest.fixture
-async def four(tmp_path: Path) -> AsyncIterator[World]:
+async def four(tmp_path: Path, postgres_url: str) -> AsyncIterator[World]:
     paired = (*pairwise(CHAIN), *((name, ACCUSED) for name in CHAIN[:3]))
     members = (*MEMBERS, CLINIC, POLICE)
-    async with world(tmp_path / "network", *CHAIN, enrolled=members, paired=paired) as made:
+    databases = {"al.nrm": postgres_url}  # the others' are files
+    async with world(
+        tmp_path / "network", *CHAIN, databases=databases, enrolled=members, paired=paired
+    ) as made:
         yield made
 
 

@@ -115,7 +115,7 @@ async def test_after_filing_vault_and_case_system_are_erased_and_attested(three:
     unknown = await column(
         italy, erasure.c.store, erasure.c.by == "al.nrm", erasure.c.outcome == "unknown"
     )
-    assert set(unknown) == {"backups", "exports"}
+    assert set(unknown) == {"backups", "exports", "sealed"}
 
 
 async def test_the_copy_that_was_passed_on_is_erased_too_and_the_first_sender_is_told(
