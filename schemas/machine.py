@@ -69,8 +69,6 @@ class Machine:
     """States in which the deadline of what was asked does not run."""
     guards: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Event to what must be attested with it, whoever says it."""
-    uncounted: frozenset[str] = frozenset()
-    """States that no statistic and no deadline may hold against anyone."""
     backwards: frozenset[str] = frozenset()
     """Events that set a state back on purpose. One that was overtaken by a later message of the same
     party is old, and is recorded only."""
@@ -86,8 +84,8 @@ class Machine:
             states |= {source, target}
             if source in self.terminal and target != self.last_word:
                 raise ValueError(f"{self.name}: an edge leaves the terminal state {source}")
-        if not self.paused | self.uncounted <= states:
-            raise ValueError(f"{self.name}: a paused or uncounted state is not in the table")
+        if not self.paused <= states:
+            raise ValueError(f"{self.name}: a paused state is not in the table")
         reach = _reachable(states, self.edges)
         after: dict[tuple[str, By], set[str]] = {}
         for source, event, by in self.edges:

@@ -8,8 +8,8 @@ Five laws hold in all of them, and tests try to break them with random histories
 * A case has one owner. It is the sender until the sender has signed `complete` *and* the
   recipient has signed after it. The order matters: were the recipient to sign first, there would
   be a time in which the sender has let go and the recipient does not know it yet.
-* A return can be left at any point before departure. The states that this leads to are
-  `uncounted`: no statistic, no deadline and no name of a state holds it against anyone.
+* A return can be left at any point before departure, and no deadline and no name of a state holds
+  it against anyone.
 
 The machines of referral, transfer and return are those of the mechanism; `INQUIRY`, `DIALOGUE` and
 `NOTICE` serve all the types that need no more than to be asked, talked over or told.
@@ -47,7 +47,6 @@ __all__ = [
     "Machine",
     "Outcome",
     "add_signature",
-    "counts",
     "destroys",
     "next_state",
     "owner",
@@ -61,11 +60,6 @@ THREADED = frozenset(machine.name for machine in _OF_THREADS)
 MACHINES: Mapping[str, Machine] = MappingProxyType(
     {machine.name: machine for machine in (*_OF_THREADS, CONSENT, ERASURE, DELIVERY)}
 )
-
-
-def counts(machine: Machine, state: str) -> bool:
-    """True if statistics and deadlines may count an exchange in this state."""
-    return state not in machine.uncounted
 
 
 _DESTROYING = frozenset({"declined", "withdrawn", "cancelled", "expired", "recalled"})

@@ -111,6 +111,5 @@ RETURN = Machine(
             "depart": BEFORE_DEPARTURE,
         }
     ),
-    uncounted=frozenset({"option_open", "stay_chosen", "withdrawn"}),
     backwards=frozenset({"undecided"}),
 )
