@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 import aio_pika
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq import Channel
+from aiormq.exceptions import ProbableAuthenticationError
 from yarl import URL
 
 from broker.telemetry import logger
@@ -95,6 +96,12 @@ class Link:
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._node = 0
+        self._turned_away = False
+
+    @property
+    def is_turned_away(self) -> bool:
+        """Whether a node has refused our name and password since we were last let in."""
+        return self._turned_away
 
     @abstractmethod
     async def _serve(self, channel: Channel) -> None:
@@ -126,9 +133,12 @@ class Link:
             began = time.monotonic()
             try:
                 async with self._channel() as channel:
+                    self._turned_away = False
                     logger().info("queue:connected", kind=self.purpose)
                     await self._serve(channel)
             except LOST as error:
+                if isinstance(error, ProbableAuthenticationError):
+                    self._turned_away = True
                 logger().warning("queue:lost", kind=self.purpose, error=type(error).__name__)
             except asyncio.CancelledError:
                 # The library cancels who waits on a dying channel; only our own stop is meant.

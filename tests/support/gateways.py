@@ -18,6 +18,7 @@ from uuid import UUID
 import httpx2
 from fastapi import FastAPI
 
+from broker.cli.hub_home import AmqpPlace
 from broker.cli.network import MEMBERS, Member, Network, create_network
 from broker.clock import Clock, SystemClock, TurnedClock
 from broker.gateway.app import Gateway, build
@@ -226,6 +227,7 @@ async def world(
     enrolled: Sequence[Member] = MEMBERS,
     paired: Sequence[tuple[str, str]] = (("it.nrm", "al.nrm"), ("al.nrm", "al.shelter")),
     hub_database: str | None = None,
+    amqp: AmqpPlace | None = None,
 ) -> AsyncIterator[World]:
     """A network whose hub runs and whose gateways are open, with agreements between them.
 
@@ -234,6 +236,7 @@ async def world(
         enrolled: Who is in the directory.
         paired: Who has an agreement with whom.
         hub_database: The hub's, if it is not a file.
+        amqp: RabbitMQ, which the hub then relays to; a new queue is used at once.
     """
     network = await asyncio.to_thread(
         create_network,
@@ -241,7 +244,12 @@ async def world(
         members=enrolled,
         hub_database=hub_database,
         gateway_databases=databases,
-        hub_extra=("[limits]", f"lease_seconds = {LEASE}"),
+        amqp=amqp,
+        hub_extra=(
+            *([] if amqp is None else ["new_queue_seconds = 0.0"]),  # still of `[amqp]`
+            "[limits]",
+            f"lease_seconds = {LEASE}",
+        ),
     )
     app = create_app(load_hub_settings(network.hub.settings_file))
     made = World(path, network, app)

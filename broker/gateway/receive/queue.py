@@ -132,5 +132,7 @@ class Queue:
             if loop.time() - asked >= pause:
                 await self._withdrawals()
                 asked = loop.time()
-            if not self.connected and (await self._ask())[1] != cluster:
+            # Being turned away is known at once, silence only after several watches.
+            shut = any(consumer.is_turned_away for consumer in self._consumers)
+            if (shut or not self.connected) and (await self._ask())[1] != cluster:
                 return

@@ -8,6 +8,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence, Sized
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -102,6 +103,19 @@ async def test_what_is_confirmed_arrives_with_its_properties(rabbitmq: RabbitMQ)
         ("envelope", queue.name, b"x" * 512, False)
     }
     assert await waiting_in(rabbitmq, queue.name) == 0
+
+
+async def test_who_is_refused_its_login_says_so_at_once_and_no_more_when_let_in(
+    rabbitmq: RabbitMQ,
+) -> None:
+    cluster, queue = cluster_of(rabbitmq), some_queue()
+    async with Publisher(cluster, queues=[queue], settle=AT_ONCE) as publisher:
+        await publisher.publish_many(messages(queue, 1))
+    async with Consumer(replace(cluster, password="another"), queue.name, Inbox()) as consumer:
+        await until(lambda: consumer.is_turned_away)
+        consumer._cluster = cluster
+        await until(consumer.is_consuming)
+        assert not consumer.is_turned_away
 
 
 async def test_the_broker_killed_under_load_loses_nothing_confirmed_and_is_consumed_again(
