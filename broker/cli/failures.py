@@ -52,7 +52,7 @@ NEXT_STEP = {
     "consent-scope": "see what the grant covers: referral consent show GRANT",
     "consent-expired": "ask the person again, then: referral consent record --help",
     "consent-withdrawn": "nothing may be sent under it; a new decision of the person is a new grant",
-    "no-agreement": "see what is in force: referral agreement list",
+    "no-agreement": "see what is in force: referral agreement list; then do the same again",
     "hub-unreachable": "see what is wrong: referral doctor --home HOME",
     "recipient-unknown": "see who is enrolled: referral directory show",
     "exception": "a second worker decides: referral safety approve EXCEPTION --worker OTHER",

@@ -35,7 +35,7 @@ from schemas.audit import Event
 from schemas.base import paths_of
 from schemas.bodies.consent import Record, Renewal
 from schemas.consent import GRANT_TYP, ConsentRecord, ConsentStatus, GrantStatement
-from schemas.envelope import Lane
+from schemas.envelope import ConsentTag, Lane
 from schemas.errors import (
     BadSignature,
     BrokerError,
@@ -45,6 +45,7 @@ from schemas.errors import (
     ConsentScope,
     ConsentStale,
     ConsentWithdrawn,
+    NoAgreement,
     NotFound,
     Refused,
     SchemaRefused,
@@ -139,6 +140,8 @@ class Consents:
 
         Raises:
             ConsentScope: It would pass on more than was given to us (`derived_from`).
+            NoAgreement: None in force is known, the hub having been asked: its record could not
+                travel, and the recipient would never hear of it. Nothing was stored.
             Refused: The hub refuses the grant; nothing can travel under it.
         """
         core, now = self._core, self._core.now()
@@ -361,16 +364,18 @@ class Consents:
         renewal: bool,
     ) -> Composed:
         type_name = "consent.renew" if renewal else "consent.record"
+        core = self._core
         found = self._agreements.for_partner(draft.to, type_name, Lane.ROUTINE)
-        from schemas.envelope import ConsentTag
-
+        core.partner(draft.to)  # who is not enrolled has no agreement either, and that says less
+        if found is None or not found[1].carries(type_name, Lane.ROUTINE, core.now().date()):
+            raise NoAgreement(f"none in force with {draft.to} that a consent could travel under")
         return compose_statement(
-            self._core,
+            core,
             type_name=type_name,
             to=draft.to,
             case_ref=draft.case_ref,
             body=(Renewal if renewal else Record)(record=record, statement=raw),
-            agreement=None if found is None else found[0],
+            agreement=found[0],
             consent=ConsentTag(grant=grant_id, scopes=(), until=draft.valid_until),
             grant=grant_id,
             grant_key=key,

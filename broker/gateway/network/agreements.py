@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import delete
@@ -43,9 +43,18 @@ class KnownAgreement:
         )
 
     def covers_type(self, name: str) -> bool:
-        """True if it names the type, its family as `referral.*`, or `*`."""
+        """True if it names the type, its family as `referral.*`, or `*`; consent belongs to each."""
         family = name.split(".")[0] + ".*"
-        return bool({name, family, "*"} & set(self.content.types))
+        return family == "consent.*" or bool({name, family, "*"} & set(self.content.types))
+
+    def is_in_force(self, today: date) -> bool:
+        """True if something may travel under it today."""
+        return not self.suspended and self.content.valid_from <= today <= self.content.valid_until
+
+    def carries(self, type_name: str, lane: Lane, today: date) -> bool:
+        """True if a message of the type may travel under it today, in this lane."""
+        content = self.content
+        return self.is_in_force(today) and self.covers_type(type_name) and lane in content.lanes
 
     def answer_by(self, name: str, usual: datetime | None, now: datetime) -> datetime | None:
         """The sooner of the usual deadline and what the two agreed; what needs no answer has none."""
@@ -78,14 +87,7 @@ class Agreements:
             for agreement_id, known in self._known.items()
             if set(known.content.parties) == {self._core.participant, partner}
         ]
-        in_force = [
-            item
-            for item in found
-            if not item[2].suspended
-            and item[2].content.valid_from <= today <= item[2].content.valid_until
-            and item[2].covers_type(type_name)
-            and lane in item[2].content.lanes
-        ]
+        in_force = [item for item in found if item[2].carries(type_name, lane, today)]
         chosen = max(in_force or found, key=lambda item: (item[0], item[1]), default=None)
         return None if chosen is None else (chosen[1], chosen[2])
 
@@ -102,9 +104,7 @@ class Agreements:
         """
         now = self._core.now()
         known = any(
-            partner in item.content.parties
-            and not item.suspended
-            and item.content.valid_from <= now.date() <= item.content.valid_until
+            partner in item.content.parties and item.is_in_force(now.date())
             for item in self._known.values()
         )
         if known or (self._asked_at is not None and now - self._asked_at < LOOK_AGAIN):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
@@ -15,11 +15,13 @@ from sqlalchemy import select
 from broker.gateway.network.agreements import KnownAgreement
 from broker.gateway.receive.receiver import Incoming, Outcome
 from broker.gateway.rights.asking import RightDraft
+from broker.gateway.store.tables import grant as grant_table
 from broker.gateway.store.tables import inbox, outbox, seen
 from keys.signing import sign_jws
 from schemas.agreement import SUSPENSION_TYP, AnswerDeadline, Suspension
+from schemas.envelope import Lane
 from schemas.errors import NoAgreement
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World, register_agreement, world
 
 ACCESS = {"identity_proved": True, "delivery": "handed_over"}
 
@@ -194,3 +196,71 @@ async def test_an_agreed_deadline_counts_if_it_is_sooner_than_the_usual_one(two:
     async with it.gateway.core.database.read() as connection:
         row = (await connection.execute(select(outbox).where(outbox.c.id == stored.id))).one()
     assert row.answer_by - row.created_at <= timedelta(hours=3, seconds=1)
+
+
+async def consents_kept(side: Side) -> tuple[int, int]:
+    """How many grants are kept, and how many messages wait to say so."""
+    async with side.gateway.core.database.read() as connection:
+        grants = list(await connection.scalars(select(grant_table.c.id)))
+        sent = list(await connection.scalars(select(outbox.c.id)))
+    return len(grants), len(sent)
+
+
+async def test_a_consent_recorded_before_the_agreement_was_heard_of_asks_once_and_arrives(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, paired=()) as two:
+        it, al = two["it.nrm"], two["al.nrm"]
+        assert it.parts.agreements.partners() == []
+        await register_agreement(two, "it.nrm", "al.nrm")
+        grant = await it.consent("al.nrm")
+        await al.parts.agreements.refresh()
+        await two.settle()
+        async with al.gateway.core.database.read() as connection:
+            came = list(await connection.scalars(select(inbox.c.type)))
+        assert came == ["consent.record"]
+        await it.refer("al.nrm", grant)
+
+
+async def test_without_an_agreement_a_consent_is_refused_when_it_is_recorded_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, paired=()) as two:
+        it = two["it.nrm"]
+        with pytest.raises(NoAgreement):
+            await it.consent("al.nrm")
+        assert await consents_kept(it) == (0, 0)
+
+        it.line.cut = True  # it cannot be asked for either
+        with pytest.raises(NoAgreement):
+            await it.consent("al.nrm")
+        it.line.cut = False
+        assert await consents_kept(it) == (0, 0)
+
+
+async def test_under_a_suspended_agreement_a_consent_is_refused_when_it_is_recorded(
+    two: World,
+) -> None:
+    it = two["it.nrm"]
+    await suspend(it, known(it).content.id)
+    await it.parts.agreements.refresh()
+    with pytest.raises(NoAgreement):
+        await it.consent("al.nrm")
+    assert await consents_kept(it) == (0, 0)
+
+
+async def test_a_consent_travels_under_the_agreement_in_force_whatever_types_that_names(
+    two: World,
+) -> None:
+    it = two["it.nrm"]
+    one = known(it)
+    content = one.content
+    named = content.model_copy(update={"types": ("referral.*",)})
+    later = content.model_copy(
+        update={"id": uuid4(), "valid_until": content.valid_until + timedelta(days=9)}
+    )
+    believe(it, KnownAgreement(named, suspended=False))
+    believe(it, KnownAgreement(later, suspended=True))
+    found = it.parts.agreements.for_partner("al.nrm", "consent.record", Lane.ROUTINE)
+    assert found is not None
+    assert found[0] == content.id
