@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
+import logging
 import shutil
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -10,20 +14,39 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import aio_pika
 import click
+from aiormq.exceptions import ProbableAuthenticationError
 
-from broker.cli.failures import Exit, PartlyDone
+from broker.amqp import Cluster
+from broker.amqp.link import LOST
+from broker.cli.failures import NEXT_STEP, Exit, PartlyDone
 from broker.cli.fetch import get
-from broker.cli.identity import home_option
+from broker.cli.identity import Identity, home_option
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
 from keys.ceremony.roles import ending_roles
+from keys.revocation import verify_revocation
 from keys.rotation import warnings
 from keys.trust import DirectoryClient
-from schemas.errors import BrokerError
+from schemas.directory import KeyStatus, TrustedDirectory
+from schemas.errors import BrokerError, DirectoryRefused, QueueUnavailable
 
 SMALLEST_DISK = 200 * 1024 * 1024
 WORST_SKEW_SECONDS = 120
+SECONDS = 5
+"""How long each answer is waited for."""
+
+
+ELSEWHERE = "referral doctor where the hub runs; its address: hub.url in gateway.toml"
+NEXT = {
+    "hub-unreachable": ELSEWHERE,
+    DirectoryRefused.code: "this machine's clock first; then its keepers sign anew: docs/operations/ceremony.md",
+    "custody-locked": "is the passphrase file there, and the right one? docs/operations/custody.md",
+    "key-revoked": "new keys: docs/operations/compromise.md",
+    "queue-unavailable": "is RabbitMQ running? What waits, waits at the hub",
+}
+"""What to do about an error of the protocol, by its code; whatever a directory is refused for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +56,11 @@ class Finding:
     what: str
     well: bool
     detail: str
+    next: str = ""
+    """What to do about it."""
 
     def row(self) -> dict[str, str | bool]:
-        return {"check": self.what, "ok": self.well, "detail": self.detail}
+        return {"check": self.what, "ok": self.well, "detail": self.detail, "next": self.next}
 
 
 @click.command(cls=ReferralCommand)
@@ -51,7 +76,7 @@ def doctor(home: Path) -> None:
 def report(findings: Iterator[Finding]) -> None:
     """Print each finding as it is made; end with 7 if some are bad and 1 if all are."""
     seen = list(findings)
-    current().rows([finding.row() for finding in seen], ("check", "ok", "detail"))
+    current().rows([finding.row() for finding in seen], ("check", "ok", "detail", "next"))
     bad = [finding for finding in seen if not finding.well]
     if bad and len(bad) < len(seen):
         raise PartlyDone(f"{len(bad)} of {len(seen)} checks found something wrong")
@@ -62,16 +87,53 @@ def report(findings: Iterator[Finding]) -> None:
 class Wrong(Exception):
     """Something is not as it must be; the text is ours and safe to show."""
 
+    def __init__(self, text: str, step: str = "") -> None:
+        super().__init__(text)
+        self.step = step
+
 
 def _look(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, look())
     except BrokerError as error:
-        return Finding(what, False, error.describe())
+        code = DirectoryRefused.code if isinstance(error, DirectoryRefused) else error.code
+        step = NEXT.get(code) or NEXT_STEP.get(code, "")
+        return Finding(what, False, error.describe(), step)
     except Wrong as error:
-        return Finding(what, False, str(error))
+        return Finding(what, False, str(error), error.step)
+    except click.ClickException as error:
+        return Finding(what, False, error.format_message())
     except (OSError, ValueError) as error:
         return Finding(what, False, type(error).__name__)
+
+
+def _own_alone(*files: Path) -> str:
+    """None of our secrets can be read by others."""
+    wide = [file for file in files if file.is_file() and file.stat().st_mode & 0o077]
+    if wide:
+        names = " ".join(file.name for file in wide)
+        raise Wrong(f"others can read {names}", "chmod 600 " + " ".join(map(str, wide)))
+    return "for this user alone"
+
+
+def _lets_us_in(cluster: Cluster, renew: str) -> str:
+    """RabbitMQ answers and takes our name and password."""
+
+    async def enter(node: str) -> None:
+        url, context = cluster.url(node), cluster.tls()
+        async with asyncio.timeout(SECONDS):
+            await (await aio_pika.connect(url, ssl_context=context)).close()
+
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # we say it ourselves
+    for node in cluster.nodes:
+        try:
+            asyncio.run(enter(node))
+        except ProbableAuthenticationError:
+            raise Wrong("RabbitMQ does not take our password", renew) from None
+        except LOST:
+            continue
+        return f"RabbitMQ lets us in at {node}"
+    raise QueueUnavailable("no answer of RabbitMQ at " + ", ".join(cluster.nodes))
 
 
 def _disk(folder: Path) -> str:
@@ -81,22 +143,59 @@ def _disk(folder: Path) -> str:
     return f"{free // 1024**2} MiB free"
 
 
-def _hub_answers(url: str) -> str:
+def _hub_answers(url: str, step: str) -> str:
     try:
-        date = get(f"{url.rstrip('/')}/readyz", seconds=5)[1].get("Date")
+        date = get(f"{url.rstrip('/')}/readyz", seconds=SECONDS)[1].get("Date")
     except urllib.error.HTTPError as error:
-        raise Wrong(f"answers {error.code}") from None
+        raise Wrong(f"not ready: {_codes(error)}", step) from None
+    except OSError:
+        raise Wrong(f"no answer at {url}", step) from None
     if date is None:
         return "ready"
     skew = abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())
     if skew > WORST_SKEW_SECONDS:
-        raise Wrong(f"clocks differ by {skew:.0f} s")
+        raise Wrong(
+            f"clocks differ by {skew:.0f} s", "set both by NTP; one is wrong: compare date -u"
+        )
     return f"ready, clocks differ by at most {skew + 1:.0f} s"
 
 
+def _codes(error: urllib.error.HTTPError) -> str:
+    """What a `/readyz` that is not green names."""
+    try:
+        return ", ".join(map(str, json.loads(error.read())["codes"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return str(error.code)
+
+
+def _revoked(identity: Identity, directory: TrustedDirectory) -> list[str]:
+    """Which of our keys somebody who may has revoked, the hub says; the directory may not show it yet."""
+
+    async def read() -> list[bytes]:
+        found: list[bytes] = []
+        after = 0
+        async with identity.hub() as hub:
+            while page := await hub.revocations(after):
+                found += [raw for _, raw in page]
+                after = page[-1][0]
+        return found
+
+    now, kids = datetime.now(UTC), set[str]()
+    for raw in asyncio.run(read()):
+        with contextlib.suppress(BrokerError):
+            kids |= set(verify_revocation(raw, directory, now=now, in_force=False).content.keys)
+    entry = directory.participant(identity.participant)
+    if entry is None:
+        return []
+    marked = {key.kid for key in entry.keys if key.status is KeyStatus.COMPROMISED}
+    # What was replaced since may stay revoked; one that should still serve may not.
+    return sorted(key.kid for key in entry.keys if key.kid in kids | marked and key.not_after > now)
+
+
 def examine_home(home: Path) -> Iterator[Finding]:
-    """Settings, passphrase, keys, directory, hub, database, disk, workers: in order of need."""
+    """Settings, secrets, keys, hub, directory, revocations, queue, disk, workers: in order of need."""
     from broker.cli.identity import open_identity, trusted_directory
+    from broker.gateway.receive.queue import cluster_of
     from broker.gateway.settings import load_settings
 
     settings_check = _look("settings", lambda: load_settings(home).participant)
@@ -121,24 +220,51 @@ def examine_home(home: Path) -> Iterator[Finding]:
             for key, days in warnings(entry.keys, datetime.now(UTC))
         ]
         if ending:
-            raise Wrong("; ".join(ending) + ": referral keys rotate")
+            raise Wrong("; ".join(ending), f"referral keys rotate --home {home}")
         return f"version {found.version}, {len(found.participants)} participants"
+
+    def not_revoked() -> str:
+        gone = _revoked(open_identity(home), trusted_directory(settings))
+        if gone:
+            raise Wrong("revoked: " + ", ".join(gone), NEXT["key-revoked"])
+        return "none of ours"
+
+    def queue() -> str:
+        async def ask() -> Cluster:
+            identity = open_identity(home)
+            async with identity.hub() as hub:
+                channel = (await hub.channels("amqp")).rabbitmq
+            if channel is None:
+                raise Wrong("the hub offers no RabbitMQ", 'kind = "mailbox" under [channel]')
+            return cluster_of(channel, settings, identity.custody)
+
+        renew = f"at the hub: referral hub queue-access {settings.participant} --settings hub.toml"
+        return _lets_us_in(asyncio.run(ask()), renew)
+
+    def secrets() -> str:
+        file = settings.custody_uri.removeprefix("file:")
+        return _own_alone(settings.path(settings.keys.passphrase_file), Path(file))
 
     def workers() -> str:
         names = sorted(path.stem for path in (home / "workers").glob("*.token"))
         if not names:
-            raise Wrong("none")
+            raise Wrong("none", f"referral gateway worker add NAME --home {home}")
         return ", ".join(names)
 
+    yield _look("secrets", secrets)
     yield _look("keys", keys)
+    yield _look("hub", lambda: _hub_answers(settings.hub.url, ELSEWHERE))
     yield _look("directory", directory)
-    yield _look("hub", lambda: _hub_answers(settings.hub.url))
+    yield _look("revocations", not_revoked)
+    if settings.channel.kind == "rabbitmq":
+        yield _look("queue", queue)
     yield _look("disk", lambda: _disk(settings.home))
     yield _look("workers", workers)
 
 
 def examine_hub(file: Path) -> Iterator[Finding]:
-    """Settings, keys, directory, the process itself, disk."""
+    """Settings, secrets, keys, directory, RabbitMQ, disk, the process itself."""
+    from broker.hub.relay.channels import cluster as hub_cluster
     from broker.hub.settings import SettingsError, load_settings
     from keys.custody import credential, open_custody
 
@@ -153,6 +279,12 @@ def examine_hub(file: Path) -> Iterator[Finding]:
     if not settings_check.well:
         return
     settings = load_settings(file)
+    amqp = settings.amqp
+
+    def secrets() -> str:
+        key_file = Path(settings.custody.removeprefix("file:"))
+        own = [settings.passphrase_file, key_file]
+        return _own_alone(*own, *([amqp.password_file, amqp.secret_file] if amqp else []))
 
     def keys() -> str:
         custody = open_custody(
@@ -173,10 +305,16 @@ def examine_hub(file: Path) -> Iterator[Finding]:
         roles = ending_roles(found.role_ends, now)
         ending += [f"role {role} within {days} days" for role, days in roles.items()]
         if ending:
-            raise Wrong("ends, and must be signed anew: " + "; ".join(ending))
+            step = f"referral keys rotate --home {file.parent}; roles: docs/operations/ceremony.md"
+            raise Wrong("ends: " + "; ".join(ending), step)
         return f"version {found.version}, {len(found.participants)} participants"
 
+    yield _look("secrets", secrets)
     yield _look("keys", keys)
     yield _look("directory", directory)
+    if amqp is not None:
+        step = f"the user and password under [amqp] in {file}"
+        yield _look("queue", lambda: _lets_us_in(hub_cluster(amqp), step))
     yield _look("disk", lambda: _disk(file.parent))
-    yield _look("process", lambda: _hub_answers(f"http://{settings.host}:{settings.port}"))
+    url = f"http://{settings.host}:{settings.port}"
+    yield _look("process", lambda: _hub_answers(url, "systemctl status, and its journal"))

@@ -14,8 +14,9 @@ from broker.amqp import Cluster, Consumer, Delivery, Pace, Verdict
 from broker.client import QueueChannel
 from broker.gateway.core import Core
 from broker.gateway.receive.receiver import Incoming, Outcome, Receiver
+from broker.gateway.settings import Settings
 from broker.telemetry import logger
-from keys.unsealing import open_access
+from keys.unsealing import Keyring, open_access
 from schemas.envelope import Lane
 from schemas.errors import BrokerError, CustodyLocked, QueueUnavailable, Unavailable
 
@@ -31,6 +32,25 @@ _VERDICTS = {
     Outcome.EARLY: Verdict.RETRY,
     Outcome.QUARANTINED: Verdict.QUARANTINE,
 }
+
+
+def cluster_of(channel: QueueChannel, settings: Settings, keyring: Keyring) -> Cluster:
+    """Where our queues are, and our access to them as the hub sealed it to us.
+
+    Raises:
+        CustodyLocked: The hub knows no key of ours to seal it to.
+        CannotOpen, SuiteRefused: See `open_access`.
+    """
+    if channel.access is None:
+        raise CustodyLocked("the directory shows no sealing key of ours")
+    ca = settings.channel.ca
+    return Cluster(
+        nodes=channel.hosts,
+        user=channel.user,
+        password=open_access(channel.access, settings.participant, channel.user, keyring),
+        vhost=channel.vhost,
+        ca=None if ca is None else settings.path(ca),
+    )
 
 
 class Queue:
@@ -75,25 +95,13 @@ class Queue:
             try:
                 channels = await self._core.hub.channels("amqp")
                 if channels.rabbitmq is not None:
-                    return channels.rabbitmq, self._cluster(channels.rabbitmq)
+                    core = self._core
+                    found = cluster_of(channels.rabbitmq, core.settings, core.keyring)
+                    return channels.rabbitmq, found
                 raise QueueUnavailable("the hub offers no RabbitMQ")
             except BrokerError as error:
                 logger().warning("queue:away", code=error.code)
                 await asyncio.sleep(2.0)
-
-    def _cluster(self, channel: QueueChannel) -> Cluster:
-        settings, ca = self._core.settings, self._core.settings.channel.ca
-        if channel.access is None:
-            raise CustodyLocked("the directory shows no sealing key of ours")
-        return Cluster(
-            nodes=channel.hosts,
-            user=channel.user,
-            password=open_access(
-                channel.access, self._core.participant, channel.user, self._core.keyring
-            ),
-            vhost=channel.vhost,
-            ca=None if ca is None else settings.path(ca),
-        )
 
     async def _handle(self, deliveries: list[Delivery]) -> Sequence[Verdict]:
         self._last = asyncio.get_running_loop().time()
