@@ -113,7 +113,6 @@ TYPES: tuple[MessageType, ...] = (
         bodies.ContactLost,
         Direction.EITHER,
         "begin",
-        also={"notice": "tell"},
         opens=True,
         corridor=Corridor.TO_DESTINATION,
         preconditions=CONSENTED,

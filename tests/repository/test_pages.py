@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from broker.gateway.store import tables
+from schemas.catalogue import catalogue
+from tests.support.exchanges import AT_ONCE, tried_by
 from tests.support.pages import BLOCKS, names, pictures, rewritten
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,17 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
         if name not in _tests_of(ROOT / path)
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", catalogue)
+def test_the_test_that_the_catalogue_names_for_a_type_exists_and_is_tried_with_it(
+    name: str,
+) -> None:
+    path, test = tried_by(name).split("::")
+    function, _, tried_with = test.partition("[")
+    assert function in _tests_of(ROOT / path)
+    if tried_with:
+        assert tried_with == f"{name}]" or tried_with[:-1] in AT_ONCE
 
 
 def test_every_promise_points_at_its_code_and_its_tests() -> None:

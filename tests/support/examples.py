@@ -101,7 +101,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "family.assessment.result": {"finding": "favourable", "relatives_agreed": True},
     "risk.assessment.request": {"sources": ["traffickers", "debt"]},
     "risk.assessment.contribution": {"scores": [{"source": "debt", "grade": "medium"}]},
-    "risk.assessment.joint": {"level": "medium", "assessed_on": DAY, "valid_until": "2026-12-22"},
+    "risk.assessment.joint": {"level": "medium", "assessed_on": DAY, "valid_until": ASSESSED},
     "bestinterests.request": {"authority": "child protection agency"},
     "bestinterests.result": {
         "result": "relatives",

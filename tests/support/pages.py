@@ -31,6 +31,7 @@ from schemas.machine import Machine
 from schemas.obligations import OBLIGATION
 from schemas.sections.index import SECTION_INDEX
 from schemas.states import MACHINES
+from tests.support.exchanges import tried_by
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BLOCK = re.compile(
@@ -292,12 +293,6 @@ def consent_kinds() -> str:
 
 # --- The catalogue ----------------------------------------------------------------------------
 
-_TRIED = {
-    "consent": "tests/integration/gateway/test_withdrawal.py",
-    "erasure": "tests/integration/gateway/test_withdrawal.py",
-}
-_ALL_THREADS = "tests/unit/gateway/test_conversations.py"
-
 
 def word_table() -> str:
     """Every word of the mechanism: who says it, when, with what, and where it is declared and tried."""
@@ -336,7 +331,7 @@ def _word(row: MessageType) -> str:
         within = f"{row.deadline.text()} ({row.deadline.origin})"
     who = "" if row.who_may_send == PARTICIPANTS else f", {' or '.join(sorted(row.who_may_send))}"
     module = f"schemas/families/{_MODULES[row.name]}.py"
-    tried = _TRIED.get(row.machine, _ALL_THREADS)
+    tried, _, test = tried_by(row.name).partition("::")
     return " | ".join(
         (
             f"| [`{row.name}`](../schemas/published/examples/{row.name}.json)",
@@ -345,7 +340,7 @@ def _word(row: MessageType) -> str:
             f"{asked} {may}".strip() or "none",
             ", ".join(f"`{name}`" for name in row.replies) or "–",
             within,
-            f"[{Path(module).stem}](../{module}), [{Path(tried).stem}](../{tried}) |",
+            f"[{Path(module).stem}](../{module}), [`{Path(tried).name}::{test}`](../{tried}) |",
         )
     )
 

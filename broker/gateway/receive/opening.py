@@ -133,7 +133,11 @@ async def _open(
         raise ConsentWithdrawn
     _check_key(row, core.trusted())
     await require_usable(
-        connection, by=row.sender, case_ref=row.case_ref, business_id=row.business_id
+        connection,
+        message_type(row.type),
+        by=row.sender,
+        case_ref=row.case_ref,
+        business_id=row.business_id,
     )
     sections = (
         await connection.execute(

@@ -85,13 +85,15 @@ async def obey(
 
 
 async def require_usable(
-    connection: AsyncConnection, *, by: str, case_ref: str, business_id: UUID
+    connection: AsyncConnection, row: MessageType, *, by: str, case_ref: str, business_id: UUID
 ) -> None:
     """Refuse to show what is frozen.
 
     Raises:
         UseRestricted: It is kept and not used, until the restriction is lifted.
     """
+    if row.chapter in GOES_ON:
+        return
     if await _frozen(connection, [(by, case_ref, business_id)]):
         raise UseRestricted
 

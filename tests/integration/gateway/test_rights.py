@@ -182,6 +182,12 @@ async def test_what_is_frozen_is_neither_opened_nor_passed_on_until_it_is_lifted
 
     with pytest.raises(UseRestricted):
         await open_message(albania.parts, referral.id)
+    # What says so is read, as are all her rights, and danger.
+    async with albania.gateway.core.database.read() as connection:
+        query = select(inbox.c.id).where(inbox.c.type == "restrict.notice")
+        frozen = await connection.scalar(query)
+    assert frozen is not None
+    assert (await open_message(albania.parts, frozen))["type"] == "restrict.notice"
     with pytest.raises(UseRestricted):
         await pass_on()
     with pytest.raises(UseRestricted):

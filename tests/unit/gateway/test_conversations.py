@@ -7,11 +7,9 @@ end, and a case has one owner.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -25,21 +23,10 @@ from schemas.errors import NotPermitted
 from schemas.families.base import MessageType
 from schemas.machine import By, Effect
 from schemas.states import MACHINES, THREADED
-from tests.support.examples import BODIES
+from tests.support.exchanges import bodies
 
 THREAD = UUID("0194f3a0-0000-7000-8000-000000000001")
 ENDING = {"withdraw", "revoke", "decline", "refuse", "cancel_request", "decide_stay", "recall"}
-VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "referral.outcome": [{"result": "unable", "reason": "no_provider"}],
-    "referral.interim": [{"progress": "on_hold", "reason": "person_unwell"}],
-    "referral.decline": [{"reason": "declined_by_person"}],
-    "return.decision": [{"decision": "return"}, {"decision": "undecided"}],
-    "departure.confirm": [{"leg": "in_transit"}],
-    "arrival.handover.confirm": [{"stage": "arrived"}],
-    "transfer.casefile.ack": [{"outcome": "missing", "missing": ["case_admin"]}],
-    "monitoring.report": [{"last": True}],
-}
-"""What else a body can say, where that is another event."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +37,6 @@ class Said:
     by: By
     row: MessageType
     body: Body
-
-
-def bodies(row: MessageType) -> list[Body]:
-    plain = BODIES[row.name]
-    wanted = [plain, *({**plain, **more} for more in VARIANTS.get(row.name, ()))]
-    return [row.body.model_validate_json(json.dumps(body)) for body in wanted]
 
 
 WORDS = [

@@ -33,6 +33,7 @@ from schemas.message import ExceptionUse, Message
 from schemas.sections.index import SECTION_INDEX
 from schemas.states import MACHINES, THREADED
 from tests.support.examples import BODIES, WHEN
+from tests.support.exchanges import next_words, ways
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 BUSINESS = UUID("0194f3a0-0000-7000-8000-0000000000aa")
@@ -72,6 +73,30 @@ def test_an_unknown_type_is_refused_without_repeating_it() -> None:
     with pytest.raises(UnknownType) as refused:
         check_message(message("invented.type"))
     assert "invented" not in str(refused.value)
+
+
+# --- the rows and the machines agree ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", [row.name for row in catalogue.values() if row.machine in THREADED]
+)
+def test_what_a_row_names_as_a_reply_can_be_said_after_it(name: str) -> None:
+    reached = {way[-1].after for (said, _), way in ways().items() if said == name}
+    assert reached, "there is no way to it"
+    queue, later = list(reached), set()
+    while queue:
+        for word in next_words(queue.pop()):
+            later.add(word.row.name)
+            if word.after not in reached:
+                reached.add(word.after)
+                queue.append(word.after)
+    assert set(catalogue[name].replies) <= later
+
+
+def test_there_is_a_way_to_every_type_in_every_exchange_that_its_row_names() -> None:
+    named = {(row.name, machine) for row in catalogue.values() for machine in row.events()}
+    assert ways().keys() == {(name, machine) for name, machine in named if machine in THREADED}
 
 
 # --- each row is whole -------------------------------------------------------------------------
