@@ -216,7 +216,9 @@ def bases_for(
     sends = tuple(one for one in (sender, hosts[0]) if one is not None)
     receives = tuple(one for one in (recipient, hosts[1]) if one is not None)
     routes = _further_routes(sends, receives, sender, recipient)
-    under_gdpr = gdpr_applies(sender.country)
+    # An international organisation stands under its own rules, wherever it is.
+    international = sender.kind is OrganisationKind.INTERNATIONAL
+    under_gdpr = gdpr_applies(sender.country) and not international
     processing = _processing_for(section, sender, under_gdpr=under_gdpr, exception=exception)
     named = (
         [item.basis for item in agreement.transfer if item.sender == sender.id]
@@ -237,7 +239,7 @@ def bases_for(
 def _processing_for(section: str, sender: Participant, *, under_gdpr: bool, exception: bool) -> str:
     entry = SECTION_INDEX.get(section)
     data_class = DataClass.ORDINARY if entry is None else entry.data_class
-    if not under_gdpr or sender.kind is OrganisationKind.INTERNATIONAL:
+    if not under_gdpr:
         return "national-law"
     if data_class is DataClass.CRIMINAL:
         return "eu-gdpr:A6-1-e" if sender.kind is OrganisationKind.STATE else "eu-gdpr:A9-2-f"

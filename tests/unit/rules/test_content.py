@@ -524,9 +524,13 @@ def test_the_proposed_bases_are_lawful_ones(
     assert not [rule for rule in decide(asked).rules if rule.startswith("basis.")]
 
 
+@pytest.mark.parametrize("kind", [OrganisationKind.STATE, OrganisationKind.INTERNATIONAL])
 @pytest.mark.parametrize("sender", [IT, AL])
-def test_the_bases_proposed_under_an_exception_are_lawful_too(sender: Participant) -> None:
+def test_the_bases_proposed_under_an_exception_are_lawful_too(
+    sender: Participant, kind: OrganisationKind
+) -> None:
     recipient = AL if sender is IT else IT
+    sender = sender.model_copy(update={"kind": kind})
     processing, transfer = bases_for(
         "risk_security", sender, recipient, None, on=NOW.date(), exception=True
     )
