@@ -27,6 +27,7 @@ from broker.gateway.store.tables import (
     thread,
 )
 from broker.gateway.store.tables import vault as vault_tables
+from schemas.catalogue import message_type
 from schemas.errors import UseRestricted
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -145,7 +146,13 @@ async def test_what_is_frozen_is_one_referral_or_the_whole_case_of_one_participa
     async def is_frozen(by: str, case_ref: str, business_id: UUID) -> bool:
         async with database.read() as connection:
             try:
-                await require_usable(connection, by=by, case_ref=case_ref, business_id=business_id)
+                await require_usable(
+                    connection,
+                    message_type("referral.request"),
+                    by=by,
+                    case_ref=case_ref,
+                    business_id=business_id,
+                )
             except UseRestricted:
                 return True
             return False
