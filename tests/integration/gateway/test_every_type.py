@@ -303,6 +303,8 @@ async def test_who_may_not_say_it_is_refused(offices: dict[str, Office], name: s
             await go(offices, own(name), kind)
 
 
-def test_what_the_gateway_says_itself_is_just_what_no_worker_can_say_and_has_its_own_test() -> None:
+async def test_what_the_gateway_says_itself_is_just_what_no_worker_can_say_and_has_its_own_test() -> (
+    None
+):
     own_words = {name for name, row in catalogue.items() if row.machine not in THREADED}
     assert BY_GATEWAY.keys() == own_words | set(AT_ONCE.values())
