@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -36,8 +35,7 @@ FIELDS = [
 ]
 
 
-def run_demo(folder: Path, *options: str) -> tuple[dict[str, int], str, float]:
-    began = time.monotonic()
+def run_demo(folder: Path, *options: str) -> tuple[dict[str, int], str]:
     done = subprocess.run(
         [sys.executable, "-m", "broker.cli", "demo", "--json", "--dir", str(folder), *options],
         capture_output=True,
@@ -47,7 +45,7 @@ def run_demo(folder: Path, *options: str) -> tuple[dict[str, int], str, float]:
     )
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    return json.loads(line), done.stderr, time.monotonic() - began
+    return json.loads(line), done.stderr
 
 
 def check(counts: dict[str, int]) -> None:
@@ -94,16 +92,15 @@ def test_the_counts_are_those_that_the_issue_names() -> None:
 
 
 def test_the_story_comes_true(tmp_path: Path) -> None:
-    counts, told, seconds = run_demo(tmp_path / "demo")
+    counts, told = run_demo(tmp_path / "demo")
     check(counts)
     assert "killed" in told
-    assert seconds < 60
     assert running_in(tmp_path) == []
 
 
 def test_kept_running_it_can_be_looked_at_and_ended(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    counts, told, _ = run_demo(folder, "--keep")
+    counts, told = run_demo(folder, "--keep")
     check(counts)
     try:
         assert str(folder) in told
@@ -120,7 +117,7 @@ def test_kept_running_it_can_be_looked_at_and_ended(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_the_story_comes_true_over_postgresql_and_rabbitmq(tmp_path: Path) -> None:
     # Kept, and read through pipes: nothing that goes on running may hold them open.
-    counts, _, _ = run_demo(tmp_path / "demo", "--rabbitmq", "--keep")
+    counts, _ = run_demo(tmp_path / "demo", "--rabbitmq", "--keep")
     try:
         check(counts)
     finally:

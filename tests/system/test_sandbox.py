@@ -94,7 +94,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         yield Sandbox(json.loads(process.stdout.readline()))
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
         process.stdout.close()
 
 
