@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -93,7 +92,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     try:
         yield Sandbox(json.loads(process.stdout.readline()))
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         assert process.wait(90) == 0
         process.stdout.close()
 

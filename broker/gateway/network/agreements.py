@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
@@ -73,6 +74,7 @@ class Agreements:
         self._known: dict[UUID, KnownAgreement] = {}
         self._words: dict[tuple[UUID, ParticipantId], Word] = {}
         self._asked_at: datetime | None = None
+        self._asking = asyncio.Lock()
 
     def get(self, agreement_id: UUID | None) -> KnownAgreement | None:
         return None if agreement_id is None else self._known.get(agreement_id)
@@ -102,18 +104,19 @@ class Agreements:
         An agreement that was registered a moment ago is then found; with the hub away, what we
         knew stands.
         """
-        now = self._core.now()
-        known = any(
-            partner in item.content.parties and item.is_in_force(now.date())
-            for item in self._known.values()
-        )
-        if known or (self._asked_at is not None and now - self._asked_at < LOOK_AGAIN):
-            return
-        self._asked_at = now
-        try:
-            await self.refresh()
-        except Unavailable as error:
-            logger().info("agreements:not-refreshed", code=error.code)
+        async with self._asking:  # who comes while another asks hears what that one was told
+            now = self._core.now()
+            known = any(
+                partner in item.content.parties and item.is_in_force(now.date())
+                for item in self._known.values()
+            )
+            if known or (self._asked_at is not None and now - self._asked_at < LOOK_AGAIN):
+                return
+            self._asked_at = now
+            try:
+                await self.refresh()
+            except Unavailable as error:
+                logger().info("agreements:not-refreshed", code=error.code)
 
     async def load(self) -> None:
         """Take what is stored, as at start with the hub away."""
