@@ -50,6 +50,8 @@ from schemas.errors import StorageUnavailable
 SCRUB_ATTEMPTS = 50
 SCRUB_PAUSE_SECONDS = 0.1
 GIVE_BACK_PAGES = 1000
+SQLITE_PATIENCE_MS = 10_000
+"""How long one connection waits for another's lock. Ours queue before that, so only strangers do."""
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -104,6 +106,9 @@ class Database:
 
     `begin` opens a transaction and commits it on leaving; functions in `store/` never commit.
     On SQLite, writers queue here for the single write lock, so that none sees `database is locked`.
+
+    Nobody opens a second one inside a first: it would hold one connection while waiting for another,
+    or a snapshot while waiting to write. Whoever tries gets a `RuntimeError`.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
@@ -129,6 +134,8 @@ class Database:
             else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         )
         self._writer = asyncio.Lock()
+        self._inside: set[asyncio.Task[Any] | None] = set()
+        """The tasks that hold a connection."""
         self._asked_at = -ASK_AGAIN_SECONDS
         self._answer: str | None = None
         """Why it could not be written when that was asked last."""
@@ -141,12 +148,13 @@ class Database:
             StorageUnavailable: The database cannot be reached or written. Nothing was committed,
                 or it is not known whether it was; repeating must therefore be safe.
         """
-        if self.dialect == "sqlite":
-            async with self._writer, self._transaction() as connection:
-                yield connection
-        else:
-            async with self._transaction() as connection:
-                yield connection
+        with self._not_inside():
+            if self.dialect == "sqlite":
+                async with self._writer, self._transaction() as connection:
+                    yield connection
+            else:
+                async with self._transaction() as connection:
+                    yield connection
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[AsyncConnection]:
@@ -160,14 +168,14 @@ class Database:
             async with self.begin() as connection:
                 yield connection
         else:
-            with _as_unavailable():
+            with self._not_inside(), _as_unavailable():
                 async with self._reader.connect() as connection:
                     yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """For reading alone: a snapshot on SQLite, what was committed last on PostgreSQL."""
-        with _as_unavailable():
+        with self._not_inside(), _as_unavailable():
             async with self._reader.connect() as connection:
                 if self.dialect == "sqlite":
                     await connection.execution_options(sqlite_read=True)
@@ -192,6 +200,17 @@ class Database:
                 except BaseException:
                     await _leave(driver)
                     raise
+
+    @contextmanager
+    def _not_inside(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        if task in self._inside:
+            raise RuntimeError("a transaction inside a transaction")
+        self._inside.add(task)
+        try:
+            yield
+        finally:
+            self._inside.discard(task)
 
     async def ping(self) -> None:
         """Read one row, or raise `StorageUnavailable`."""
@@ -263,12 +282,21 @@ class Database:
                 for table in tables:
                     await driver.execute(f"VACUUM {table}")
                 return
-            for _ in range(SCRUB_ATTEMPTS):
-                async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
-                    busy, _log, _done = await cursor.fetchone()
-                if not busy:
-                    return
-                await asyncio.sleep(SCRUB_PAUSE_SECONDS)
+            # It would wait for readers with the right to write in hand, and a reader may have to
+            # write before it ends. So it does not wait: it lets go and asks again.
+            await _patience(driver, 0)
+            try:
+                for _ in range(SCRUB_ATTEMPTS):
+                    async with (
+                        self._writer,
+                        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor,
+                    ):
+                        busy, _log, _done = await cursor.fetchone()
+                    if not busy:
+                        return
+                    await asyncio.sleep(SCRUB_PAUSE_SECONDS)
+            finally:
+                await _patience(driver, SQLITE_PATIENCE_MS)
         raise StorageUnavailable("erased pages are still being read")
 
     async def give_back(self, *tables: str) -> None:
@@ -362,18 +390,23 @@ def _prepare_postgresql(engine: AsyncEngine) -> None:
             raise InvalidatePoolError
 
 
-def _prepare_sqlite(engine: Engine, *, foreign_keys: bool = True) -> None:
+async def _patience(driver: Any, milliseconds: int) -> None:
+    async with driver.execute(f"PRAGMA busy_timeout={milliseconds}"):
+        pass
+
+
+def _prepare_sqlite(engine: Engine, *, serving: bool = True) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         # We emit BEGIN ourselves: the driver's own choice would begin too late to be a snapshot.
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in (
-            "auto_vacuum=INCREMENTAL",  # for a new file; before the first page is written
+            f"busy_timeout={SQLITE_PATIENCE_MS}",
+            *([] if serving else ["auto_vacuum=INCREMENTAL"]),  # before the first page is written
             "journal_mode=WAL",
             "synchronous=FULL",
-            "busy_timeout=10000",
-            f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
+            f"foreign_keys={'ON' if serving else 'OFF'}",
             "secure_delete=ON",  # erased means gone from the file, not marked free
         ):
             cursor.execute(f"PRAGMA {pragma}")
@@ -458,7 +491,7 @@ def _migrate_sqlite(url: URL, run: Callable[[Connection], None]) -> None:
     # Nothing here is concurrent, so it is done without the asynchronous driver's thread. A table
     # that is made anew under another name must not take along what refers to the old one.
     engine = create_engine(url.set(drivername="sqlite"), poolclass=NullPool)
-    _prepare_sqlite(engine, foreign_keys=False)
+    _prepare_sqlite(engine, serving=False)
     with engine.begin() as connection:
         run(connection)
     engine.dispose()

@@ -78,8 +78,7 @@ async def test_reading_leaves_nothing_behind_and_writing_is_one_transaction(
         level = await connection.scalar(text("SHOW transaction_isolation"))
         assert level == "read committed"
         await connection.execute(text("INSERT INTO t VALUES (1)"))
-        async with database.read() as other:
-            assert await other.scalar(text("SELECT count(*) FROM t")) == 0
+        assert await asyncio.create_task(_count(database)) == 0
     async with database.read() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM t")) == 1
 
@@ -161,7 +160,7 @@ async def test_a_statement_of_ours_fails_as_any_other_does(
 async def test_one_statement_that_stands_alone_is_a_transaction(database: Database) -> None:
     async with database.alone() as connection:
         await fetch(connection, "INSERT INTO t VALUES ($1)", [1])
-        assert await _count(database) == 1
+        assert await asyncio.create_task(_count(database)) == 1
 
 
 _ENV = """
@@ -207,3 +206,59 @@ async def test_a_migration_that_dies_in_the_middle_leaves_the_old_schema(
     revise("3", "2", "")
     await asyncio.to_thread(upgrade, database_url, versions.parent)
     assert await tables() == {"t1", "t2", "t3"}
+
+
+@pytest.fixture
+async def embedded(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(f"sqlite+aiosqlite:///{tmp_path}/one.db")
+    async with opened.begin() as connection:
+        await connection.execute(text("CREATE TABLE note (word TEXT)"))
+    yield opened
+    await opened.close()
+
+
+async def test_cleaning_up_stops_no_writer_while_a_reader_is_still_reading(
+    embedded: Database,
+) -> None:
+    async def clean_up() -> None:
+        await embedded.scrub()
+
+    async with embedded.read() as reading:
+        await reading.execute(text("SELECT * FROM note"))
+        cleaning = asyncio.create_task(clean_up())
+        for _ in range(5):
+            await asyncio.create_task(_note(embedded))
+        assert not cleaning.done()
+
+    await cleaning
+
+
+async def test_who_begins_to_read_does_not_wait_for_who_writes(embedded: Database) -> None:
+    async with embedded.begin() as writing:
+        await writing.execute(text("INSERT INTO note VALUES ('not committed')"))
+
+        assert await asyncio.create_task(_notes(embedded)) == 0
+
+
+async def test_a_transaction_inside_a_transaction_is_refused(embedded: Database) -> None:
+    """Each would hold what the other waits for: a snapshot, or the last free connection."""
+    async with embedded.read():
+        with pytest.raises(RuntimeError):
+            await _note(embedded)
+    async with embedded.begin():
+        with pytest.raises(RuntimeError):
+            await _notes(embedded)
+
+    await _note(embedded)
+
+    assert await _notes(embedded) == 1
+
+
+async def _note(database: Database) -> None:
+    async with database.begin() as connection:
+        await connection.execute(text("INSERT INTO note VALUES ('kept')"))
+
+
+async def _notes(database: Database) -> int:
+    async with database.read() as connection:
+        return int((await connection.execute(text("SELECT count(*) FROM note"))).scalar_one())

@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 
 from pydantic import ValidationError
 from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.consent.majority import NOT_KNOWN, childhood_ends
 from broker.gateway.core import Core
@@ -430,15 +429,14 @@ class Consents:
         if pending.asked_at is not None:
             self._fresh_at = pending.asked_at
 
-    async def load_received(
-        self, connection: AsyncConnection, ids: set[UUID]
-    ) -> dict[UUID, GrantState]:
+    async def load_received(self, ids: set[UUID]) -> dict[UUID, GrantState]:
         """Grants by id; those not known yet are fetched from the hub and verified here.
 
         Raises:
             ConsentStale: The hub cannot be asked about one that is not known.
         """
-        found = await store.load_grants(connection, ids)
+        async with self._core.database.read() as connection:
+            found = await store.load_grants(connection, ids)
         for missing in ids - found.keys():
             try:
                 fetched = await self._fetch(missing)

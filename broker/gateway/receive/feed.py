@@ -49,8 +49,7 @@ class WithdrawalFeed:
             content = envelope.content
             if content.kind is not Kind.WITHDRAWAL or content.consent is None:
                 return
-            async with core.database.read() as connection:
-                grants = await self._consents.load_received(connection, {content.consent.grant})
+            grants = await self._consents.load_received({content.consent.grant})
             grant = grants.get(content.consent.grant)
             found = judge(
                 Question(

@@ -201,8 +201,7 @@ class Receiver:
             await self._prepare(items)  # 2
             unknown = await self._transact(items, channel, frozenset())
             if unknown:
-                async with self._core.database.read() as connection:
-                    await self._consents.load_received(connection, unknown)
+                await self._consents.load_received(unknown)
                 await self._transact(items, channel, frozenset(unknown))
         except Unavailable:
             raise
