@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -73,6 +73,8 @@ class KeyStatus(StrEnum):
     COMPROMISED = "compromised"
 
 
+TOP_ROLES = frozenset({"root", "targets", "snapshot", "timestamp"})
+"""Roles of the directory without which nothing of it counts."""
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
 
 
@@ -182,6 +184,13 @@ class TrustedDirectory:
         and only a new root, with a new online key, makes an honest one count again.
         """
         return self.root_version * 2**40 + self.version
+
+    @property
+    def ends_at(self) -> datetime:
+        """From when on nobody may believe it: the first of its top roles has run out. A country's
+        role that runs out takes its own entries with it, at the next refresh."""
+        ends = [end for role, end in self.role_ends.items() if role in TOP_ROLES]
+        return min(ends, default=datetime.max.replace(tzinfo=UTC))
 
     def participant(self, participant: ParticipantId) -> Participant | None:
         """The entry, or None."""

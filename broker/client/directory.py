@@ -1,7 +1,8 @@
 """Keeps the trust directory fresh, in the background, without ever going back.
 
 A refresh is blocking work (TUF over HTTP or files), so it runs in a thread. A refresh that fails
-leaves the last directory that verified in place: its own expiries end it, not a bad line.
+leaves the last directory that verified in place: its own expiries end it, not a bad line. They do end
+it: whoever keeps newer ones away gains seven days and no more.
 
 Revocations come another way and faster, and lie over whichever directory is held: holding the
 directory still does not hide them.
@@ -10,7 +11,7 @@ directory still does not hide them.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from broker.client.revocations import KnownRevocations
@@ -18,7 +19,7 @@ from broker.clock import Clock
 from broker.telemetry import logger
 from schemas.base import KeyId
 from schemas.directory import TrustedDirectory
-from schemas.errors import BrokerError, DirectoryRolledBack, Unavailable
+from schemas.errors import BrokerError, DirectoryRefused, DirectoryRolledBack, Unavailable
 
 
 class DirectorySource(Protocol):
@@ -56,6 +57,9 @@ class DirectoryWatcher:
         self._clock = clock
         self._every = every
         self._current: TrustedDirectory | None = None
+        self._ends_at = datetime.max.replace(tzinfo=UTC)
+        self.refused: BrokerError | None = None
+        """Why the last refresh failed; None after one that did not."""
         self._lock = asyncio.Lock()
         self._asked_at: datetime | None = None
 
@@ -63,25 +67,39 @@ class DirectoryWatcher:
         """The newest directory that verified.
 
         Raises:
-            Unavailable: None has verified yet.
+            Unavailable: None has verified yet, or the one that did has run out since and no newer
+                one came. Not `DirectoryRefused`: who asks is to keep what it has, and try again.
         """
         if self._current is None:
             raise Unavailable("no trust directory yet")
+        if self._clock.now() >= self._ends_at:
+            raise Unavailable("the trust directory has run out")
         return self._current
 
     async def refresh(self) -> TrustedDirectory:
         """Fetch now. Several callers at once share one fetch.
 
         Raises:
-            DirectoryRefused: What came does not verify. The directory held before stays.
-            Unavailable: It could not be fetched.
+            Unavailable: It could not be fetched, or what came does not verify (`refused` says why):
+                never the fault of the message for which somebody asks. What was held before stays.
         """
+        try:
+            return await self._fetch()
+        except DirectoryRefused as error:
+            raise Unavailable(error.describe()) from error
+
+    async def _fetch(self) -> TrustedDirectory:
         asked = self._clock.now()
         async with self._lock:
             if self._current is not None and self._asked_at is not None and self._asked_at > asked:
                 return self._current
             self._asked_at = self._clock.now()
-            fetched = await asyncio.to_thread(self._source.refresh, self._clock.now())
+            try:
+                fetched = await asyncio.to_thread(self._source.refresh, self._clock.now())
+            except BrokerError as error:
+                self.refused = error
+                raise
+            self.refused = None
             if self._published is not None and fetched.order < self._published.order:
                 raise DirectoryRolledBack("an older directory than the one held")
             if self._published is None or fetched.digest != self._published.digest:
@@ -90,6 +108,7 @@ class DirectoryWatcher:
 
     def _hold(self, directory: TrustedDirectory) -> TrustedDirectory:
         self._published = directory
+        self._ends_at = directory.ends_at
         known = self._revocations
         self._current = directory if known is None else known.applied(directory, self._clock.now())
         return self._current
@@ -143,7 +162,7 @@ class DirectoryWatcher:
             Unavailable: Neither could be read.
         """
         try:
-            return await self.refresh()
+            return await self._fetch()
         except Unavailable:
             async with self._lock:
                 kept = await asyncio.to_thread(self._source.cached, self._clock.now())
@@ -153,7 +172,7 @@ class DirectoryWatcher:
         """Refresh for ever; a failure is logged by its code and tried again."""
         while True:
             try:
-                await self.refresh()
+                await self._fetch()
             except BrokerError as error:
                 logger().warning("directory:not-refreshed", code=error.code)
             await asyncio.sleep(self._every.total_seconds())

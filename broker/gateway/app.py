@@ -56,6 +56,7 @@ from schemas.errors import (
     KeyRevoked,
     Refused,
     SecondIncarnation,
+    Unavailable,
 )
 
 FILES = "files"
@@ -83,6 +84,10 @@ class Gateway:
     def not_ready(self) -> tuple[str, ...]:
         """What keeps it from working, as codes."""
         codes = []
+        try:
+            self.core.trusted()
+        except Unavailable as error:
+            return ((self.core.directory.refused or error).code,)
         try:
             kid, now = self.core.signer.kid, self.core.now()
             if not any(

@@ -40,9 +40,13 @@ async def reasons_not_ready(hub: Hub) -> list[str]:
         codes.add("starting")
     try:
         hub.directory.current()
-        hub.signer().sign(PROBE)
     except BrokerError as error:
-        codes.add(error.code)
+        codes.add((hub.directory.refused or error).code)
+    else:
+        try:
+            hub.signer().sign(PROBE)
+        except BrokerError as error:
+            codes.add(error.code)
     try:
         hub.require_log()
     except LogUnavailable as error:
