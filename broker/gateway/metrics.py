@@ -32,7 +32,7 @@ class GatewayMetrics(Collector):
         yield _gauge(
             "gateway_consent_fresh",
             "1 if what is known of grants is young enough to unseal under",
-            self._parts.consents.is_fresh(),
+            self._parts.grants.is_fresh(),
         )
         ahead = core.hub.clock_ahead
         yield _gauge(

@@ -9,7 +9,8 @@ from broker.gateway.cases.questions import Questions
 from broker.gateway.cases.reporting import Reporting
 from broker.gateway.cases.telling import Telling
 from broker.gateway.consent.exclusions import Excluding
-from broker.gateway.consent.grants import Consents
+from broker.gateway.consent.giving import Consents
+from broker.gateway.consent.knowing import KnownGrants
 from broker.gateway.consent.majority import Majority
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
@@ -52,6 +53,7 @@ class Parts:
     composer: Composer
     sender: Sender
     consents: Consents
+    grants: KnownGrants
     withdrawals: Withdrawals
     excluding: Excluding
     erasing: Erasing
@@ -86,6 +88,7 @@ def join(core: Core) -> Parts:
     sender = Sender(core)
     book = EvidenceBook(core)
     consents = Consents(core, agreements, sender)
+    grants = KnownGrants(core)
     orders = Orders(core, Passing(core, agreements, sender))
     withdrawals = Withdrawals(core, agreements, sender, orders)
     attachments = Attachments(core)
@@ -100,13 +103,14 @@ def join(core: Core) -> Parts:
         composer=composer,
         sender=sender,
         consents=consents,
+        grants=grants,
         withdrawals=withdrawals,
         excluding=excluding,
         erasing=Erasing(core, orders, Attesting(core, agreements, sender)),
         ending=Ending(core, orders),
         epochs=Epochs(core),
         outbox=outbox,
-        receiver=Receiver(core, agreements, consents, book, intake),
+        receiver=Receiver(core, agreements, grants, book, intake),
         receipts=receipts,
         filing=Filing(core, receipts),
         attachments=attachments,

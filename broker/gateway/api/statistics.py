@@ -33,7 +33,7 @@ def router(parts: Parts) -> APIRouter:
     @routes.get("/statistics/table")
     async def table(first: date, last: date) -> dict[str, Any]:
         """The tables of a period, as published or as they would be. Small counts are not in it."""
-        made = await ledger.tables_of(core, parts.consents, first, last)
+        made = await ledger.tables_of(core, parts.grants, first, last)
         return {
             "first": str(first),
             "last": str(last),
@@ -45,7 +45,7 @@ def router(parts: Parts) -> APIRouter:
     async def publish(request: Request) -> dict[str, Any]:
         """Publish a period: into the ledger, for good, and to a rapporteur."""
         wanted = await parse(request, Publication)
-        made = await ledger.publish(core, parts.consents, wanted.first, wanted.last)
+        made = await ledger.publish(core, parts.grants, wanted.first, wanted.last)
         sent = [] if wanted.to is None else await tell(parts, made, wanted.to)
         return {
             "first": str(wanted.first),
@@ -71,7 +71,7 @@ def router(parts: Parts) -> APIRouter:
         """Records in CTDC's variables, as CSV, of those who agree at this moment; every line is there
         at least eleven times."""
         async with core.database.read() as connection:
-            records = await ledger.countable(core, parts.consents, connection)
+            records = await ledger.countable(core, parts.grants, connection)
         text, left_out = await asyncio.to_thread(as_csv, records, core.participant)
         return Response(
             text, media_type="text/csv; charset=utf-8", headers={"x-left-out": str(left_out)}

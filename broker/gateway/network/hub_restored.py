@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.consent.grants import Consents
+from broker.gateway.consent.giving import Consents
 from broker.gateway.core import Core
 from broker.gateway.network.agreements import Agreements
 from broker.gateway.store import grants as store

@@ -13,7 +13,6 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.consent.exclusions import Excluding
-from broker.gateway.consent.grants import partner_case
 from broker.gateway.consent.withdrawal import Withdrawals
 from broker.gateway.core import Core
 from broker.gateway.erasure.attested import attested, reported
@@ -27,6 +26,7 @@ from broker.gateway.store.bulk import padded
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import erasure_order, outbox
 from broker.gateway.store.tables import grant as grant_table
+from broker.gateway.vault.cases import partner_case
 from keys.binding import blind_scope
 from schemas.base import b64u
 from schemas.bodies.consent import Record, Update, Withdraw, WithdrawAck

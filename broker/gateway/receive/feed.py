@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.gateway.consent.grants import Consents
+from broker.gateway.consent.knowing import KnownGrants
 from broker.gateway.core import Core
 from broker.gateway.receive.intake import Intake
 from broker.gateway.store.quarantine import keep_aside
@@ -24,9 +24,9 @@ from schemas.errors import BrokerError, KeyUnknown, Unavailable
 class WithdrawalFeed:
     """Puts them in force."""
 
-    def __init__(self, core: Core, consents: Consents, intake: Intake) -> None:
+    def __init__(self, core: Core, grants: KnownGrants, intake: Intake) -> None:
         self._core = core
-        self._consents = consents
+        self._grants = grants
         self._intake = intake
 
     async def obey(self, raw: bytes) -> None:
@@ -49,8 +49,8 @@ class WithdrawalFeed:
             content = envelope.content
             if content.kind is not Kind.WITHDRAWAL or content.consent is None:
                 return
-            grants = await self._consents.load_received({content.consent.grant})
-            grant = grants.get(content.consent.grant)
+            known = await self._grants.load_received({content.consent.grant})
+            grant = known.get(content.consent.grant)
             found = judge(
                 Question(
                     header=header_of(content),

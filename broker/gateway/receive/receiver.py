@@ -32,7 +32,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.consent.grants import Consents
+from broker.gateway.consent.knowing import KnownGrants
 from broker.gateway.core import Core
 from broker.gateway.network.agreements import Agreements
 from broker.gateway.network.clocks import PartnersClocks
@@ -107,18 +107,18 @@ class Receiver:
         self,
         core: Core,
         agreements: Agreements,
-        consents: Consents,
+        grants: KnownGrants,
         book: EvidenceBook,
         intake: Intake,
     ) -> None:
         self._core = core
         self._agreements = agreements
-        self._consents = consents
+        self._grants = grants
         self._book = book
         self._intake = intake
         self._clocks = PartnersClocks()
         self._judge = Judge(core, agreements)
-        self._feed = WithdrawalFeed(core, consents, intake)
+        self._feed = WithdrawalFeed(core, grants, intake)
         self._freshening = asyncio.Lock()
 
     async def receive(self, items: Sequence[Incoming], channel: str) -> list[Outcome]:
@@ -201,7 +201,7 @@ class Receiver:
             await self._prepare(items)  # 2
             unknown = await self._transact(items, channel, frozenset())
             if unknown:
-                await self._consents.load_received(unknown)
+                await self._grants.load_received(unknown)
                 await self._transact(items, channel, frozenset(unknown))
         except Unavailable:
             raise
@@ -266,7 +266,7 @@ class Receiver:
             and item.verified.content.consent is not None
             and item.verified.content.kind not in NEVER_HELD_BACK
         ]
-        if not needing or self._consents.is_fresh():
+        if not needing or self._grants.is_fresh():
             return
         try:
             await self.follow_withdrawals()
@@ -281,7 +281,7 @@ class Receiver:
             Unavailable: The hub does not answer.
         """
         async with self._freshening:
-            pending = await self._consents.follow()
+            pending = await self._grants.follow()
             for_us = [raw for raw in pending if claims_of(raw).to in (None, self._core.participant)]
             if for_us:
                 outcomes = await self.envelopes(for_us, "changes")
@@ -289,7 +289,7 @@ class Receiver:
                     raise ConsentStale("a withdrawal could not be stored")
             for raw in pending:
                 await self._feed.obey(raw)
-            await self._consents.followed()
+            await self._grants.followed()
 
     # --- judging and storing --------------------------------------------------------------------
 

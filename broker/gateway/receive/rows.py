@@ -9,11 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from adapters.base import CaseRecord
-from broker.gateway.consent.grants import partner_case
 from broker.gateway.core import CASE_FILE, ToFile
 from broker.gateway.receive.unpack import Unpacked
 from broker.gateway.rights import ledger
 from broker.gateway.vault import NewItem
+from broker.gateway.vault.cases import partner_case
 from schemas.base import b64u
 from schemas.clock import first_look
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.consent.grants import own_case
 from broker.gateway.consent.majority import learn
 from broker.gateway.core import Core
 from broker.gateway.own_log import Decision
@@ -18,6 +17,7 @@ from broker.gateway.safeguards.words import Safeguards
 from broker.gateway.store.alarms import clear_alarms
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import safeguard
+from broker.gateway.vault.cases import own_case
 from keys.binding import subject_of
 from schemas.audit import Event
 from schemas.base import instant_text

@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import func, insert, select, update
 
-from broker.gateway.consent.grants import own_case
 from broker.gateway.core import Core
 from broker.gateway.network.agreements import Agreements
 from broker.gateway.network.participants import emergency_telephone
@@ -19,6 +18,7 @@ from broker.gateway.send.drafts import ExceptionDraft
 from broker.gateway.send.sender import Sender, Stored
 from broker.gateway.store.alarms import clear_alarms
 from broker.gateway.store.tables import exception_request, outbox
+from broker.gateway.vault.cases import own_case
 from schemas.catalogue import message_type
 from schemas.errors import ExceptionRefused, NotFound
 from schemas.message import ExceptionUse

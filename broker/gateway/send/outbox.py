@@ -24,7 +24,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 
 from broker.client import Refusal, Submitted
-from broker.gateway.consent.grants import Consents
+from broker.gateway.consent.giving import Consents
 from broker.gateway.core import Core, wait_for
 from broker.gateway.network.evidence import EvidenceBook
 from broker.gateway.send.attachments import Attachments

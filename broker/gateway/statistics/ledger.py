@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.gateway.consent.grants import Consents
+from broker.gateway.consent.knowing import KnownGrants
 from broker.gateway.core import Core
 from broker.gateway.statistics.people import Headings, Record, headings, read_records
 from broker.gateway.statistics.periods import Quarter, quarters
@@ -25,7 +25,7 @@ DUE = "statistics-due"
 ATTEMPTS = 5
 
 
-async def tables_of(core: Core, consents: Consents, first: date, last: date) -> Published:
+async def tables_of(core: Core, grants: KnownGrants, first: date, last: date) -> Published:
     """The tables of a period: as they were published, or as they would be if it were done now.
 
     Raises:
@@ -39,11 +39,11 @@ async def tables_of(core: Core, consents: Consents, first: date, last: date) -> 
         for one in told:
             if one.quarters == asked:
                 return one
-        people = headings(await countable(core, consents, connection))
+        people = headings(await countable(core, grants, connection))
     return await _tabulated(people, asked, told)
 
 
-async def publish(core: Core, consents: Consents, first: date, last: date) -> Published:
+async def publish(core: Core, grants: KnownGrants, first: date, last: date) -> Published:
     """Write the tables of a period into the ledger; the same period again changes nothing.
 
     Raises:
@@ -58,7 +58,7 @@ async def publish(core: Core, consents: Consents, first: date, last: date) -> Pu
     for _ in range(ATTEMPTS):
         async with core.database.read() as connection:
             told = await published(connection)
-            people = headings(await countable(core, consents, connection))
+            people = headings(await countable(core, grants, connection))
         for one in told:
             if one.quarters == asked:
                 return one
@@ -68,7 +68,7 @@ async def publish(core: Core, consents: Consents, first: date, last: date) -> Pu
             # was reckoned meanwhile counts only if nobody withdrew meanwhile.
             await connection.execute(select(identity.c.participant).with_for_update())
             if told != await published(connection) or people != headings(
-                await countable(core, consents, connection)
+                await countable(core, grants, connection)
             ):
                 continue
             await connection.execute(
@@ -81,13 +81,13 @@ async def publish(core: Core, consents: Consents, first: date, last: date) -> Pu
     raise Conflict("the records change all the while")
 
 
-async def countable(core: Core, consents: Consents, connection: AsyncConnection) -> list[Record]:
+async def countable(core: Core, grants: KnownGrants, connection: AsyncConnection) -> list[Record]:
     """Records of those who agree at this moment, as the hub has it, not as we last heard.
 
     Raises:
         ConsentStale: The hub was not asked for too long: somebody may have withdrawn.
     """
-    if not consents.is_fresh():
+    if not grants.is_fresh():
         raise ConsentStale
     return await read_records(core, connection)
 

@@ -135,7 +135,7 @@ async def test_nobody_is_counted_by_what_was_known_of_her_consent_yesterday(
         async with desk(made, "al.nrm") as api:
             published = (await api.post("/v1/statistics/publications", json=PERIOD)).json()
             export = (await api.get("/v1/statistics/export")).text
-            monkeypatch.setattr(counting.parts.consents, "_fresh_at", None)
+            monkeypatch.setattr(counting.parts.grants, "_fresh_at", None)
             asked = (
                 "/v1/statistics/export",
                 "/v1/statistics/table?first=2026-01-01&last=2026-03-31",

@@ -370,7 +370,7 @@ async def test_what_an_authority_takes_back_through_the_giver_is_attested_by_who
     await shelter.refer("it.nrm", grant)
     await three.settle()
     [statement] = await column(shelter, grant_table.c.statement, grant_table.c.id == grant)
-    await albania.parts.consents.keep_statement(grant, bytes(statement))
+    await albania.parts.grants.keep_statement(grant, bytes(statement))
 
     # The authority of the giver's country says so, to the giver.
     ordered = await albania.parts.withdrawals.order(grant, reason="by_authority")

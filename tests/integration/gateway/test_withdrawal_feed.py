@@ -56,7 +56,7 @@ async def withdrawn_behind_its_back(made: World, count: int) -> list[UUID]:
     for grant in grants:
         await italy.parts.withdrawals.order(grant)
     await italy.push()
-    albania.parts.consents._fresh_at = None
+    albania.parts.grants._fresh_at = None
     return grants
 
 
@@ -72,7 +72,7 @@ async def test_after_more_than_one_page_every_withdrawal_is_in_force_before_we_a
     await withdrawn_behind_its_back(two, 5)
     small_pages(albania, 2, monkeypatch)
     await albania.parts.receiver.follow_withdrawals()
-    assert albania.parts.consents.is_fresh()
+    assert albania.parts.grants.is_fresh()
     assert await states(albania) == ["withdrawn"] * 5
 
 
@@ -84,12 +84,12 @@ async def test_who_cannot_read_the_feed_to_its_end_stays_stale_and_goes_on_from_
     small_pages(albania, 2, monkeypatch)
     monkeypatch.setattr(consent, "MAX_PAGES", 1)
     await albania.parts.receiver.follow_withdrawals()
-    assert not albania.parts.consents.is_fresh()
+    assert not albania.parts.grants.is_fresh()
     assert (await states(albania)).count("withdrawn") == 2
 
     for _ in range(2):
         await albania.parts.receiver.follow_withdrawals()
-    assert albania.parts.consents.is_fresh()
+    assert albania.parts.grants.is_fresh()
     assert await states(albania) == ["withdrawn"] * 3
 
 
@@ -165,7 +165,7 @@ async def test_a_withdrawal_of_the_feed_by_a_stranger_changes_nothing(
     async with italy.gateway.core.database.read() as connection:
         query = select(grant_table.c.statement).where(grant_table.c.id == grant)
         statement = bytes((await connection.execute(query)).scalar_one())
-    await shelter.parts.consents.keep_statement(grant, statement)
+    await shelter.parts.grants.keep_statement(grant, statement)
     raw = await sealed_to(three, "al.nrm", "al.shelter", grant, monkeypatch)
     fed(italy, grant, raw, monkeypatch)
 
