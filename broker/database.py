@@ -11,26 +11,21 @@ import asyncio
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from alembic import command, context
-from alembic.config import Config
 from asyncpg.exceptions import IntegrityConstraintViolationError, PostgresError
 from asyncpg.exceptions import InterfaceError as PostgresInterfaceError
 from sqlalchemy import (
-    URL,
-    Connection,
     DateTime,
     Dialect,
     Engine,
     MetaData,
     String,
     TypeDecorator,
-    create_engine,
     event,
     text,
 )
@@ -43,7 +38,6 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from schemas.errors import StorageUnavailable
 
@@ -117,7 +111,7 @@ class Database:
         self._file_lock: IO[str] | None = None
         if self.dialect == "sqlite":
             self.engine: AsyncEngine = create_async_engine(url, pool_size=5, max_overflow=5)
-            _prepare_sqlite(self.engine.sync_engine)
+            prepare_sqlite(self.engine.sync_engine)
         else:
             # No overflow: its connections are closed when they come back, and opening one costs as
             # much as dozens of statements. The one used last is used next: its statements are
@@ -168,14 +162,14 @@ class Database:
             async with self.begin() as connection:
                 yield connection
         else:
-            with self._not_inside(), _as_unavailable():
+            with self._not_inside(), as_unavailable():
                 async with self._reader.connect() as connection:
                     yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """For reading alone: a snapshot on SQLite, what was committed last on PostgreSQL."""
-        with self._not_inside(), _as_unavailable():
+        with self._not_inside(), as_unavailable():
             async with self._reader.connect() as connection:
                 if self.dialect == "sqlite":
                     await connection.execution_options(sqlite_read=True)
@@ -183,7 +177,7 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        with _as_unavailable():
+        with as_unavailable():
             if self.dialect == "sqlite":
                 async with self.engine.begin() as connection:
                     yield connection
@@ -395,7 +389,9 @@ async def _patience(driver: Any, milliseconds: int) -> None:
         pass
 
 
-def _prepare_sqlite(engine: Engine, *, serving: bool = True) -> None:
+def prepare_sqlite(engine: Engine, *, serving: bool = True) -> None:
+    """How each connection to a SQLite file begins; not `serving`: its tables are being changed."""
+
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         # We emit BEGIN ourselves: the driver's own choice would begin too late to be a snapshot.
@@ -424,7 +420,7 @@ read-only standby, deadlock, serialisation, a lock that was waited for too long.
 
 
 @contextmanager
-def _as_unavailable() -> Iterator[None]:
+def as_unavailable() -> Iterator[None]:
     """Let a database that is away leave as `StorageUnavailable`, and everything else as it is."""
     try:
         yield
@@ -443,62 +439,3 @@ def _as_unavailable() -> Iterator[None]:
 
 def _state(error: BaseException | None) -> str:
     return str(getattr(error, "sqlstate", None) or "")
-
-
-_MIGRATING = 7_201_504_921
-"""The advisory lock of who migrates: any number that no other program on this database uses."""
-
-
-def upgrade(url: str, migrations: Path) -> None:
-    """Bring a database to the newest schema (Alembic, expand then contract). Blocking.
-
-    All that is missing is one transaction: whoever dies in the middle leaves the old schema.
-
-    Raises:
-        StorageUnavailable: It cannot be reached or written.
-    """
-    config = Config()
-    config.set_main_option("script_location", str(migrations))
-    config.attributes["url"] = url
-    with _as_unavailable():
-        command.upgrade(config, "head")
-
-
-def run_migrations(metadata: MetaData) -> None:
-    """What the `env.py` of either side does when Alembic loads it."""
-
-    def run(connection: Connection) -> None:
-        if connection.dialect.name == "postgresql":
-            # Two processes may start at once; and nobody queues behind traffic for ever.
-            connection.execute(text("SET lock_timeout = '10s'"))
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
-        context.configure(
-            connection=connection,
-            target_metadata=metadata,
-            render_as_batch=connection.dialect.name == "sqlite",
-        )
-        with context.begin_transaction():
-            context.run_migrations()
-
-    url = make_url(context.config.attributes["url"])
-    if url.get_backend_name() == "sqlite":
-        _migrate_sqlite(url, run)
-    else:
-        asyncio.run(_migrate(url, run))
-
-
-def _migrate_sqlite(url: URL, run: Callable[[Connection], None]) -> None:
-    # Nothing here is concurrent, so it is done without the asynchronous driver's thread. A table
-    # that is made anew under another name must not take along what refers to the old one.
-    engine = create_engine(url.set(drivername="sqlite"), poolclass=NullPool)
-    _prepare_sqlite(engine, serving=False)
-    with engine.begin() as connection:
-        run(connection)
-    engine.dispose()
-
-
-async def _migrate(url: URL, run: Callable[[Connection], None]) -> None:
-    engine = create_async_engine(url, poolclass=NullPool)
-    async with engine.begin() as connection:
-        await connection.run_sync(run)
-    await engine.dispose()

@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 from broker.audit.log.checkpoint import make_log_key
 from broker.cli.passphrase import new_passphrase_file, write_secret
 from broker.clock import SystemClock
-from broker.database import Database, upgrade
+from broker.database import Database
 from broker.hub.app import MIGRATIONS
 from broker.hub.relay.channels import definitions_for
 from broker.hub.settings import HubSettings, load_settings
 from broker.hub.store import participants
+from broker.migrating import upgrade
 from keys.custody import (
     STRONG,
     Custody,

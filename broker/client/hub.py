@@ -8,18 +8,14 @@ raised, because only the evidence in it, verified, may change anything.
 from __future__ import annotations
 
 import json
-import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote, urlencode
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx2
 
+from broker.client.calls import Calls, error_of, is_later, problem
 from broker.client.results import (
     Channels,
     EnvelopeState,
@@ -36,69 +32,22 @@ from broker.client.results import (
     jws_bytes,
     proof_of,
 )
-from broker.client.transport import KeptConnections
-from broker.clock import Clock
-from keys import strict_json
 from keys.http_signing import sign_request
-from keys.signing import Signer
 from schemas.envelope import Lane, Part
 from schemas.errors import (
-    BrokerError,
     HubUnreachable,
     NotFound,
-    Refused,
-    Suspect,
     Truncated,
     Unavailable,
-    codes,
 )
 
 JOSE = "application/jose+json"
-ANSWER_LIMIT = 64 * 1024 * 1024
-"""Of one answer: a mailbox page of envelopes at their largest."""
+
 UPLOAD_CHUNK = 256 * 1024
 
 
-class HubClient:
+class HubClient(Calls):
     """One participant's way to one hub. Safe for concurrent use within one event loop."""
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        signer: Signer | Callable[[], Signer],
-        clock: Clock,
-        timeout: timedelta = timedelta(seconds=10),
-        transport: httpx2.AsyncBaseTransport | None = None,
-        ca: Path | None = None,
-    ) -> None:
-        self.url = url.rstrip("/")
-        self._sign_with = signer if callable(signer) else lambda: signer
-        self._clock = clock
-        self.clock_ahead: timedelta | None = None
-        """How far the hub's clock was ahead of ours at its last answer, to the second; None while
-        it has not dated one."""
-        self._timeout = timeout.total_seconds()
-        self._http = httpx2.AsyncClient(
-            timeout=self._timeout,
-            transport=transport or KeptConnections(verify=_context(ca)),
-            follow_redirects=False,
-            trust_env=False,
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self._http.aclose()
 
     # --- what carries its own signature -----------------------------------------------------
 
@@ -111,13 +60,13 @@ class HubClient:
         answer = await self._send("POST", "/envelopes", body=raw, media=JOSE)
         if answer.status_code in (200, 201):
             return Submitted(evidence=answer.content, repeated=answer.status_code == 200)
-        problem = _problem(answer)
-        if _is_later(answer, problem):
-            raise _error_of(problem, answer.status_code)
-        evidence = problem.get("evidence")
+        said = problem(answer)
+        if is_later(answer, said):
+            raise error_of(said, answer.status_code)
+        evidence = said.get("evidence")
         return Refusal(
-            code=str(problem.get("code", "refused"))[:40],
-            family=str(problem.get("family", "suspect"))[:20],
+            code=str(said.get("code", "refused"))[:40],
+            family=str(said.get("family", "suspect"))[:20],
             evidence=None if evidence is None else jws_bytes(evidence),
         )
 
@@ -330,7 +279,7 @@ class HubClient:
             async with self._http.stream("GET", url, headers=headers) as answer:
                 if answer.status_code != 200:
                     await answer.aread()
-                    raise _error_of(_problem(answer), answer.status_code)
+                    raise error_of(problem(answer), answer.status_code)
                 async for chunk in answer.aiter_bytes(UPLOAD_CHUNK):
                     yield chunk
         except httpx2.RemoteProtocolError as error:
@@ -347,7 +296,7 @@ class HubClient:
         """The newest signed checkpoint of the hub's log."""
         answer = await self._send("GET", "/log/checkpoint")
         if answer.status_code != 200:
-            raise _error_of(_problem(answer), answer.status_code)
+            raise error_of(problem(answer), answer.status_code)
         return answer.text
 
     async def log_growth(self, old: int) -> bytes:
@@ -355,7 +304,7 @@ class HubClient:
         `add-checkpoint` (C2SP tlog-witness)."""
         answer = await self._send("GET", f"/log/add-checkpoint?old={old}")
         if answer.status_code != 200:
-            raise _error_of(_problem(answer), answer.status_code)
+            raise error_of(problem(answer), answer.status_code)
         return answer.content
 
     async def cosign(self, size: int, lines: Sequence[str]) -> None:
@@ -377,7 +326,7 @@ class HubClient:
         """
         answer = await self._send("GET", f"/log/{path}", signed=True)
         if answer.status_code != 200:
-            raise _error_of(_problem(answer), answer.status_code)
+            raise error_of(problem(answer), answer.status_code)
         return answer.content
 
     async def ready(self) -> bool:
@@ -386,128 +335,3 @@ class HubClient:
             return (await self._send("GET", "/readyz")).status_code == 200
         except Unavailable:
             return False
-
-    # --- plumbing ---------------------------------------------------------------------------
-
-    async def _json(
-        self, method: str, path: str, *, body: bytes = b"", held_open: float = 0.0
-    ) -> dict[str, Any]:
-        answer = await self._send(method, path, body=body, signed=True, held_open=held_open)
-        if answer.status_code != 200:
-            raise _error_of(_problem(answer), answer.status_code)
-        parsed = strict_json.parse(answer.content, limit=ANSWER_LIMIT)
-        if not isinstance(parsed, dict):
-            raise HubUnreachable("the hub's answer is not an object")
-        return parsed
-
-    async def _expect(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: bytes,
-        media: str = "application/json",
-        signed: bool = False,
-    ) -> None:
-        answer = await self._send(method, path, body=body, media=media, signed=signed)
-        if not answer.is_success:
-            raise _error_of(_problem(answer), answer.status_code)
-
-    async def _expect_stream(
-        self, method: str, path: str, chunks: AsyncIterator[bytes], *, size: int
-    ) -> None:
-        url = self.url + path
-        headers = {"content-type": "application/octet-stream", "content-length": str(size)}
-        headers |= sign_request(
-            method=method,
-            url=url,
-            headers=headers,
-            body=b"",
-            signer=self._sign_with(),
-            now=self._clock.now(),
-        )
-        try:
-            answer = await self._http.request(method, url, headers=headers, content=chunks)
-        except httpx2.TransportError as error:
-            raise HubUnreachable(type(error).__name__) from error
-        if not answer.is_success:
-            raise _error_of(_problem(answer), answer.status_code)
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: bytes = b"",
-        media: str = "application/json",
-        signed: bool = False,
-        held_open: float = 0.0,
-    ) -> httpx2.Response:
-        url = self.url + path
-        headers = {"content-type": media} if body else {}
-        if signed:
-            headers |= sign_request(
-                method=method,
-                url=url,
-                headers=headers,
-                body=body,
-                signer=self._sign_with(),
-                now=self._clock.now(),
-            )
-        try:
-            answer = await self._http.request(
-                method,
-                url,
-                headers=headers,
-                content=body or None,
-                timeout=self._timeout + held_open,
-            )
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
-            raise HubUnreachable(type(error).__name__) from error
-        # Also of a refusal: whoever is more than ten minutes off is answered with nothing else.
-        dated = _date_of(answer)
-        if dated is not None:
-            self.clock_ahead = dated - self._clock.now()
-        return answer
-
-
-def _date_of(answer: httpx2.Response) -> datetime | None:
-    """When the hub, or the proxy in front of it, says that it answered (RFC 9110, 6.6.1)."""
-    try:
-        return parsedate_to_datetime(answer.headers["date"])
-    except (KeyError, ValueError):
-        return None
-
-
-def _context(ca: Path | None) -> ssl.SSLContext | None:
-    return None if ca is None else ssl.create_default_context(cafile=str(ca))
-
-
-def _problem(answer: httpx2.Response) -> Mapping[str, Any]:
-    """The problem document of an answer; anything else, from a proxy say, is an empty one."""
-    try:
-        parsed = strict_json.parse(answer.content, limit=4 * 1024 * 1024)
-    except Refused:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
-
-
-def _is_later(answer: httpx2.Response, problem: Mapping[str, Any]) -> bool:
-    # 401 and 403 without a code, 404 without one: a proxy or a wrong address, not the hub's word.
-    return (
-        answer.status_code >= 500
-        or answer.status_code == 429
-        or answer.status_code < 400
-        or "code" not in problem
-    )
-
-
-def _error_of(problem: Mapping[str, Any], status: int) -> BrokerError:
-    """The error that the hub named, as ours."""
-    code = str(problem.get("code", ""))[:40]
-    if status == 429 or code == "":
-        return Unavailable(code or f"http {status}")
-    kind = codes().get(code)
-    if kind is None or issubclass(kind, Suspect):
-        return Unavailable(f"http {status}") if status >= 500 else Refused(quote(code))
-    return kind("said by the hub")

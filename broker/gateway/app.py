@@ -26,7 +26,7 @@ from broker import heap
 from broker.audit.log.note import NoteSigner
 from broker.client import DirectoryWatcher, HubClient, KnownRevocations
 from broker.clock import Clock, SystemClock
-from broker.database import Database, upgrade
+from broker.database import Database
 from broker.gateway.api.app import create_api
 from broker.gateway.core import Core
 from broker.gateway.home import LOG_SECRET, MIGRATIONS, read_passphrase
@@ -42,6 +42,7 @@ from broker.gateway.store.dialect import insert_for
 from broker.gateway.store.tables import identity, stream
 from broker.gateway.store.tables import vault as vault_tables
 from broker.gateway.vault import EpochKeys, Vault
+from broker.migrating import upgrade
 from broker.telemetry import configure_logging, logger, serve_metrics
 from keys.binding import new_incarnation
 from keys.custody import Custody, open_custody

@@ -21,10 +21,11 @@ from sqlalchemy import update
 
 from broker.audit.log.checkpoint import make_log_key
 from broker.clock import Clock, SystemClock
-from broker.database import Database, upgrade
+from broker.database import Database
 from broker.gateway.settings import FILE, Settings, load_settings
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import identity, stream, worker
+from broker.migrating import upgrade
 from keys.binding import new_incarnation
 from keys.custody import STRONG, KdfCost, NewCustody, credential, new_custody
 from schemas.base import ParticipantId, b64u

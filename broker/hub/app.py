@@ -19,7 +19,6 @@ from fastapi import FastAPI
 
 from broker import heap
 from broker.clock import Clock, SystemClock
-from broker.database import upgrade
 from broker.http import install_error_handlers
 from broker.hub.api import (
     attachments,
@@ -42,6 +41,7 @@ from broker.hub.relay.channels import Channels
 from broker.hub.relay.relay import Relay
 from broker.hub.settings import HubSettings, Role
 from broker.hub.state import Hub, open_hub
+from broker.migrating import upgrade
 from broker.telemetry import configure_logging, logger, serve_metrics
 from schemas.errors import BrokerError, LogSetBack
 

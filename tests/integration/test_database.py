@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import database as module
-from broker.database import Database, fetch, upgrade
+from broker.database import Database, fetch
+from broker.migrating import upgrade
 from schemas.errors import StorageUnavailable
 from tests.support.services import PostgreSQL
 
@@ -165,7 +166,7 @@ async def test_one_statement_that_stands_alone_is_a_transaction(database: Databa
 
 _ENV = """
 from sqlalchemy import MetaData
-from broker.database import run_migrations
+from broker.migrating import run_migrations
 run_migrations(MetaData())
 """
 _REVISION = """

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Boolean, Date, Integer, LargeBinary, Table, Uuid, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.database import Database, UtcDateTime, upgrade
+from broker.database import Database, UtcDateTime
 from broker.gateway.home import MIGRATIONS
 from broker.gateway.rights.restriction import freeze, require_usable, thaw
 from broker.gateway.store.grants import load_grants, take_back
@@ -27,6 +27,7 @@ from broker.gateway.store.tables import (
     thread,
 )
 from broker.gateway.store.tables import vault as vault_tables
+from broker.migrating import upgrade
 from schemas.catalogue import message_type
 from schemas.errors import UseRestricted
 

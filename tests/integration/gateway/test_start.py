@@ -15,11 +15,12 @@ from sqlalchemy import Connection, text
 
 from broker.cli.network import QUICK
 from broker.clock import TurnedClock
-from broker.database import Database, upgrade
+from broker.database import Database
 from broker.gateway.app import Gateway, build
 from broker.gateway.home import MIGRATIONS, init_home, rename_database
 from broker.gateway.settings import Settings, load_settings
 from broker.gateway.store.tables import metadata
+from broker.migrating import upgrade
 from keys.http_signing import verify_request
 from schemas.errors import Conflict, Refused, SecondIncarnation, StorageUnavailable
 from tests.support.endpoint import Casebook, serving, status

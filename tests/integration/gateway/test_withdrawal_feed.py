@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from broker.client.results import GrantChange, GrantChanges
-from broker.gateway.consent import grants as consent
+from broker.gateway.consent import knowing
 from broker.gateway.consent import withdrawal as withdrawals
 from broker.gateway.receive import judging
 from broker.gateway.send.statements import compose_statement
@@ -82,7 +82,7 @@ async def test_who_cannot_read_the_feed_to_its_end_stays_stale_and_goes_on_from_
     albania = two["al.nrm"]
     await withdrawn_behind_its_back(two, 3)
     small_pages(albania, 2, monkeypatch)
-    monkeypatch.setattr(consent, "MAX_PAGES", 1)
+    monkeypatch.setattr(knowing, "MAX_PAGES", 1)
     await albania.parts.receiver.follow_withdrawals()
     assert not albania.parts.grants.is_fresh()
     assert (await states(albania)).count("withdrawn") == 2

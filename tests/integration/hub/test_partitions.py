@@ -15,11 +15,12 @@ from alembic.config import Config
 from sqlalchemy import Column, MetaData, Table, delete, func, insert, select, text
 
 from broker.clock import TurnedClock
-from broker.database import Database, upgrade
+from broker.database import Database
 from broker.hub.app import MIGRATIONS
 from broker.hub.ending import deadlines, retention
 from broker.hub.store import partitions, payload
 from broker.hub.store.tables import ENVELOPE, PAYLOAD, QUARANTINE
+from broker.migrating import upgrade
 from schemas.evidence import Fact
 from tests.support.hub import Served, World, turned_clock
 

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from broker.audit.log.store import INSERT_ONLY
 from broker.clock import TurnedClock
-from broker.database import upgrade
 from broker.hub.app import MIGRATIONS
+from broker.migrating import upgrade
 from tests.support.hub import World
 
 SCRIPT = Path(__file__).parents[3] / "deploy" / "postgres" / "hub-role.sql"

@@ -1,6 +1,6 @@
 """Alembic's entry to the hub's migrations."""
 
-from broker.database import run_migrations
 from broker.hub.store.tables import METADATA
+from broker.migrating import run_migrations
 
 run_migrations(METADATA)
