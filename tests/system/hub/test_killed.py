@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -23,29 +26,64 @@ from schemas.envelope import SealedEnvelope
 from schemas.evidence import Fact
 from tests.support import hub as support
 from tests.support.hub import Client, Grant, World
-from tests.support.hub_process import START, HubProcess
+from tests.support.hub_process import HubProcess
 from tests.support.log_history import assert_one_history, stored
 
-DOOMED = """
-import contextlib, os, signal, sys
+NURSERY = """
+import contextlib, os, pathlib, random, signal, sys, threading, time
 from broker.database import Database
+from broker.hub.app import run
+from broker.hub.settings import load_settings
 
-left, when, begin = int(sys.argv[2]), sys.argv[3], Database.begin
+begin, fsync = Database.begin, os.fsync
+chance = random.Random()
 
-@contextlib.asynccontextmanager
-async def deadly(self):
-    global left
-    left -= 1
-    strike = left == 0
-    async with begin(self) as connection:
-        yield connection
-        if strike and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-    if strike:
-        os.kill(os.getpid(), signal.SIGKILL)
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
 
-Database.begin = deadly
+def doomed(left, when):
+    def strike():
+        nonlocal left
+        left -= 1
+        if left == 0 and when == "about":
+            threading.Thread(target=lambda: (time.sleep(chance.uniform(0, 0.02)), die())).start()
+        return left == 0
+
+    @contextlib.asynccontextmanager
+    async def deadly_begin(self):
+        async with begin(self) as connection:
+            yield connection
+            now = strike()
+            if now and when == "before":
+                die()
+        if now and when == "after":
+            die()
+
+    def deadly_fsync(file):
+        now = strike()
+        if now and when == "before":
+            die()
+        fsync(file)
+        if now and when == "after":
+            die()
+
+    Database.begin, os.fsync = deadly_begin, deadly_fsync
+
+settings = load_settings(pathlib.Path(sys.argv[1]))
+for line in sys.stdin:
+    left, when = line.split()
+    child = os.fork()
+    if child == 0:
+        chance.seed(line + str(time.time_ns()))
+        doomed(int(left), when)
+        run(settings)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
 """
+"""Has the hub's code loaded and bears one hub after the other, so that a death costs a second. A
+durable write is a transaction of the database, or a file of the state folder that must outlive a
+power failure; a hub dies *before* it, *after* it, or some time *about* it."""
 MOST = 40
 """Durable writes until the hub dies: some are those of its start, some of its sequencer."""
 
@@ -105,24 +143,43 @@ class Outside:
             assert before == answer.content
 
 
-async def live_and_die(outside: Outside, process: HubProcess, number: int, when: str) -> None:
-    """Start a hub that dies at its n-th durable write, and keep it busy until then."""
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", DOOMED + START, str(process.settings), str(number), when),
+@asynccontextmanager
+async def nursery(process: HubProcess) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The nursery, ended with whatever it has borne."""
+    started = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", NURSERY, str(process.settings)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
     )
-    async with httpx2.AsyncClient(base_url=process.url, timeout=10) as http:
-        while child.returncode is None:
+    try:
+        yield started
+    finally:
+        os.killpg(started.pid, signal.SIGKILL)
+        await started.wait()
+
+
+async def live_and_die(
+    outside: Outside, born: asyncio.subprocess.Process, number: int, when: str
+) -> None:
+    """Bear a hub that dies at its n-th durable write, and keep it busy until then."""
+    assert born.stdin is not None
+    assert born.stdout is not None
+    born.stdin.write(f"{number} {when}\n".encode())
+    end = asyncio.create_task(born.stdout.readline())
+    async with httpx2.AsyncClient(base_url=outside.url, timeout=10) as http:
+        while not end.done():
             try:
+                assert (await http.get("/startupz")).status_code == 200
                 await outside.busy(http)
             except (httpx2.TransportError, AssertionError):
                 # Not up yet, or gone, or up and not ready to say yes.
                 await asyncio.sleep(0.02)
-    assert await child.wait() == -signal.SIGKILL
+    assert int(await end) == -signal.SIGKILL
 
 
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(1800)
 async def test_a_hub_killed_at_any_durable_write_keeps_one_history_and_all_it_accepted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, soaking: bool
 ) -> None:
@@ -131,9 +188,10 @@ async def test_a_hub_killed_at_any_durable_write_keeps_one_history_and_all_it_ac
     world = World(tmp_path, SystemClock(), database=database_url, names=("it.nrm", "al.nrm"))
     outside, chance = Outside(world, process.url), random.Random(11)
     outside.agreement, outside.unregistered = world.agreement("it.nrm", "al.nrm")
-    for _ in range(100 if soaking else 2):  # on each of the two databases
-        number = chance.randrange(1, MOST)
-        await live_and_die(outside, process, number, chance.choice(("before", "after")))
+    async with nursery(process) as born:
+        for _ in range(100 if soaking else 3):  # on each of the two databases
+            number = chance.randrange(1, MOST)
+            await live_and_die(outside, born, number, chance.choice(("before", "after", "about")))
 
     await process.start()
     async with httpx2.AsyncClient(base_url=process.url, timeout=10) as http:
