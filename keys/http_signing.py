@@ -25,7 +25,7 @@ from http_message_signatures import (
 )
 
 from keys.jwk import ED25519, ES256
-from keys.signing import Signer, check_signature
+from keys.jws import Signer, check_signature
 from schemas.base import KeyId, b64u
 from schemas.directory import KeyUse, Participant, PublishedKey, TrustedDirectory
 from schemas.envelope import MAX_SKEW_SECONDS

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
 from keys.binding import access_aad, digest_of_header, subject_of
 from keys.jwk import ECDH_ES_A256KW, HPKE_9_KE, SEALING_ALG, public_jwk, public_key
-from keys.signing import Signer, make_jws
+from keys.jws import Signer, make_jws
 from schemas.base import KeyId, ParticipantId, b64u
 from schemas.directory import Compartment, Participant, PublishedKey
 from schemas.envelope import (

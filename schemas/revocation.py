@@ -34,7 +34,7 @@ class Revocation(WireModel):
 
 @dataclass(frozen=True, slots=True)
 class VerifiedRevocation:
-    """Signed by somebody who may say so. Made by `keys.revocation` only."""
+    """Signed by somebody who may say so. Made by `keys.statements.revocation` only."""
 
     raw: bytes
     content: Revocation

@@ -91,7 +91,7 @@ class CodeSet:
         return self.to_theirs.get(list_name, {}).get(code)
 
     def require(self, signed: CodeSetNote) -> None:
-        """Compare with what the country signed; `keys.code_sets` has verified that it did.
+        """Compare with what the country signed; `keys.statements.code_sets` has verified that it did.
 
         Raises:
             BadSignature: Another country, version or digest: somebody changed a word since.

@@ -21,7 +21,7 @@ from broker.gateway.lending import lend
 from broker.gateway.settings import Settings, load_settings
 from keys.custody import Custody, NewCustody, credential, open_custody
 from keys.custody.credentials import CREDENTIAL
-from keys.signing import Signer
+from keys.jws import Signer
 from keys.trust import DirectoryClient
 from schemas.directory import TrustedDirectory
 

@@ -20,7 +20,7 @@ from broker.client.transport import KeptConnections
 from broker.clock import Clock
 from keys import strict_json
 from keys.http_signing import sign_request
-from keys.signing import Signer
+from keys.jws import Signer
 from schemas.errors import (
     BrokerError,
     HubUnreachable,

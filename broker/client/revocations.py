@@ -14,8 +14,8 @@ from pathlib import Path
 
 from broker.telemetry import logger
 from keys import strict_json
-from keys.revocation import verify_revocation
-from keys.signing import MAX_STATEMENT_BYTES
+from keys.jws import MAX_STATEMENT_BYTES
+from keys.statements.revocation import verify_revocation
 from schemas.base import KeyId
 from schemas.directory import TrustedDirectory
 from schemas.errors import BrokerError, StorageUnavailable

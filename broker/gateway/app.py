@@ -46,7 +46,7 @@ from broker.migrating import upgrade
 from broker.telemetry import configure_logging, logger, serve_metrics
 from keys.binding import new_incarnation
 from keys.custody import Custody, open_custody
-from keys.signing import Signer
+from keys.jws import Signer
 from keys.trust import DirectoryClient
 from schemas.base import b64u
 from schemas.directory import TrustedDirectory

@@ -17,7 +17,7 @@ from broker.database import Database
 from broker.gateway.own_log import OwnLog
 from broker.gateway.settings import Settings
 from broker.gateway.vault import Vault
-from keys.signing import Signer
+from keys.jws import Signer
 from keys.unsealing import Keyring
 from schemas.base import ParticipantId
 from schemas.consent import ConsentRecord

@@ -23,7 +23,7 @@ from keys import strict_json
 from keys.file_sealing import keys_of, open_with_any, seal_file
 from keys.http_signing import Nonces, sign_request, verify_request_by
 from keys.jwk import ED25519, ES256, thumbprint
-from keys.signing import Signer
+from keys.jws import Signer
 from schemas.base import KeyId
 from schemas.directory import KeyStatus, KeyUse, PublishedKey
 from schemas.errors import BadSignature, BrokerError, Refused, SchemaRefused, StorageUnavailable

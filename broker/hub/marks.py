@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from broker.hub.intake.limiting import Limiter
 from broker.hub.state import Hub
 from broker.hub.store.tables import STREAM_MARK
-from keys.high_water import verify_high_water
+from keys.statements.high_water import verify_high_water
 from schemas.base import ParticipantId
 from schemas.envelope import Lane
 from schemas.errors import Forbidden, RateLimited, RecipientUnknown
@@ -21,7 +21,7 @@ async def keep(hub: Hub, limiter: Limiter, raw: bytes) -> HighWater:
     Raises:
         Forbidden, RecipientUnknown: By whom, or for whom, nothing may travel.
         RateLimited: Too many.
-        Refused, Suspect: As `keys.high_water.verify_high_water` says.
+        Refused, Suspect: As `keys.statements.high_water.verify_high_water` says.
     """
     now, directory = hub.clock.now(), hub.directory.current()
     content = verify_high_water(raw, directory, now=now)

@@ -18,7 +18,7 @@ from broker.hub.store import agreements, grants, openings
 from broker.telemetry import logger
 from keys.binding import subject_of
 from keys.signing import verify_agreement, verify_grant, verify_suspension
-from keys.suspension import may_suspend
+from keys.statements.suspension import may_suspend
 from schemas.agreement import Agreement
 from schemas.audit import Event
 from schemas.consent import GrantStatement

@@ -18,8 +18,8 @@ from broker.hub.state import Hub
 from broker.hub.store import openings, participants, revocations
 from broker.telemetry import logger
 from keys.binding import subject_of
-from keys.revocation import verify_revocation
-from keys.signing import MAX_STATEMENT_BYTES, parse_jws
+from keys.jws import MAX_STATEMENT_BYTES, parse_jws
+from keys.statements.revocation import verify_revocation
 from schemas.audit import Event
 from schemas.directory import KeyStatus
 from schemas.errors import Conflict, KeyUnknown
@@ -35,7 +35,7 @@ async def revoke(hub: Hub, raw: bytes) -> bool:
     Raises:
         Conflict: Its id belongs to another.
         LogUnavailable: It is obeyed, and could not be recorded: repeat it.
-        Refused, Suspect: As `keys.revocation.verify_revocation` says.
+        Refused, Suspect: As `keys.statements.revocation.verify_revocation` says.
     """
     now, directory = hub.clock.now(), hub.directory.current()
     digest = hashlib.sha256(raw).digest()

@@ -33,7 +33,7 @@ from broker.hub.store.tables import LOG
 from broker.hub.wake import Wake
 from broker.telemetry import logger
 from keys.custody import Custody, credential, open_custody
-from keys.signing import MAX_STATEMENT_BYTES, Signer, parse_jws
+from keys.jws import MAX_STATEMENT_BYTES, Signer, parse_jws
 from keys.trust import DirectoryClient
 from schemas.audit import Event
 from schemas.base import KeyId

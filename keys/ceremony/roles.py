@@ -18,9 +18,9 @@ from securesystemslib.signer import Signer as TufSigner
 
 from keys import jwk
 from keys.custody import Custody
+from keys.jws import Signer
 from keys.lifecycle import KeySet, Validity, new_keys
 from keys.rotation import WARN_DAYS
-from keys.signing import Signer
 from schemas.directory import PublishedKey
 from schemas.errors import DirectoryRefused
 

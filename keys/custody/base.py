@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from datetime import datetime
 
+from keys.jws import Signer
 from keys.lifecycle import KeySet, PrivateKey
-from keys.signing import Signer
 from schemas.base import KeyId
 from schemas.directory import Compartment, KeyUse, Participant
 from schemas.errors import CustodyLocked

@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from keys import jwk, strict_json
 from keys.custody.base import Custody
+from keys.jws import LocalSigner, Signer
 from keys.lifecycle import KeySet, PrivateKey, new_key
-from keys.signing import LocalSigner, Signer
 from schemas.base import KeyId, b64u, unb64u
 from schemas.directory import Compartment, KeyUse
 from schemas.errors import Conflict, CustodyLocked, MalformedJson, StorageUnavailable

@@ -27,8 +27,8 @@ from pkcs11.util.ec import encode_named_curve_parameters
 from keys import jwk, strict_json
 from keys.custody.base import Custody
 from keys.jwk import ECDH_ES_A256KW, ES256
+from keys.jws import Signer
 from keys.lifecycle import STANDARD_VALIDITY, KeySet, PrivateKey, Validity
-from keys.signing import Signer
 from schemas.base import KeyId
 from schemas.directory import Compartment, KeyUse, PublishedKey
 from schemas.errors import Conflict, CustodyLocked, NotPermitted, StorageUnavailable

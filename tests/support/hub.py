@@ -28,9 +28,10 @@ from keys.binding import blind_scope, new_grant_key, new_incarnation, uuid7
 from keys.ceremony import Repository, RoleSigner, new_role_key
 from keys.custody import KdfCost, create_custody
 from keys.http_signing import sign_request
+from keys.jws import sign_jws
 from keys.lifecycle import new_keys
 from keys.sealing import EnvelopeDraft, seal_envelope
-from keys.signing import countersign, sign_agreement, sign_jws, verify_evidence
+from keys.signing import countersign, sign_agreement, verify_evidence
 from schemas.agreement import SUSPENSION_TYP, Agreement, Suspension, TransferBasis
 from schemas.base import b64u
 from schemas.consent import GRANT_TYP, GrantStatement, Purpose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from keys.signing import Signer
+from keys.jws import Signer
 from schemas.base import b64u, unb64u
 from schemas.envelope import ENVELOPE_TYP
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from keys import jwk
 from keys.binding import blind_scope
+from keys.jws import LocalSigner
 from keys.lifecycle import KeySet, new_keys
 from keys.sealing import EnvelopeDraft
-from keys.signing import LocalSigner
 from schemas.base import KeyId
 from schemas.consent import Purpose
 from schemas.directory import (

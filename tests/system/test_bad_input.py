@@ -30,8 +30,8 @@ from broker.clock import SystemClock
 from broker.gateway.send.compose import Composed, compose
 from broker.gateway.send.drafts import MessageDraft
 from keys.binding import blind_scope
+from keys.jws import sign_jws
 from keys.sealing import EnvelopeDraft
-from keys.signing import sign_jws
 from schemas.base import b64u, unb64u
 from schemas.consent import Purpose
 from schemas.directory import Compartment, KeyStatus

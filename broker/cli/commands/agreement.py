@@ -15,9 +15,10 @@ from broker.cli.output import current
 from broker.cli.root import ReferralGroup
 from broker.clock import SystemClock
 from keys import strict_json
+from keys.jws import sign_jws
 from keys.signing import countersign as add_signature
-from keys.signing import sign_agreement, sign_jws, verify_agreement
-from keys.suspension import word_of
+from keys.signing import sign_agreement, verify_agreement
+from keys.statements.suspension import word_of
 from schemas.agreement import SUSPENSION_TYP, Agreement, Suspension
 from schemas.base import instant_text, unb64u
 

@@ -20,7 +20,7 @@ from broker.cli.output import current
 from broker.cli.root import ReferralCommand
 from broker.clock import SystemClock
 from broker.gateway.settings import load_settings
-from keys.code_sets import sign_code_set, verify_code_set
+from keys.statements.code_sets import sign_code_set, verify_code_set
 from schemas.codes.sets import CodeSetNote
 
 LIMIT = 16 * 1024

@@ -26,8 +26,8 @@ from broker.cli.identity import Identity, home_option
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
 from keys.ceremony.roles import ending_roles
-from keys.revocation import verify_revocation
 from keys.rotation import warnings
+from keys.statements.revocation import verify_revocation
 from keys.trust import DirectoryClient
 from schemas.directory import KeyStatus, TrustedDirectory
 from schemas.errors import BrokerError, DirectoryRefused, QueueUnavailable

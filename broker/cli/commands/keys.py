@@ -30,8 +30,8 @@ from broker.gateway.settings import load_settings
 from keys.custody import Custody, create_custody, open_custody
 from keys.file_sealing import file_key_jwk, keys_of, new_file_key
 from keys.lifecycle import STANDARD_VALIDITY, PrivateKey, Validity, new_keys
-from keys.revocation import sign_revocation
 from keys.rotation import STANDARD, Due, Slot, due, rotated, slot_of, state_of, warnings
+from keys.statements.revocation import sign_revocation
 from schemas.base import instant_text
 from schemas.directory import Compartment, OrganisationKind, Participant, PublishedKey
 from schemas.errors import HubUnreachable, NotFound, Unavailable

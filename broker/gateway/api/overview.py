@@ -14,7 +14,7 @@ from broker.gateway.api import views
 from broker.gateway.parts import Parts
 from broker.gateway.store.tables import alarm, fact, inbox, outbox, quarantine
 from broker.http import RowNumber
-from keys.signing import parse_jws
+from keys.jws import parse_jws
 from schemas.audit import Opening
 from schemas.base import unb64u
 from schemas.errors import NotFound

@@ -23,7 +23,7 @@ from broker.gateway.store.tables import grant as grant_table
 from broker.gateway.vault.cases import own_case
 from broker.telemetry import logger
 from keys.binding import blind_scope, new_grant_key, record_digest, subject_of
-from keys.signing import sign_jws
+from keys.jws import sign_jws
 from schemas.audit import Event
 from schemas.base import paths_of
 from schemas.bodies.consent import Record, Renewal

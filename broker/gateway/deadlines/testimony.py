@@ -18,7 +18,7 @@ from broker.gateway.own_log import Decision
 from broker.gateway.store.bulk import insert_rows, padded
 from broker.gateway.store.tables import evidence, fact, outbox
 from keys.binding import subject_of, uuid7
-from keys.signing import sign_jws
+from keys.jws import sign_jws
 from schemas.audit import Event
 from schemas.evidence import EVIDENCE_TYP, MAX_FACTS, Evidence, Fact, FactStatement
 

@@ -17,7 +17,7 @@ from broker.gateway.store.tables import agreement, suspension
 from broker.rules.header import AgreementView
 from broker.telemetry import logger
 from keys.signing import verify_agreement
-from keys.suspension import Word, held, later, word_of
+from keys.statements.suspension import Word, held, later, word_of
 from schemas.agreement import Agreement
 from schemas.base import ParticipantId
 from schemas.envelope import Lane

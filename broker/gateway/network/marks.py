@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway.core import Core
 from broker.gateway.store.outbox import UNSENT
 from broker.gateway.store.tables import doubt, outbox, stream
-from keys.high_water import sign_high_water
+from keys.statements.high_water import sign_high_water
 from schemas.base import ParticipantId
 from schemas.envelope import Lane
 from schemas.high_water import MAX_RANGES, HighWater

@@ -34,7 +34,7 @@ from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.tables import doubt, inbox, outbox, seen, stream_in
 from broker.telemetry import logger
-from keys.high_water import verify_high_water
+from keys.statements.high_water import verify_high_water
 from schemas.base import ParticipantId
 from schemas.envelope import Lane
 from schemas.errors import BrokerError

@@ -26,7 +26,7 @@ from broker.gateway.store.tables import receipt, receipt_packet
 from broker.gateway.store.together import Changes, insert_together, update_rows
 from broker.telemetry import logger
 from keys.binding import uuid7
-from keys.signing import sign_jws
+from keys.jws import sign_jws
 from schemas.base import ParticipantId
 from schemas.errors import Refused, Unavailable
 from schemas.evidence import (

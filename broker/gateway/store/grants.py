@@ -15,7 +15,7 @@ from broker.gateway.store.dialect import AnyRow, insert_for, upsert
 from broker.gateway.store.lookup import Lookup
 from broker.gateway.store.tables import agreement, cursor, grant, grant_scope, suspension
 from broker.rules.header import GrantView
-from keys.suspension import Word
+from keys.statements.suspension import Word
 from schemas.errors import NotFound
 
 

@@ -14,7 +14,7 @@ from broker.hub.api.requests import Callers
 from broker.hub.intake.limiting import Limiter
 from broker.hub.state import Hub
 from broker.hub.store import agreements, grants
-from keys.signing import MAX_STATEMENT_BYTES
+from keys.jws import MAX_STATEMENT_BYTES
 from schemas.base import instant_text
 from schemas.errors import NotFound
 

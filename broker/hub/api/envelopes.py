@@ -16,7 +16,7 @@ from broker.hub.intake.intake import Intake
 from broker.hub.intake.limiting import Limiter
 from broker.hub.state import Hub
 from broker.hub.store import envelopes, participants
-from keys.signing import MAX_STATEMENT_BYTES
+from keys.jws import MAX_STATEMENT_BYTES
 from schemas.base import ParticipantId, b64u, instant_text
 from schemas.envelope import MAX_ENVELOPE_BYTES, Lane
 from schemas.errors import NotFound

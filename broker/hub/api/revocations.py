@@ -13,7 +13,7 @@ from broker.hub.api.requests import Callers
 from broker.hub.revocations import TOPIC, revoke
 from broker.hub.state import Hub
 from broker.hub.store import revocations
-from keys.signing import MAX_STATEMENT_BYTES
+from keys.jws import MAX_STATEMENT_BYTES
 
 LOOK_EVERY = 5.0
 """Seconds: a wake-up that was lost costs no more."""

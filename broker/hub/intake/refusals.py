@@ -18,7 +18,7 @@ from broker.hub.state import Hub
 from broker.hub.store import openings, participants
 from broker.telemetry import logger
 from keys import strict_json
-from keys.signing import check_signature, parse_jws
+from keys.jws import check_signature, parse_jws
 from schemas.audit import Event
 from schemas.directory import KeyUse
 from schemas.envelope import ENVELOPE_TYP, MAX_ENVELOPE_BYTES, SealedEnvelope

@@ -27,7 +27,7 @@ from broker.database import Database
 from broker.hub.store.sql import AnyRow, one_of
 from broker.hub.store.tables import ENVELOPE, EVIDENCE, LOG, OPENING, REVOCATION
 from keys.binding import subject_of
-from keys.signing import Signer, sign_jws
+from keys.jws import Signer, sign_jws
 from schemas.audit import Opening
 from schemas.base import b64u
 from schemas.directory import KeyUse, Participant, TrustedDirectory

@@ -20,7 +20,7 @@ from broker.hub.log.set_back import HeadFile, contradicts, testimonies
 from broker.hub.store import openings
 from broker.hub.store.tables import LOG, LOG_ENDED
 from keys.binding import subject_of
-from keys.signing import Signer, sign_jws
+from keys.jws import Signer, sign_jws
 from schemas.audit import Event
 from schemas.base import ParticipantId
 from schemas.continuation import CONTINUATION_TYP, Continuation

@@ -11,7 +11,7 @@ from uuid import UUID
 from broker.audit.log.leaves import new_leaf
 from broker.hub.state import Hub
 from keys.binding import subject_of, uuid7
-from keys.signing import sign_jws
+from keys.jws import sign_jws
 from schemas.audit import Event
 from schemas.evidence import EVIDENCE_TYP, Evidence, FactStatement
 

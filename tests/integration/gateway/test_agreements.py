@@ -17,7 +17,7 @@ from broker.gateway.receive.receiver import Incoming, Outcome
 from broker.gateway.rights.asking import RightDraft
 from broker.gateway.store.tables import grant as grant_table
 from broker.gateway.store.tables import inbox, outbox, seen
-from keys.signing import sign_jws
+from keys.jws import sign_jws
 from schemas.agreement import SUSPENSION_TYP, AnswerDeadline, Suspension
 from schemas.envelope import Lane
 from schemas.errors import NoAgreement

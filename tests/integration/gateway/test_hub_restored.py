@@ -21,7 +21,7 @@ from broker.hub.settings import load_settings
 from broker.hub.store.tables import GRANT, OPENING
 from keys.ceremony import Repository, RoleSigner
 from keys.custody import open_custody
-from keys.signing import parse_jws
+from keys.jws import parse_jws
 from schemas.continuation import CONTINUATION_TYP, Continuation
 from schemas.directory import Participant
 from tests.support.copies import back_up, put_back

@@ -31,7 +31,7 @@ from broker.gateway.store.tables import (
 )
 from broker.gateway.store.tables import thread as thread_table
 from keys.binding import uuid7
-from keys.signing import sign_jws
+from keys.jws import sign_jws
 from schemas.base import unb64u
 from schemas.errors import HubUnreachable, NotPermitted
 from schemas.evidence import EVIDENCE_TYP, Evidence, Fact, FactStatement

@@ -18,7 +18,7 @@ from broker.gateway.erasure.attested import is_erased
 from broker.gateway.network.evidence import EvidenceBook
 from broker.gateway.send import sender
 from broker.gateway.store.tables import alarm, erasure, outbox, receipt, receipt_packet
-from keys.signing import parse_jws
+from keys.jws import parse_jws
 from schemas.bodies.consent import Onward
 from schemas.errors import NotFound, StorageUnavailable
 from schemas.evidence import EVIDENCE_TYP, Erasure, Evidence, Store, StoreErasure

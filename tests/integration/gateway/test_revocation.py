@@ -13,7 +13,7 @@ import pytest
 from broker.gateway.network.exposure import exposed
 from broker.gateway.receive.opening import open_message
 from broker.gateway.receive.receiver import Incoming, Outcome
-from keys.revocation import sign_revocation
+from keys.statements.revocation import sign_revocation
 from schemas.directory import Compartment, KeyStatus, KeyUse, PublishedKey
 from schemas.errors import KeyRevoked
 from schemas.revocation import Revocation

@@ -17,7 +17,7 @@ from broker.hub.store import deliveries, participants
 from broker.hub.store.deliveries import Settled
 from broker.hub.store.tables import DELIVERY, EVIDENCE
 from keys.binding import uuid7
-from keys.signing import sign_jws
+from keys.jws import sign_jws
 from schemas.base import b64u
 from schemas.directory import KeyStatus
 from schemas.envelope import Kind, Lane

@@ -11,7 +11,7 @@ from broker.audit.log.leaves import PUBLIC_SALT, opens
 from broker.audit.log.store import entries
 from broker.hub.store.tables import LOG
 from keys.binding import subject_of
-from keys.revocation import sign_revocation
+from keys.statements.revocation import sign_revocation
 from keys.trust import DirectoryClient
 from schemas.audit import Event, Leaf, Opening
 from schemas.revocation import Revocation

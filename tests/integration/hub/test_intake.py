@@ -337,7 +337,7 @@ async def test_bytes_that_are_no_envelope_get_a_code_and_no_echo(served: Served,
 async def test_a_field_too_many_from_a_known_participant_is_refused_with_evidence(
     served: Served,
 ) -> None:
-    from keys.signing import sign_jws
+    from keys.jws import sign_jws
     from schemas.envelope import ENVELOPE_TYP
 
     it, _, agreement = await served.pair()
@@ -527,7 +527,7 @@ async def test_a_participant_over_its_rate_is_slowed_but_withdrawal_and_safety_n
 async def test_refusals_are_signed_at_a_rate_and_leave_the_senders_own_rate_alone(
     world: World,
 ) -> None:
-    from keys.signing import sign_jws
+    from keys.jws import sign_jws
     from schemas.envelope import ENVELOPE_TYP
 
     limits = world.settings.limits.model_copy(update={"envelopes_per_minute": 2})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 
-from keys.suspension import word_of
+from keys.statements.suspension import word_of
 from schemas.envelope import Kind, Lane
 from tests.support.hub import Served
 
@@ -25,7 +25,7 @@ async def test_the_same_grant_again_is_the_same_answer(served: Served) -> None:
 async def test_a_grant_id_belongs_to_one_statement(served: Served) -> None:
     it, al, _ = await served.pair()
     grant = await it.grant("al.nrm")
-    from keys.signing import sign_jws
+    from keys.jws import sign_jws
     from schemas.consent import GRANT_TYP, GrantStatement
 
     content = GrantStatement.model_validate(

@@ -19,7 +19,7 @@ from broker.clock import SystemClock
 from broker.hub.relay.channels import Names
 from broker.hub.settings import AmqpNode, AmqpSettings
 from broker.hub.store import participants
-from keys.revocation import sign_revocation
+from keys.statements.revocation import sign_revocation
 from keys.unsealing import open_access
 from schemas.directory import KeyUse
 from schemas.envelope import Lane, Part

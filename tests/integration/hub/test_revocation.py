@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from keys.revocation import sign_revocation
+from keys.statements.revocation import sign_revocation
 from schemas.directory import KeyUse
 from schemas.envelope import Lane
 from schemas.evidence import Fact

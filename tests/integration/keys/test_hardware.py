@@ -16,9 +16,10 @@ import pytest
 
 from keys.custody import open_custody
 from keys.custody.hardware import HardwareCustody, Place, open_hardware
+from keys.jws import sign_jws
 from keys.lifecycle import STANDARD_VALIDITY, KeySet, new_keys
 from keys.sealing import seal_envelope
-from keys.signing import parse_envelope, sign_jws, verify_envelope, verify_evidence
+from keys.signing import parse_envelope, verify_envelope, verify_evidence
 from keys.unsealing import unseal_envelope
 from schemas.directory import Compartment
 from schemas.errors import CannotOpen, CustodyLocked, NotPermitted

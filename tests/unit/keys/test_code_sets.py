@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from keys.code_sets import sign_code_set, verify_code_set
+from keys.statements.code_sets import sign_code_set, verify_code_set
 from schemas.codes.sets import CodeSetNote
 from schemas.directory import Function, KeyStatus
 from schemas.errors import BadSignature, Forbidden, KeyRevoked, KeyUnknown, MalformedJson

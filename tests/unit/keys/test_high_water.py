@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.gateway.network.marks import _ranges_without
-from keys.high_water import sign_high_water, verify_high_water
+from keys.statements.high_water import sign_high_water, verify_high_water
 from schemas.directory import KeyStatus
 from schemas.envelope import Lane
 from schemas.errors import BadSignature, BrokerError, FromTheFuture, KeyRevoked, SchemaRefused

@@ -23,21 +23,21 @@ from broker.audit.log.note import parse_signature
 from broker.audit.proofs.tlog_proof import parse_proof
 from keys import strict_json
 from keys.ceremony.proposal import Proposal
-from keys.code_sets import sign_code_set, verify_code_set
-from keys.high_water import sign_high_water, verify_high_water
-from keys.revocation import sign_revocation, verify_revocation
+from keys.jws import sign_jws
 from keys.sealing import seal_access, seal_envelope
 from keys.signing import (
     countersign,
     parse_envelope,
     sign_agreement,
-    sign_jws,
     verify_agreement,
     verify_envelope,
     verify_evidence,
     verify_grant,
 )
-from keys.suspension import word_of
+from keys.statements.code_sets import sign_code_set, verify_code_set
+from keys.statements.high_water import sign_high_water, verify_high_water
+from keys.statements.revocation import sign_revocation, verify_revocation
+from keys.statements.suspension import word_of
 from keys.unsealing import open_access, unseal_envelope
 from schemas.agreement import SUSPENSION_TYP, Agreement, Suspension, TransferBasis
 from schemas.codes.sets import CODE_SET_TYP, CodeSetNote

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.client import KnownRevocations
-from keys.revocation import sign_revocation, verify_revocation
-from keys.signing import sign_jws
+from keys.jws import sign_jws
+from keys.statements.revocation import sign_revocation, verify_revocation
 from schemas.directory import Function, KeyStatus, TrustedDirectory
 from schemas.errors import (
     BadSignature,

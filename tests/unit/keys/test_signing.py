@@ -17,23 +17,27 @@ from joserfc.jwk import ECKey, OKPKey
 from jwcrypto.jwk import JWK
 from jwcrypto.jws import JWS
 
-from keys import signing
 from keys.jwk import ED25519
+from keys.jws import (
+    MAX_STATEMENT_BYTES,
+    LocalSigner,
+    check_signature,
+    parse_jws,
+    sign_jws,
+    signature_object,
+)
 from keys.sealing import seal_envelope
 from keys.signing import (
-    LocalSigner,
     countersign,
     parse_envelope,
-    parse_jws,
     sign_agreement,
-    sign_jws,
     verify_agreement,
     verify_envelope,
     verify_evidence,
     verify_grant,
     verify_suspension,
 )
-from schemas.agreement import SUSPENSION_TYP, Agreement, Suspension, TransferBasis
+from schemas.agreement import AGREEMENT_TYP, SUSPENSION_TYP, Agreement, Suspension, TransferBasis
 from schemas.base import b64u, unb64u
 from schemas.consent import GRANT_TYP, GrantStatement, Purpose
 from schemas.directory import KeyStatus, KeyUse, TrustedDirectory
@@ -88,7 +92,7 @@ def test_jwcrypto_verifies_what_we_sign_and_we_what_it_signs(suite: int, italy: 
     protected = json.dumps({"alg": signer.alg, "kid": signer.kid, "typ": "test+jws"})
     made.add_signature(JWK(**private.jwk), protected=protected)
     parsed = parse_jws(made.serialize().encode(), typ="test+jws", limit=LIMIT)
-    signing.check_signature(italy.signing_key(suite), parsed.signing_input, parsed.signature)
+    check_signature(italy.signing_key(suite), parsed.signing_input, parsed.signature)
     assert parsed.payload == b'{"b":2}'
 
 
@@ -208,7 +212,7 @@ def test_too_large_is_said_before_anything_is_read() -> None:
     with pytest.raises(TooLarge):
         parse_envelope(b"\xff" * (MAX_ENVELOPE_BYTES + 1))
     with pytest.raises(TooLarge):
-        verify_evidence(b"\xff" * (signing.MAX_STATEMENT_BYTES + 1), directory_of(), now=NOW)
+        verify_evidence(b"\xff" * (MAX_STATEMENT_BYTES + 1), directory_of(), now=NOW)
 
 
 def test_a_newer_version_or_suite_is_named_as_such(envelope: bytes, italy: Party) -> None:
@@ -384,22 +388,22 @@ def test_an_ecdsa_signature_outside_its_range_is_suspect(
 ) -> None:
     signature = pair[0].to_bytes(32, "big") + pair[1].to_bytes(32, "big")
     with pytest.raises(BadSignature):
-        signing.check_signature(italy.signing_key(2), b"data", signature)
+        check_signature(italy.signing_key(2), b"data", signature)
 
 
 def test_a_signature_of_another_length_is_suspect(italy: Party) -> None:
     for suite in (1, 2):
         signature = italy.signer(suite).sign(b"data")
-        signing.check_signature(italy.signing_key(suite), b"data", signature)
+        check_signature(italy.signing_key(suite), b"data", signature)
         for wrong in (signature[:-1], signature + b"\0", b""):
             with pytest.raises(BadSignature):
-                signing.check_signature(italy.signing_key(suite), b"data", wrong)
+                check_signature(italy.signing_key(suite), b"data", wrong)
 
 
 def test_a_key_published_under_a_foreign_algorithm_verifies_nothing(italy: Party) -> None:
     key = italy.signing_key().model_copy(update={"alg": "ES256"})
     with pytest.raises(BadSignature):
-        signing.check_signature(key, b"data", italy.signer().sign(b"data"))
+        check_signature(key, b"data", italy.signer().sign(b"data"))
 
 
 def test_a_signer_shows_no_key(italy: Party) -> None:
@@ -583,7 +587,9 @@ def test_a_member_twice_in_an_agreement_is_refused(
     half = sign_agreement(Twice(), italy.signer())  # type: ignore[arg-type]
     document = json.loads(half)
     body = document["payload"].encode()
-    second = json.loads(b"[" + signing._signature_object(body, albania.signer()) + b"]")
+    second = json.loads(
+        b"[" + signature_object(body, typ=AGREEMENT_TYP, signer=albania.signer()) + b"]"
+    )
     whole = {**document, "signatures": [*document["signatures"], *second]}
     for check in (
         lambda: countersign(half, albania.signer()),

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keys.signing import sign_jws
-from keys.suspension import Word, held, later, word_of
+from keys.jws import sign_jws
+from keys.statements.suspension import Word, held, later, word_of
 from schemas.agreement import SUSPENSION_TYP, Suspension
 from schemas.directory import Function, KeyStatus, TrustedDirectory
 from schemas.errors import BadSignature, BrokerError, Forbidden, FromTheFuture, KeyUnknown

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from keys import strict_json
-from keys.signing import MAX_STATEMENT_BYTES, Signer, check_signature, parse_jws, sign_jws
-from schemas.directory import AUTHORITIES, KeyStatus, KeyUse, Participant, TrustedDirectory
+from keys.jws import Signer, check_signature, sign_jws
+from keys.signing import author_of, read_statement
+from schemas.directory import AUTHORITIES, KeyStatus, Participant, TrustedDirectory
 from schemas.envelope import MAX_SKEW_SECONDS
-from schemas.errors import BadSignature, Forbidden, FromTheFuture, KeyRevoked, KeyUnknown
+from schemas.errors import Forbidden, FromTheFuture, KeyRevoked, KeyUnknown
 from schemas.revocation import REVOCATION_TYP, Revocation, VerifiedRevocation
 
 _SKEW = timedelta(seconds=MAX_SKEW_SECONDS)
@@ -41,15 +41,8 @@ def verify_revocation(
         FromTheFuture: Issued later than ten minutes after `now`.
         TooLarge, MalformedJson, SchemaRefused: Not a revocation.
     """
-    jws = parse_jws(raw, typ=REVOCATION_TYP, limit=MAX_STATEMENT_BYTES)
-    strict_json.parse_object(jws.payload, limit=MAX_STATEMENT_BYTES)
-    content = Revocation.from_json(jws.payload)
-    found = directory.key(jws.kid)
-    if found is None:
-        raise KeyUnknown
-    author, key = found
-    if author.id != content.by or key.use is not KeyUse.SIGN or key.alg != jws.alg:
-        raise BadSignature("not a signing key of the author")
+    jws, content = read_statement(raw, REVOCATION_TYP, Revocation.from_json)
+    author, key = author_of(jws.kid, jws.alg, content.by, directory)
     if key.status is KeyStatus.PENDING or (in_force and not key.may_verify(now)):
         raise KeyRevoked(f"key {key.kid}: {key.status}")
     check_signature(key, jws.signing_input, jws.signature)

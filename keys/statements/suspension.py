@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from keys import strict_json
-from keys.signing import MAX_STATEMENT_BYTES, check_signature, parse_jws
+from keys.jws import check_signature
+from keys.signing import author_of, read_statement
 from schemas.agreement import SUSPENSION_TYP, Suspension
 from schemas.base import ParticipantId
 from schemas.directory import (
     AUTHORITIES,
     KeyStatus,
-    KeyUse,
     Participant,
     PublishedKey,
     TrustedDirectory,
 )
 from schemas.envelope import MAX_SKEW_SECONDS
-from schemas.errors import BadSignature, Forbidden, FromTheFuture, KeyRevoked, KeyUnknown
+from schemas.errors import Forbidden, FromTheFuture, KeyRevoked
 
 _SKEW = timedelta(seconds=MAX_SKEW_SECONDS)
 
@@ -62,15 +61,8 @@ def word_of(
         FromTheFuture: Issued later than ten minutes after `now`.
         TooLarge, MalformedJson, SchemaRefused: Not a suspension.
     """
-    jws = parse_jws(raw, typ=SUSPENSION_TYP, limit=MAX_STATEMENT_BYTES)
-    strict_json.parse_object(jws.payload, limit=MAX_STATEMENT_BYTES)
-    content = Suspension.from_json(jws.payload)
-    found = directory.key(jws.kid)
-    if found is None:
-        raise KeyUnknown
-    author, key = found
-    if author.id != content.by or key.use is not KeyUse.SIGN or key.alg != jws.alg:
-        raise BadSignature("not a signing key of the author")
+    jws, content = read_statement(raw, SUSPENSION_TYP, Suspension.from_json)
+    author, key = author_of(jws.kid, jws.alg, content.by, directory)
     if key.status is KeyStatus.PENDING:
         raise KeyRevoked(f"key {key.kid}: {key.status}")
     check_signature(key, jws.signing_input, jws.signature)

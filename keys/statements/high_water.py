@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from keys import strict_json
-from keys.signing import MAX_STATEMENT_BYTES, Signer, check_signature, parse_jws, sign_jws
-from schemas.directory import KeyStatus, KeyUse, TrustedDirectory
+from keys.jws import Signer, check_signature, sign_jws
+from keys.signing import author_of, read_statement
+from schemas.directory import KeyStatus, TrustedDirectory
 from schemas.envelope import MAX_SKEW_SECONDS
-from schemas.errors import BadSignature, FromTheFuture, KeyRevoked, KeyUnknown
+from schemas.errors import FromTheFuture, KeyRevoked
 from schemas.high_water import HIGH_WATER_TYP, HighWater
 
 _SKEW = timedelta(seconds=MAX_SKEW_SECONDS)
@@ -28,15 +28,8 @@ def verify_high_water(raw: bytes, directory: TrustedDirectory, *, now: datetime)
         FromTheFuture: Issued later than ten minutes after `now`.
         TooLarge, MalformedJson, SchemaRefused: Not a mark.
     """
-    jws = parse_jws(raw, typ=HIGH_WATER_TYP, limit=MAX_STATEMENT_BYTES)
-    strict_json.parse_object(jws.payload, limit=MAX_STATEMENT_BYTES)
-    content = HighWater.from_json(jws.payload)
-    found = directory.key(jws.kid)
-    if found is None:
-        raise KeyUnknown
-    author, key = found
-    if author.id != content.by or key.use is not KeyUse.SIGN or key.alg != jws.alg:
-        raise BadSignature("not a signing key of the author")
+    jws, content = read_statement(raw, HIGH_WATER_TYP, HighWater.from_json)
+    _, key = author_of(jws.kid, jws.alg, content.by, directory)
     check_signature(key, jws.signing_input, jws.signature)
     if key.status not in (KeyStatus.ACTIVE, KeyStatus.RETIRED) or not (
         key.not_before - _SKEW <= content.issued_at < key.not_after + _SKEW

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from keys import strict_json
-from keys.signing import Signer, check_signature, parse_jws, sign_jws
+from keys.jws import Signer, check_signature, sign_jws
+from keys.signing import author_of, read_statement
 from schemas.codes.sets import CODE_SET_TYP, CodeSetNote
-from schemas.directory import Function, KeyUse, TrustedDirectory
-from schemas.errors import BadSignature, Forbidden, KeyRevoked, KeyUnknown
+from schemas.directory import Function, TrustedDirectory
+from schemas.errors import Forbidden, KeyRevoked
 
 LIMIT = 16 * 1024
 AUTHORS = frozenset({Function.NRM, Function.COORDINATOR})
@@ -31,15 +31,8 @@ def verify_code_set(raw: bytes, directory: TrustedDirectory, *, now: datetime) -
         Forbidden: The author is not of this country, or has no such function there.
         TooLarge, MalformedJson, SchemaRefused: Not a note.
     """
-    jws = parse_jws(raw, typ=CODE_SET_TYP, limit=LIMIT)
-    strict_json.parse_object(jws.payload, limit=LIMIT)
-    note = CodeSetNote.from_json(jws.payload)
-    found = directory.key(jws.kid)
-    if found is None:
-        raise KeyUnknown
-    author, published = found
-    if author.id != note.by or published.use is not KeyUse.SIGN or published.alg != jws.alg:
-        raise BadSignature("not a signing key of the author")
+    jws, note = read_statement(raw, CODE_SET_TYP, CodeSetNote.from_json, limit=LIMIT)
+    author, published = author_of(jws.kid, jws.alg, note.by, directory)
     if not published.may_verify(now):
         raise KeyRevoked
     check_signature(published, jws.signing_input, jws.signature)

@@ -1,0 +1,1 @@
+"""What participants sign besides envelopes and evidence, and whose it is to say."""
