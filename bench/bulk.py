@@ -1,11 +1,11 @@
 """Tens of thousands of cases from one file, through `referral send`, to another country's files.
 
-    .venv/bin/python -m bench.bulk [--count 20000] [--folder PATH]
+    .venv/bin/python -m bench.bulk [--count 20000] [--sqlite] [--folder PATH]
 
-A hub and two gateways as processes of their own, on SQLite, by the mailbox. The command is killed
-(SIGKILL) in the middle and run again, as an operator would. Then every case that lies on the other
-side is compared with its row, field by field. Prints one JSON object, and fails if a case is
-missing, double or different.
+A hub and two gateways as processes of their own, over PostgreSQL and RabbitMQ, or on SQLite by the
+mailbox. The command is killed (SIGKILL) in the middle and run again, as an operator would. Then
+every case that lies on the other side is compared with its row, field by field. Prints one JSON
+object, and fails if a case is missing, double or different.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -27,7 +28,9 @@ from adapters.base import CaseRecord
 from adapters.systems.files import FilesSystem
 from bench.people import COLUMNS, records, row
 from broker.cli.demo.processes import Child
+from broker.cli.hub_home import AmqpPlace
 from broker.cli.network import Network, create_network
+from tests.support.services import PostgreSQL, RabbitMQ
 
 MOST_RUNS = 30
 PATIENCE = 900.0
@@ -54,7 +57,30 @@ def command(network: Network, file: Path) -> list[str]:
     ]
 
 
-def started(network: Network, stack: ExitStack) -> None:
+def laid_out(folder: Path, stack: ExitStack, *, sqlite: bool) -> Network:
+    """The network and the servers that it needs, ended with the stack."""
+    if sqlite:
+        return create_network(folder)
+    database = stack.enter_context(PostgreSQL.temporary())
+    queues = stack.enter_context(RabbitMQ.temporary(management=True))
+    return create_network(
+        folder,
+        hub_database=database.create_database("hub"),
+        gateway_databases={
+            "it.nrm": database.create_database("it"),
+            "al.nrm": database.create_database("al"),
+        },
+        amqp=AmqpPlace(
+            host=queues.host,
+            port=queues.port,
+            user=queues.user,
+            password=queues.password,
+            management_url=queues.management_url,
+        ),
+    )
+
+
+def started(network: Network, stack: ExitStack) -> dict[str, Child]:
     """Hub and gateways, ended with the stack."""
     places = network.participants
     children = [
@@ -78,6 +104,13 @@ def started(network: Network, stack: ExitStack) -> None:
         stack.callback(child.end)
         child.start()
         child.wait_ready()
+    return {child.name: child for child in children}
+
+
+def processor_seconds(child: Child) -> float:
+    """What a process has used of a core so far."""
+    fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def compared(sent: FilesSystem, file: Path, folder: Path) -> dict[str, int]:
@@ -98,15 +131,15 @@ def compared(sent: FilesSystem, file: Path, folder: Path) -> dict[str, int]:
     return dict(found)
 
 
-def bench(folder: Path, count: int) -> dict[str, object]:
+def bench(folder: Path, count: int, *, sqlite: bool) -> dict[str, object]:
     """Send, kill, send again, wait, compare."""
     file = folder / "people.csv"
     write(file, count)
-    network = create_network(folder / "network")
-    there = network.participants["al.nrm"].home / "htcds"
-    result: dict[str, object] = {"rows": count}
+    result: dict[str, object] = {"rows": count, "store": "SQLite" if sqlite else "PostgreSQL"}
     with ExitStack() as stack:
-        started(network, stack)
+        network = laid_out(folder / "network", stack, sqlite=sqlite)
+        there = network.participants["al.nrm"].home / "htcds"
+        children = started(network, stack)
         network.register_agreement("it.nrm", "al.nrm")
         known(network)
         began = time.monotonic()
@@ -123,6 +156,10 @@ def bench(folder: Path, count: int) -> dict[str, object]:
         seconds = time.monotonic() - began
         result["seconds_until_all_are_filed"] = round(seconds, 1)
         result["rows_per_second"] = round(count / seconds, 1)
+        result["processor_ms_per_row"] = {
+            name: round(processor_seconds(child) * 1000 / count, 1)
+            for name, child in children.items()
+        }
         time.sleep(2)  # a double would come now
     result["on_the_other_side"] = compared(FilesSystem(folder), file, there)
     return result
@@ -143,7 +180,7 @@ def known(network: Network) -> None:
     partners = network.worker("it.nrm")
     while not any(
         each["agreement"]
-        for each in partners.items("/v1/partners", "partners")
+        for each in partners.items("/v1/participants", "participants")
         if each["id"] == "al.nrm"
     ):
         time.sleep(0.5)
@@ -170,12 +207,13 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--sqlite", action="store_true", help="and the mailbox")
     parser.add_argument("--folder", type=Path, help="kept; a temporary one by default")
     given = parser.parse_args()
     with ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        result = bench(folder, given.count)
+        result = bench(folder, given.count, sqlite=given.sqlite)
     json.dump(result, sys.stdout, indent=2)
     sys.stdout.write("\n")
     return (
