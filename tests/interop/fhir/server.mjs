@@ -34,6 +34,14 @@ const STATUS = {
 const repository = new Checked();
 const router = new FhirRouter();
 
+// As the router's own host reads it: a search may come as a form.
+function read(text, type = '') {
+  if (type.startsWith('application/x-www-form-urlencoded')) {
+    return Object.fromEntries(new URLSearchParams(text));
+  }
+  return text ? JSON.parse(text) : '';
+}
+
 async function answer(request, text) {
   const url = new URL(request.url, 'http://here');
   const path = url.pathname.replace(/^\/fhir/, '') || '/';
@@ -46,7 +54,7 @@ async function answer(request, text) {
         method: request.method,
         url: path + url.search,
         query: Object.fromEntries(url.searchParams),
-        body: text ? JSON.parse(text) : '',
+        body: read(text, request.headers['content-type']),
         headers: request.headers,
       },
       repository,
