@@ -65,7 +65,7 @@ class DataProtection(WireModel):
     actip: Fact
     """ASEAN convention against trafficking in persons (2015)."""
     national_law: tuple[Fact, ...]
-    """Data protection acts; empty if none is known."""
+    """Data protection acts; of a country with a folder at least one, and be it `unknown`."""
 
     def under_gdpr(self) -> bool:
         """True if an organisation of this country sends under the GDPR itself."""

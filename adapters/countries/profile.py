@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from adapters.base import CaseRecord
 from adapters.countries.folders import Folder
-from adapters.countries.law import DataProtection, Fact, position_of
+from adapters.countries.law import DataProtection, Fact, Sourced, position_of
 from schemas.base import ShortText, WireModel
 from schemas.errors import SchemaRefused
 from schemas.sections import SECTIONS
@@ -68,6 +68,8 @@ class CountryProfile(WireModel):
     name: ShortText
     partners: tuple[Subdivision, ...] = ()
     """Parts of the country that are partners of their own, ISO 3166-2."""
+    particulars: Sourced
+    """How role, languages, scripts, calendars, names and addresses are known."""
     programmes: tuple[ShortText, ...] = ()
     """Where it stands in our sources: corridors and studies."""
     roles: Annotated[tuple[Literal["destination", "origin", "transit"], ...], Field(min_length=1)]
@@ -128,8 +130,11 @@ def read_profile(folder: Folder) -> CountryProfile:
     country = own.get("country")
     if not isinstance(country, str) or country.lower() != folder.code:
         raise SchemaRefused("a country folder is named after its country", where=("country",))
+    if not acts:
+        raise SchemaRefused("say unknown if none is known", where=("data_protection.national_law",))
     values = {
         **_defaults()["profile"],
+        "particulars": {**_defaults()["fact"], **_defaults()["particulars"]},
         **own,
         "data_protection": position_of(country, law, acts).to_dict(),
     }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from uuid import uuid4
 
+from adapters.corridors import corridors, draft
+from keys.signing import countersign, sign_agreement
 from keys.statements.suspension import word_of
 from schemas.envelope import Kind, Lane
 from tests.support.hub import Served
@@ -100,9 +103,6 @@ async def test_a_consent_that_is_passed_on_keeps_within_the_days_of_the_first(
 
 
 async def test_an_agreement_needs_both_signatures(served: Served) -> None:
-    from uuid import uuid4
-
-    from keys.signing import sign_agreement
     from schemas.agreement import Agreement
 
     it = served.client("it.nrm")
@@ -127,6 +127,37 @@ async def test_an_agreement_needs_both_signatures(served: Served) -> None:
 
     assert answer.json()["code"] == "suspect"
     assert (await it.get("/agreements")).json() == {"agreements": []}
+
+
+async def test_the_terms_of_every_corridor_are_signed_by_both_and_registered(
+    served: Served,
+) -> None:
+    now = served.world.clock.now()
+    for name, corridor in corridors().items():
+        one = (*corridor.origins, "IT")[0].lower()
+        other = (*corridor.to, "BR")[0].lower()
+        parties = [served.world.parties.get(f"{code}.nrm") for code in (one, other)]
+        first, second = (
+            party or served.world.enrol(f"{code}.nrm")
+            for party, code in zip(parties, (one, other), strict=True)
+        )
+        await served.hub.refresh_directory()
+        terms = draft(
+            name,
+            first.entry.id,
+            second.entry.id,
+            agreement=uuid4(),
+            valid_from=now.date(),
+            valid_until=now.date() + timedelta(days=365),
+            now=now,
+        )
+        raw = countersign(sign_agreement(terms, first.signer()), second.signer())
+
+        answer = await served.http.post("/agreements", content=raw)
+        listed = (await served.client(second.entry.id).get("/agreements")).json()["agreements"]
+
+        assert answer.status_code == 201, (name, answer.text)
+        assert raw.decode() in [each["agreement"] for each in listed]
 
 
 async def test_either_party_suspends_at_once_and_only_it_resumes(served: Served) -> None:

@@ -91,10 +91,25 @@ def test_every_statement_says_how_it_is_known(code: str) -> None:
     profile = country_profile(code)
     law = profile.data_protection
     facts = [law.gdpr, law.convention_108, law.cets_197, law.palermo, law.actip]
-    for fact in [*facts, *law.national_law, profile.age_of_majority]:
+    assert law.national_law, "none known is said, not left out"
+    for fact in [*facts, *law.national_law, profile.age_of_majority, profile.particulars]:
         assert fact.source
         assert fact.recorded_on <= NOW.date()
         assert fact.origin in ("read", "secondary", "memory")
+
+
+@pytest.mark.parametrize("code", ["af", "iq", "kh", "ly", "mm", "sd"])
+def test_where_no_act_is_known_nobody_may_rest_on_national_law(code: str) -> None:
+    law = country_law(code.upper())
+    assert [fact.value for fact in law.national_law] == ["unknown"]
+    assert not law.has_own_law()
+
+
+def test_a_profile_that_leaves_the_law_out_is_refused(tmp_path: Path) -> None:
+    text = (PARENT / "it" / "profile.toml").read_text(encoding="utf-8")
+    with pytest.raises(SchemaRefused) as refused:
+        read_profile(_copy(tmp_path, "it", "profile.toml", text[text.index("[[data_") :], ""))
+    assert refused.value.where == ("data_protection.national_law",)
 
 
 def test_what_nobody_is_sure_of_counts_as_unknown() -> None:
