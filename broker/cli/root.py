@@ -102,9 +102,12 @@ ReferralGroup.group_class = type
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one when it is called."""
 
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, chapters: Mapping[str, Mapping[str, tuple[str, str]]], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.lazy = lazy
+        self.chapters = chapters
+        self.lazy = {name: entry for part in chapters.values() for name, entry in part.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.lazy)
@@ -119,8 +122,10 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self.lazy.items()])
+        width = max(map(len, self.lazy))
+        for title, part in self.chapters.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), line) for name, (_, line) in part.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names and lines from the table: completing a command must not import them all."""
@@ -158,56 +163,113 @@ def _choose_debug(ctx: click.Context, _param: click.Parameter, chosen: bool) -> 
 
 
 _COMMANDS = "broker.cli.commands"
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": (f"{_COMMANDS}.demo:demo", "Two countries, an NGO and a hub on this machine."),
-    "hub": (f"{_COMMANDS}.hub:hub", "Set up, run and check a hub."),
-    "gateway": (f"{_COMMANDS}.gateway:gateway", "Set up, run and check a participant's gateway."),
-    "keys": (f"{_COMMANDS}.keys:keys", "Make and show a participant's keys."),
-    "directory": (f"{_COMMANDS}.directory:directory", "The trust directory: who is who."),
-    "agreement": (f"{_COMMANDS}.agreement:agreement", "Agreements: who may send what to whom."),
-    "consent": (f"{_COMMANDS}.consent:consent", "Record and show what a person agreed to."),
-    "send": (f"{_COMMANDS}.send:send", "Send a message, or show what would travel."),
-    "inbox": (f"{_COMMANDS}.inbox:inbox", "List what has come, or with --sent what has gone."),
-    "show": (f"{_COMMANDS}.inbox:show", "One message, its facts; --open reads the content."),
-    "question": (f"{_COMMANDS}.question:question", "Who is it, and was it filed? Answer."),
-    "deadlines": (
-        f"{_COMMANDS}.deadlines:deadlines",
-        "Which answers are owed, by whom, until when.",
-    ),
-    "answer": (f"{_COMMANDS}.answer:answer", "Accept, decline, ask, reply, report."),
-    "transfer": (f"{_COMMANDS}.transfer:transfer", "Hand a case over, both sides signing."),
-    "withdraw": (f"{_COMMANDS}.consent:withdraw", "Withdraw or narrow a consent, at once."),
-    "rights": (
-        f"{_COMMANDS}.rights:rights",
-        "Who got what of a person's data, and her copy of it.",
-    ),
-    "notice": (
-        f"{_COMMANDS}.notice:notice",
-        "What a person is still to be told, and that she was.",
-    ),
-    "safety": (f"{_COMMANDS}.safety:safety", "Exceptions: one worker proposes, another approves."),
-    "safeguards": (
-        f"{_COMMANDS}.safeguards:safeguards",
-        "What protects a person, and which rule it makes refuse.",
-    ),
-    "log": (f"{_COMMANDS}.log:log", "Prove and verify; works offline."),
-    "catalogue": (f"{_COMMANDS}.catalogue:catalogue", "The message types and what they carry."),
-    "participants": (
-        f"{_COMMANDS}.participants:participants",
-        "Who can be reached, and what they can take.",
-    ),
-    "find": (f"{_COMMANDS}.find:find", "Whom to call in a country: for anybody, no account."),
-    "statistics": (f"{_COMMANDS}.statistics:statistics", "Counts in which nobody can be found."),
-    "countries": (f"{_COMMANDS}.countries:countries", "What is known of each country."),
-    "conform": (f"{_COMMANDS}.conform:conform", "Try every promise of the port on an adapter."),
-    "sandbox": (f"{_COMMANDS}.sandbox:sandbox", "A partner country that answers by script."),
-    "doctor": (f"{_COMMANDS}.doctor:doctor", "Find out what is wrong."),
+CHAPTERS: dict[str, dict[str, tuple[str, str]]] = {
+    "Cases": {
+        "send": (f"{_COMMANDS}.cases.send:send", "Send a message, or show what would travel."),
+        "inbox": (
+            f"{_COMMANDS}.cases.inbox:inbox",
+            "List what has come, or with --sent what has gone.",
+        ),
+        "show": (
+            f"{_COMMANDS}.cases.inbox:show",
+            "One message, its facts; --open reads the content.",
+        ),
+        "answer": (f"{_COMMANDS}.cases.answer:answer", "Accept, decline, ask, reply, report."),
+        "question": (
+            f"{_COMMANDS}.cases.question:question",
+            "Who is it, and was it filed? Answer.",
+        ),
+        "transfer": (
+            f"{_COMMANDS}.cases.transfer:transfer",
+            "Hand a case over, both sides signing.",
+        ),
+        "deadlines": (
+            f"{_COMMANDS}.cases.deadlines:deadlines",
+            "Which answers are owed, by whom, until when.",
+        ),
+    },
+    "The person": {
+        "consent": (
+            f"{_COMMANDS}.person.consent:consent",
+            "Record and show what a person agreed to.",
+        ),
+        "withdraw": (
+            f"{_COMMANDS}.person.consent:withdraw",
+            "Withdraw or narrow a consent, at once.",
+        ),
+        "rights": (
+            f"{_COMMANDS}.person.rights:rights",
+            "Who got what of a person's data, and her copy of it.",
+        ),
+        "notice": (
+            f"{_COMMANDS}.person.notice:notice",
+            "What a person is still to be told, and that she was.",
+        ),
+        "safety": (
+            f"{_COMMANDS}.person.safety:safety",
+            "Exceptions: one worker proposes, another approves.",
+        ),
+        "safeguards": (
+            f"{_COMMANDS}.person.safeguards:safeguards",
+            "What protects a person, and which rule it makes refuse.",
+        ),
+    },
+    "Who is who": {
+        "find": (
+            f"{_COMMANDS}.trust.find:find",
+            "Whom to call in a country: for anybody, no account.",
+        ),
+        "participants": (
+            f"{_COMMANDS}.trust.participants:participants",
+            "Who can be reached, and what they can take.",
+        ),
+        "countries": (f"{_COMMANDS}.trust.countries:countries", "What is known of each country."),
+        "agreement": (
+            f"{_COMMANDS}.trust.agreement:agreement",
+            "Agreements: who may send what to whom.",
+        ),
+        "directory": (f"{_COMMANDS}.trust.directory:directory", "The trust directory: who is who."),
+        "keys": (f"{_COMMANDS}.trust.keys:keys", "Make and show a participant's keys."),
+    },
+    "Evidence": {
+        "log": (f"{_COMMANDS}.evidence.log:log", "Prove and verify; works offline."),
+        "statistics": (
+            f"{_COMMANDS}.evidence.statistics:statistics",
+            "Counts in which nobody can be found.",
+        ),
+    },
+    "Running": {
+        "gateway": (
+            f"{_COMMANDS}.running.gateway:gateway",
+            "Set up, run and check a participant's gateway.",
+        ),
+        "hub": (f"{_COMMANDS}.running.hub:hub", "Set up, run and check a hub."),
+        "doctor": (f"{_COMMANDS}.running.doctor:doctor", "Find out what is wrong."),
+    },
+    "Trying and learning": {
+        "demo": (
+            f"{_COMMANDS}.trying.demo:demo",
+            "Two countries, an NGO and a hub on this machine.",
+        ),
+        "sandbox": (
+            f"{_COMMANDS}.trying.sandbox:sandbox",
+            "A partner country that answers by script.",
+        ),
+        "conform": (
+            f"{_COMMANDS}.trying.conform:conform",
+            "Try every promise of the port on an adapter.",
+        ),
+        "catalogue": (
+            f"{_COMMANDS}.trying.catalogue:catalogue",
+            "The message types and what they carry.",
+        ),
+    },
 }
 
 
 @click.group(
     cls=LazyGroup,
-    lazy=COMMANDS,
+    chapters=CHAPTERS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package_name="referral-broker", prog_name="referral")

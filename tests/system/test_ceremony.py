@@ -81,7 +81,7 @@ class Machines:
 
 @pytest.fixture
 def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
-    from broker.cli.commands import directory
+    from broker.cli.commands.trust import directory
     from keys.custody import KdfCost, create_custody
 
     def quick(uri: str, keys: Any, passphrase: bytes) -> Any:

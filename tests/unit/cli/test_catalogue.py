@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from broker.cli.commands.answer import followers
-from broker.cli.commands.catalogue import carried, described
+from broker.cli.commands.cases.answer import followers
+from broker.cli.commands.trying.catalogue import carried, described
 from schemas.catalogue import catalogue, elsewhere
 
 

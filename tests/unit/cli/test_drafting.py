@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from broker.cli.commands.consent import scopes_of
+from broker.cli.commands.person.consent import scopes_of
 from broker.cli.drafting import in_language, preview, read_object, reply, with_fields, words
 from broker.cli.local import LocalApi, open_home
 

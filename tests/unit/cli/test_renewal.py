@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from broker.cli.commands.keys import renew
+from broker.cli.commands.trust.keys import renew
 from broker.cli.hub_home import NewHub
 from keys.custody import new_custody, open_custody
 from keys.rotation import warnings

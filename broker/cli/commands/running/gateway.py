@@ -122,7 +122,7 @@ def run(home: Path, hosted: tuple[Path, ...]) -> None:
 @home_option
 def check(home: Path) -> None:
     """Check settings, keys, directory and hub, without starting anything."""
-    from broker.cli.commands.doctor import examine_home, report
+    from broker.cli.commands.running.doctor import examine_home, report
 
     report(examine_home(home))
 

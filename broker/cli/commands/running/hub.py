@@ -199,6 +199,6 @@ def restored(settings: Path, new_log: str | None) -> None:
 @_settings
 def check(settings: Path) -> None:
     """Check settings, keys and the running process, if there is one."""
-    from broker.cli.commands.doctor import examine_hub, report
+    from broker.cli.commands.running.doctor import examine_hub, report
 
     report(examine_hub(settings))

@@ -33,7 +33,7 @@ def monitor(url: str, vkey: Path, state: Path, every: float, once: bool) -> None
     from broker.audit.log.note import Verifier
     from broker.audit.witnesses.monitor import Monitor
     from broker.audit.witnesses.witness import WitnessMemory
-    from broker.cli.commands.log import fetch
+    from broker.cli.commands.evidence.log import fetch
     from schemas.errors import LogInconsistent, Unavailable
 
     keys = [Verifier.from_text(line) for line in _lines(vkey)]

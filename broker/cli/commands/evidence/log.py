@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from broker.cli.commands.log_watch import monitor, witness
+from broker.cli.commands.evidence.log_watch import monitor, witness
 from broker.cli.failures import VerificationFailed
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway

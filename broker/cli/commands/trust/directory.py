@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from broker.cli.commands import ceremony
-from broker.cli.commands.ceremony import LIMIT, read_entry_file, repository_option
+from broker.cli.commands.trust import ceremony
+from broker.cli.commands.trust.ceremony import LIMIT, read_entry_file, repository_option
 from broker.cli.identity import home_option, passphrase_option, trusted_directory
 from broker.cli.output import current
 from broker.cli.passphrase import read_passphrase

@@ -1,0 +1,1 @@
+"""To try it and to learn it."""
