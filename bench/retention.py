@@ -60,8 +60,13 @@ SELECT pg_total_relation_size($1::regclass) + coalesce(
 
 
 async def sizes(url: str) -> dict[str, int]:
-    """Bytes of each class on disk, with indexes, partitions and what is stored out of line."""
+    """Bytes of each class on disk, with indexes, partitions and what is stored out of line.
+
+    PostgreSQL vacuums by itself too, and retention then leaves a table to it: it is waited for.
+    """
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    while await connection.fetchval("SELECT count(*) FROM pg_stat_progress_vacuum"):  # noqa: ASYNC110 (it tells nobody)
+        await asyncio.sleep(1)
     found = {}
     for name, tables in CLASSES.items():
         found[name] = sum([int(await connection.fetchval(SIZE, table)) for table in tables])
