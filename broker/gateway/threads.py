@@ -69,6 +69,9 @@ class Step:
 
     thread: ThreadState
     effect: Effect
+    event: str
+    before: str
+    """The state in which it was said."""
 
 
 def has_states(row: MessageType) -> bool:
@@ -108,7 +111,8 @@ def take_step(
     if outcome.effect is Effect.REFUSED or (ours and outcome.effect is not Effect.MOVED):
         raise NotPermitted(f"{machine.name}: {event} is not possible in {before.state}")
     heard = before.heard if ours or overtaken else message
-    return Step(replace(before, state=outcome.state, signed=signed, heard=heard), outcome.effect)
+    after = replace(before, state=outcome.state, signed=signed, heard=heard)
+    return Step(after, outcome.effect, event, before.state)
 
 
 def not_permitted() -> NotPermitted:
@@ -247,6 +251,8 @@ async def move(
                 "at": now,
                 "state": entry.step.thread.state,
                 "late": entry.step.effect is Effect.RECORDED,
+                "event": entry.step.event,
+                "before": entry.step.before,
             }
         )
     return states, [
@@ -317,9 +323,32 @@ async def ended_by_hub(
     event: str,
     *,
     now: datetime,
+) -> bool:
+    """The opening message will not arrive: `expire`, `undeliverable` or `withdraw`; True if that
+    moved the thread."""
+    return await _broker_moves(connection, thread_id, event, now=now)
+
+
+async def put(
+    connection: AsyncConnection,
+    before: ThreadState,
+    after: ThreadState,
+    *,
+    ourselves: ParticipantId,
+    now: datetime,
 ) -> None:
-    """The opening message will not arrive: `expire`, `undeliverable` or `withdraw`."""
-    await _broker_moves(connection, thread_id, event, now=now)
+    """Store what became of a thread, which is locked; the person is told of a state that is new."""
+    if after == before:
+        return
+    row = _row(after, ourselves, now)
+    await connection.execute(
+        update(thread)
+        .where(thread.c.id == after.id)
+        .values({name: row[name] for name in _CHANGING})
+    )
+    if after.state != before.state:
+        changed = [(after.id, after.machine, after.state, after.case_ref)]
+        await insert_rows(connection, notice, due(changed, now))
 
 
 async def withdraw_case_threads(
@@ -370,21 +399,23 @@ async def _broker_moves(
     event: str,
     *,
     now: datetime,
-) -> None:
+) -> bool:
     before = await load(connection, thread_id, lock=True)
     if before is None:
-        return
+        return False
     after = broker_event(before, event)
-    if after is not before:
-        await connection.execute(
-            update(thread).where(thread.c.id == thread_id).values(state=after.state, updated_at=now)
-        )
-        changed = [(after.id, after.machine, after.state, after.case_ref)]
-        await insert_rows(connection, notice, due(changed, now))
-        # What withdraws orders the erasing itself, by the grant.
-        if event != "withdraw" and _is_none_of_ours(after):
-            rows = rows_of_ended([(after.id, after.partner)], now=now)
-            await insert_rows(connection, erasure_order, rows, key=("message",))
+    if after is before:
+        return False
+    await connection.execute(
+        update(thread).where(thread.c.id == thread_id).values(state=after.state, updated_at=now)
+    )
+    changed = [(after.id, after.machine, after.state, after.case_ref)]
+    await insert_rows(connection, notice, due(changed, now))
+    # What withdraws orders the erasing itself, by the grant.
+    if event != "withdraw" and _is_none_of_ours(after):
+        rows = rows_of_ended([(after.id, after.partner)], now=now)
+        await insert_rows(connection, erasure_order, rows, key=("message",))
+    return True
 
 
 def _machine(row: MessageType) -> Machine:

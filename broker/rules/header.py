@@ -357,6 +357,9 @@ RULES: tuple[Rule, ...] = (
     scopes_are_granted,
 )
 
+AS_WRITTEN: tuple[Rule, ...] = (consent_is_named, rights_carry_nothing, grant_is_for_these_two)
+"""Those that no state of the network decides: the sender's gateway asks them before it stores."""
+
 
 def judge(question: Question, rules: tuple[Rule, ...] = RULES) -> tuple[str, ...]:
     """The code of every rule that refuses, in order; an empty tuple lets it travel."""

@@ -249,6 +249,7 @@ def router(parts: Parts) -> APIRouter:
                     "at": views.moment(item.at),
                     "state": item.state,
                     "late": item.late,
+                    "unsaid": item.unsaid,
                 }
                 for item in events
             ],

@@ -22,6 +22,7 @@ from broker.gateway.erasure.order import Cause, Order
 from broker.gateway.erasure.orders import Orders
 from broker.gateway.erasure.passing import UNREACHABLE
 from broker.gateway.network.agreements import Agreements
+from broker.gateway.network.unsaid import not_there
 from broker.gateway.own_log import Decision
 from broker.gateway.send.sender import Sender
 from broker.gateway.send.statements import compose_statement
@@ -164,7 +165,7 @@ class Withdrawals:
         return Ordered(stored.id, stored.thread)
 
     async def _stop_unsent(self, connection: AsyncConnection, after: GrantState) -> None:
-        """What is queued under what was taken back stays here; its threads end.
+        """What is queued under what was taken back stays here; the threads that it opened end.
 
         A narrowed grant stops the whole queued message: it can be sent again without the section.
         What is on its way to the hub at this moment is stopped there, by the withdrawal.
@@ -172,9 +173,8 @@ class Withdrawals:
         stopped = await outbox_store.stop_under_grant(
             connection, after.id, code="consent-withdrawn"
         )
-        now = self._core.now()
         for row in stopped:
-            await threads.ended_by_hub(connection, row.thread, "withdraw", now=now)
+            await not_there(self._core, connection, row.thread, row.id, "withdraw")
         if after.withdrawn:
             await self._end_threads(connection, after.id)
 

@@ -117,7 +117,10 @@ async def _load(connection: AsyncConnection, box: Table, messages: Sequence[UUID
     histories: dict[UUID, list[AnyRow]] = {}
     events = await connection.execute(
         select(thread_event)
-        .where(thread_event.c.thread.in_(padded(list({row.thread for row in rows}))))
+        .where(
+            thread_event.c.thread.in_(padded(list({row.thread for row in rows}))),
+            thread_event.c.unsaid.is_(False),
+        )
         .order_by(thread_event.c.thread, thread_event.c.position)
     )
     for key, entries in groupby(events, key=lambda entry: entry.thread):

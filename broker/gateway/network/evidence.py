@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway import threads
 from broker.gateway.core import Core
 from broker.gateway.erasure.attested import attested
+from broker.gateway.network.unsaid import not_there
 from broker.gateway.own_log import Decision
 from broker.gateway.store import outbox as outbox_store
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
@@ -51,7 +52,7 @@ BAD_ENDINGS = {
     Fact.EXPIRED: "expire",
     Fact.STOPPED: "withdraw",
 }
-"""Facts that raise an alarm, and the event that they are for the thread's opening message."""
+"""Facts that raise an alarm, and the event that they are for a thread that the message opened."""
 
 RECEIPTS = frozenset({Fact.DELIVERED, Fact.FILED, Fact.READ})
 OBEYED = RECEIPTS | {Fact.SUBMITTED, Fact.RELAYED}
@@ -288,7 +289,14 @@ class EvidenceBook:
             await raise_alarm(connection, stated.fact.value, row.id, now=now)
             event = BAD_ENDINGS.get(stated.fact)
             if event is not None:
-                await threads.ended_by_hub(connection, row.thread, event, now=now)
+                await not_there(
+                    self._core,
+                    connection,
+                    row.thread,
+                    row.id,
+                    event,
+                    for_good=stated.fact is not Fact.UNDELIVERED,
+                )
             if stated.fact is Fact.STOPPED and row.grant is not None:
                 gone = (StoreErasure(store=Store.HUB_PAYLOAD, outcome=Erasure.ERASED),)
                 await attested(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -304,7 +304,7 @@ class Intake:
         except Refused as error:
             return error
         if is_new:
-            step = threads.Step(threads.broker_event(step.thread, "delivered"), step.effect)
+            step = replace(step, thread=threads.broker_event(step.thread, "delivered"))
         known[content.thread] = step.thread
         entries.append(
             threads.Entry(step, content.id, opened.row.name, content.from_, opens=is_new)

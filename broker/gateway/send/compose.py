@@ -26,11 +26,12 @@ from broker.gateway.send.known import Knowledge, Known, KnownGrant
 from broker.gateway.store.grants import GrantState
 from broker.gateway.store.tables import outbox
 from broker.rules.content import Decision, bases_for, fitting
+from broker.rules.header import AS_WRITTEN, GrantView, Header, Question, judge, refusal
 from keys.binding import blind_scope, uuid7
 from schemas.bodies.common import Body, Urgency, urgency_of
 from schemas.catalogue import answered_by, check_message, message_type
 from schemas.directory import Compartment, Participant
-from schemas.envelope import AttachmentRef, ConsentTag, Kind, Lane
+from schemas.envelope import WIRE_VERSION, AttachmentRef, ConsentTag, Kind, Lane
 from schemas.errors import (
     ConsentMissing,
     ConsentRecipient,
@@ -209,6 +210,8 @@ async def compose(
         if row.opens and in_reply_to is None:
             # Nothing would tell the other side that it does not begin a thread.
             raise NotPermitted("the other side was not heard here yet: begin a thread of its own")
+    tag = _tag(grant, scopes)
+    _check_header(core, draft, row, tag, in_reply_to, None if grant is None else grant.view())
     usual = row.answer_by(now, urgency, body)
     return Composed(
         id=uuid7(now),
@@ -225,7 +228,7 @@ async def compose(
         expires_at=now + core.settings.send.life,
         answer_by=usual if agreement is None else agreement.answer_by(row.name, usual, now),
         agreement=found[0] if found else None,
-        consent=_tag(grant, scopes),
+        consent=tag,
         grant=None if grant is None else grant.id,
         parts=sealed_parts(message, recipient, core),
         attachments=tuple(item.ref for item in staged),
@@ -453,3 +456,45 @@ def _tag(grant: GrantState | None, scopes: tuple[ScopeEntry, ...]) -> ConsentTag
         scopes=tuple(entry.scope for entry in scopes if entry.scope is not None),
         until=grant.until,
     )
+
+
+def _check_header(
+    core: Core,
+    draft: MessageDraft,
+    row: MessageType,
+    tag: ConsentTag | None,
+    in_reply_to: UUID | None,
+    grant: GrantView | None,
+) -> None:
+    """Ask what the hub would refuse for good, whatever it knows; so nothing is stored, or moves.
+
+    Raises:
+        ConsentMissing: It answers nothing that was heard here, and names no grant.
+        Refused: As the header rules say.
+    """
+    now = core.now()
+    header = Header(
+        sender=core.participant,
+        recipient=draft.to,
+        suite=core.settings.suite,
+        version=WIRE_VERSION,
+        lane=row.lane,
+        kind=row.kind,
+        reply=in_reply_to is not None,
+        issued_at=now,
+        expires_at=now,
+        agreement=None,
+        grant=None if tag is None else tag.grant,
+        scopes=frozenset(() if tag is None else tag.scopes),
+        until=None if tag is None else tag.until,
+        to_keys=(),
+        attachments=bool(draft.attachments),
+    )
+    found = judge(Question(header, None, None, None, None, grant, now), AS_WRITTEN)
+    if ConsentMissing.code in found:
+        raise ConsentMissing(
+            "the other side has said nothing here that this answers: name the grant, or wait",
+            where=("grant",),
+        )
+    if found:
+        raise refusal(found)

@@ -1,4 +1,5 @@
-"""Random conversations between two gateways: every type, over a network that loses, doubles, reorders.
+"""Random conversations between two gateways: every type, over a network that loses, doubles,
+reorders, and a hub that refuses.
 
 Each side is its own copy of a thread and nothing else: what it may say, it says; what reaches it, it
 takes. Whatever happens, no message of an honest side is refused, no state is invented, an end is an
@@ -8,8 +9,10 @@ end, and a case has one owner.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,12 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.gateway import threads
+from broker.gateway.network.unsaid import without
 from schemas.bodies.common import Body
 from schemas.catalogue import catalogue, message_type
 from schemas.errors import NotPermitted
 from schemas.families.base import MessageType
 from schemas.machine import By, Effect
 from schemas.states import MACHINES, THREADED
+from schemas.states.unsaid import Stands
 from tests.support.exchanges import bodies
 
 THREAD = UUID("0194f3a0-0000-7000-8000-000000000001")
@@ -45,12 +50,26 @@ WORDS = [
 
 
 @dataclass
+class Kept:
+    """One row of a thread's history."""
+
+    position: int
+    message: int
+    by: str
+    event: str
+    before: str
+    late: bool
+    unsaid: bool = False
+
+
+@dataclass
 class Side:
     """One gateway's copy of the thread."""
 
     by: By
     thread: threads.ThreadState | None = None
     seen: set[int] = field(default_factory=set)
+    history: list[Kept] = field(default_factory=list)
 
     def new(self, row: MessageType) -> threads.ThreadState:
         ours = self.by is By.SENDER
@@ -81,9 +100,27 @@ class Side:
             before, said.row, said.body, ours=False, message=UUID(int=said.number)
         )
         if self.thread is None:
-            step = threads.Step(threads.broker_event(step.thread, "delivered"), step.effect)
+            step = replace(step, thread=threads.broker_event(step.thread, "delivered"))
+        self.keep(said, step)
         self.move(step.thread)
         return step
+
+    def keep(self, said: Said, step: threads.Step) -> None:
+        place, late = len(self.history), step.effect is Effect.RECORDED
+        self.history.append(Kept(place, said.number, said.by, step.event, step.before, late))
+
+    def unsay(self, number: int) -> None:
+        """The hub refused a message of ours for good."""
+        assert self.thread is not None
+        [row] = [row for row in self.history if row.message == number]
+        history: Any = self.history
+        self.thread, stands = without(self.thread, history, row.position, self.by)
+        row.unsaid = True
+        numbers: Mapping[Any, Stands] = stands
+        for other in self.history:
+            if other.message in numbers:
+                did = numbers[other.message]
+                other.before, other.late = did.before, not did.moved
 
     def move(self, after: threads.ThreadState) -> None:
         before = self.thread
@@ -100,8 +137,11 @@ class Conversation:
 
     def __init__(self, opener: tuple[MessageType, Body], dice: random.Random) -> None:
         self.dice = dice
+        self.numbers = count()
         self.sides = {by: Side(by) for by in (By.SENDER, By.RECIPIENT)}
         self.said: list[Said] = []
+        self.arrived: set[int] = set()
+        """What was taken by the other side: the hub cannot refuse it any more."""
         self.signed: set[By] = set()
         sender = self.sides[By.SENDER]
         step = threads.take_step(sender.new(opener[0]), *opener, ours=True)
@@ -109,8 +149,10 @@ class Conversation:
 
     def say(self, by: By, row: MessageType, body: Body, step: threads.Step) -> None:
         assert step.effect is Effect.MOVED
+        said = Said(next(self.numbers), by, row, body)
+        self.sides[by].keep(said, step)
         self.sides[by].move(step.thread)
-        self.said.append(Said(len(self.said), by, row, body))
+        self.said.append(said)
         if row.event_in(step.thread.machine, body) == "complete":
             self.signed.add(by)
 
@@ -134,7 +176,29 @@ class Conversation:
         """Hands something of the other side over: anything, in any order, or nothing at all."""
         waiting = [said for said in self.said if said.by is not by]
         if waiting:
-            self.sides[by].hear(self.dice.choice(waiting[-4:]))
+            self.hand_over(self.dice.choice(waiting[-4:]))
+
+    def hand_over(self, said: Said) -> None:
+        hearer = self.sides[By.RECIPIENT if said.by is By.SENDER else By.SENDER]
+        hearer.hear(said)
+        if said.number in hearer.seen:
+            self.arrived.add(said.number)
+
+    def refusal(self, by: By) -> None:
+        """The hub refuses something that has not arrived, whatever was said since."""
+        under_way = [said for said in self.said if said.by is by and said.number > 0]
+        under_way = [said for said in under_way if said.number not in self.arrived]
+        if under_way:
+            self.refuse(self.dice.choice(under_way[-3:]))
+
+    def refuse(self, said: Said) -> None:
+        self.said.remove(said)
+        self.sides[said.by].unsay(said.number)
+        thread = self.sides[said.by].thread
+        assert thread is not None
+        assert thread.state in MACHINES[thread.machine].states
+        if said.row.event_in(thread.machine, said.body) == "complete":
+            self.signed.discard(said.by)
 
     def clock(self, by: By) -> None:
         """The broker's word: a receipt, a date that passed, a withdrawal under the grant."""
@@ -166,13 +230,13 @@ class Conversation:
     def run(self, length: int) -> None:
         for _ in range(length):
             by = self.dice.choice([By.SENDER, By.RECIPIENT])
-            self.dice.choices([self.speak, self.network, self.clock], [5, 6, 1])[0](by)
+            acts = [self.speak, self.network, self.clock, self.refusal]
+            self.dice.choices(acts, [10, 12, 2, 1])[0](by)
             self.check()
 
     def deliver_all(self) -> None:
         for said in self.said:
-            other = By.RECIPIENT if said.by is By.SENDER else By.SENDER
-            self.sides[other].hear(said)
+            self.hand_over(said)
             self.check()
 
 
@@ -182,7 +246,7 @@ OPENERS = [(row, body) for row, body in WORDS if row.opens]
 @pytest.mark.parametrize("machine", sorted(THREADED))
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 80))
-def test_whatever_is_lost_doubled_or_reordered_two_honest_sides_go_on(
+def test_whatever_is_lost_doubled_reordered_or_refused_two_honest_sides_go_on(
     machine: str, seed: int, length: int
 ) -> None:
     dice = random.Random(seed)
@@ -195,6 +259,32 @@ def test_whatever_is_lost_doubled_or_reordered_two_honest_sides_go_on(
     assert recipient is not None
     if machine == "transfer":
         assert len(talk.owners()) == 1
+
+
+@pytest.mark.parametrize("machine", sorted(THREADED))
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 30))
+def test_what_is_refused_for_good_leaves_both_sides_as_if_it_was_not_said(
+    machine: str, seed: int, length: int
+) -> None:
+    dice = random.Random(seed)
+    talk = Conversation(dice.choice([item for item in OPENERS if item[0].machine == machine]), dice)
+    sender, recipient = talk.sides[By.SENDER], talk.sides[By.RECIPIENT]
+    talk.deliver_all()
+    assert sender.thread is not None
+    sender.move(threads.broker_event(sender.thread, "delivered"))
+    for _ in range(length):
+        by = dice.choice([By.SENDER, By.RECIPIENT])
+        for _ in range(dice.choice([1, 1, 2, 3])):
+            talk.speak(by)
+        for said in [said for said in talk.said if said.number not in talk.arrived]:
+            # Any of what is under way, in whatever order the hub comes to them.
+            if dice.random() < 0.4:
+                talk.refuse(said)
+        talk.deliver_all()
+        assert recipient.thread is not None
+        assert sender.thread.state == recipient.thread.state
+        assert sender.thread.signed == recipient.thread.signed
 
 
 @pytest.mark.parametrize("name", sorted(THREADED))

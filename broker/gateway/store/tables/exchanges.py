@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Uuid
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Uuid, false
 
 from broker.database import UtcDateTime
 from broker.gateway.store.tables.columns import Participant, metadata
@@ -37,7 +37,12 @@ thread_event = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("state", String(24), nullable=False),
     Column("late", Boolean, nullable=False),
+    Column("event", String(24)),
+    Column("before", String(24)),
+    Column("unsaid", Boolean, nullable=False, server_default=false()),
 )
+"""What was said in an exchange. `event` is what it caused there, in the state `before`; both are
+unknown of what was said before they were kept. `unsaid` was never heard by the other side."""
 
 exclusion = Table(
     "exclusion",
