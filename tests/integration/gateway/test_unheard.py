@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from broker.gateway import threads
 from broker.gateway.store.tables import alarm, inbox, outbox, thread, thread_event
-from keys.signing import sign_jws
+from keys.jws import sign_jws
 from schemas.agreement import SUSPENSION_TYP, Suspension
 from schemas.consent import Purpose
 from schemas.errors import ConsentMissing
