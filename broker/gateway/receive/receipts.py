@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.gateway.core import Core, wait_for
 from broker.gateway.store.alarms import raise_alarm
 from broker.gateway.store.dialect import AnyRow
+from broker.gateway.store.lookup import Listing
 from broker.gateway.store.tables import receipt, receipt_packet
 from broker.gateway.store.together import Changes, insert_together, update_rows
 from broker.telemetry import logger
@@ -183,7 +184,7 @@ class Receipts:
                     halves = await self._halve(
                         connection, [mark["id"] for mark in marks if mark["state"] == "failed"]
                     )
-                    rows = (await connection.execute(_UNPACKED)).all()
+                    rows = await _UNPACKED(connection)
                     signed = self._sign([*halves, *_chunks(rows)])
                     await insert_together(
                         connection,
@@ -206,7 +207,7 @@ class Receipts:
         done: list[Signed] = []
 
         async def sign(connection: AsyncConnection, facts: Sequence[Owed]) -> Signed:
-            rows = (await connection.execute(_UNPACKED)).all() if facts else []
+            rows = await _UNPACKED(connection) if facts else []
             fresh = [_Fresh(values) for values in receipt_rows(facts)]
             done.append(self._sign(_chunks([*rows, *fresh])))
             return done[-1]
@@ -325,7 +326,7 @@ class Receipts:
         return "sent"
 
 
-_UNPACKED = (
+_UNPACKED = Listing(
     select(receipt).where(receipt.c.packet.is_(None)).order_by(receipt.c.position).limit(ENOUGH)
 )
 

@@ -138,7 +138,13 @@ class Sender:
         say: it is answered with what it led to the first time, and one with another content is refused. Groups are stored one after the
         other, so two at once cannot both be the first."""
         pushed: list[Handed] = []
-        asked = [_asked(composed, self._core.incarnation) for composed in group]
+        asked = [
+            # Under a business id that was made here nothing can be asked for again.
+            _asked(composed, self._core.incarnation)
+            if composed.named or composed.replaces is not None
+            else None
+            for composed in group
+        ]
         async with self._core.database.begin() as connection:
             stored, said = await self._asked_before(connection, group)
             fresh: dict[Request, Composed] = {}

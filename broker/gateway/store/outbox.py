@@ -8,14 +8,14 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, bindparam, case, exists, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Integer, and_, bindparam, case, exists, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.database import fetch
 from broker.gateway.store.bulk import padded
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.lookup import Lookup
-from broker.gateway.store.tables import doubt, grant, outbox, outbox_attachment, stream
+from broker.gateway.store.tables import doubt, grant, outbox, outbox_attachment
 from schemas.envelope import NEVER_HELD_BACK, Lane
 
 UNSENT = ("queued", "sending")
@@ -31,21 +31,18 @@ async def take_numbers(
     Two transactions never get the same one: the row stays locked until the end.
     """
     wanted = {"recipient": recipient, "lane": lane.value, "count": count}
-    counted = await connection.execute(_taking(connection.dialect.name), wanted)
-    return int(counted.scalar_one())
+    if connection.dialect.name == "postgresql":
+        [row] = await fetch(connection, _TAKE.format("$1", "$2", "$3"), list(wanted.values()))
+        return int(row[0])
+    taken = await connection.execute(text(_TAKE.format(":recipient", ":lane", ":count")), wanted)
+    return int(taken.scalar_one())
 
 
-@cache
-def _taking(dialect: str) -> Any:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    count = bindparam("count", type_=stream.c.last_number.type)
-    statement = insert(stream).values(
-        recipient=bindparam("recipient"), lane=bindparam("lane"), last_number=count
-    )
-    return statement.on_conflict_do_update(
-        index_elements=["recipient", "lane"],
-        set_={"last_number": stream.c.last_number + count},
-    ).returning(stream.c.last_number)
+_TAKE = """
+INSERT INTO stream (recipient, lane, last_number) VALUES ({}, {}, {})
+ON CONFLICT (recipient, lane) DO UPDATE SET last_number = stream.last_number + excluded.last_number
+RETURNING last_number
+"""
 
 
 async def with_business_ids(
