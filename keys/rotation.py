@@ -96,6 +96,20 @@ def due(keys: Sequence[PublishedKey], now: datetime, schedule: Schedule = STANDA
     )
 
 
+def outlived(
+    held: Iterable[PrivateKey],
+    published: Iterable[PublishedKey],
+    now: datetime,
+    schedule: Schedule = STANDARD,
+) -> tuple[KeyId, ...]:
+    """Private keys that ended so long ago that they are destroyed, by the dates that the directory
+    shows; of a key that was never published, by its own."""
+    shown = {key.kid: key.not_after for key in published}
+    return tuple(
+        key.kid for key in held if now >= shown.get(key.kid, key.not_after) + schedule.grace
+    )
+
+
 def rotated(
     keys: Sequence[PublishedKey], todo: Due, made: Iterable[PublishedKey]
 ) -> tuple[PublishedKey, ...]:

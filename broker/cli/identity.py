@@ -19,7 +19,7 @@ from broker.client.hub import HubClient
 from broker.clock import SystemClock
 from broker.gateway.lending import lend
 from broker.gateway.settings import Settings, load_settings
-from keys.custody import Custody, NewCustody, credential, open_custody
+from keys.custody import Custody, NewCustody, open_custody
 from keys.custody.credentials import CREDENTIAL
 from keys.jws import Signer
 from keys.trust import DirectoryClient
@@ -73,8 +73,10 @@ def open_identity(home: Path, passphrase_file: str | None = None) -> Identity:
     settings = load_settings(home)
     source = passphrase_file
     own = settings.path(settings.keys.passphrase_file)
-    if source is None and (own.name.startswith(CREDENTIAL) or own.is_file()):
-        source = str(credential(own))
+    if source is None and own.name.startswith(CREDENTIAL):
+        source = own.name
+    elif source is None and own.is_file():
+        source = str(own)
     passphrase = read_passphrase(source)
     return Identity(settings, open_custody(settings.custody_uri, passphrase))
 

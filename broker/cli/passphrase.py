@@ -18,7 +18,8 @@ MINIMUM_LENGTH = 12
 
 
 def read_passphrase(source: str | None, *, confirm: bool = False) -> bytes:
-    """Read a passphrase from a file path, from standard input (`-`), or by asking.
+    """Read a passphrase from a file path, a `systemd-credential:NAME`, standard input (`-`), or by
+    asking.
 
     Raises:
         click.UsageError: No source and no terminal to ask at, or an empty passphrase.
@@ -26,8 +27,7 @@ def read_passphrase(source: str | None, *, confirm: bool = False) -> bytes:
     if source == "-":
         passphrase = sys.stdin.readline().rstrip("\r\n").encode()
     elif source:
-        path = Path(source)
-        warn_if_open(path)
+        path = _file_of(source)
         passphrase = path.read_bytes().rstrip(b"\r\n")
     elif sys.stdin.isatty():
         text = click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
@@ -37,6 +37,15 @@ def read_passphrase(source: str | None, *, confirm: bool = False) -> bytes:
     if not passphrase:
         raise click.UsageError("the passphrase is empty")
     return passphrase
+
+
+def _file_of(source: str) -> Path:
+    if source.startswith("systemd-credential:"):
+        from keys.custody.credentials import credential
+
+        return credential(source)
+    warn_if_open(Path(source))
+    return Path(source)
 
 
 def write_secret(path: Path, content: bytes) -> None:

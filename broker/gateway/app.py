@@ -55,6 +55,7 @@ from schemas.errors import (
     CaseSystemUnavailable,
     CustodyLocked,
     KeyRevoked,
+    NotPermitted,
     Refused,
     SecondIncarnation,
     Unavailable,
@@ -250,6 +251,7 @@ async def build(settings: Settings, *, clock: Clock | None = None) -> Gateway:
         StorageUnavailable: Another process has the database.
         DirectoryRefused, Unavailable: No directory that verifies, fresh or kept.
         CustodyLocked: The key file does not open.
+        NotPermitted: The custody is read only.
     """
     clock = clock or SystemClock()
     custody = await asyncio.to_thread(_open_keys, settings)
@@ -304,8 +306,7 @@ async def _assemble(
             ca=None if settings.hub.ca is None else settings.path(settings.hub.ca),
         ),
         sign_with=sign_with,
-        keyring=custody,
-        opens_since=custody.opens_since,
+        custody=custody,
         vault=Vault(database, vault_tables, _epoch_keys(custody)),
         adapter=adapter,
         log=_own_log(database, custody, clock),
@@ -413,7 +414,13 @@ def _raise_reason(working: asyncio.Task[None]) -> None:
 
 
 def _open_keys(settings: Settings) -> Custody:
-    return open_custody(settings.custody_uri, read_passphrase(settings))
+    custody = open_custody(settings.custody_uri, read_passphrase(settings))
+    if not custody.writable:
+        raise NotPermitted(
+            "a gateway makes and destroys keys while it runs: custody is file: or pkcs11:, "
+            "and the passphrase may be a systemd-credential"
+        )
+    return custody
 
 
 def _own_log(database: Database, custody: Custody, clock: Clock) -> OwnLog:

@@ -17,8 +17,8 @@ from broker.database import Database
 from broker.gateway.own_log import OwnLog
 from broker.gateway.settings import Settings
 from broker.gateway.vault import Vault
+from keys.custody import Custody
 from keys.jws import Signer
-from keys.unsealing import Keyring
 from schemas.base import ParticipantId
 from schemas.consent import ConsentRecord
 from schemas.directory import Participant, TrustedDirectory
@@ -155,9 +155,8 @@ class Core:
     hub: HubClient
     sign_with: Callable[[], Signer]
     """The newest signing key that is in force: it changes with a rotation, under way."""
-    keyring: Keyring
-    opens_since: Callable[[], datetime | None]
-    """Start of the oldest sealing key in custody, None without any. Reads a file."""
+    custody: Custody
+    """Our private keys. Its calls may read a file or wait for a module: in a thread."""
     vault: Vault
     adapter: NationalSystem
     log: OwnLog

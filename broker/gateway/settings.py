@@ -173,6 +173,8 @@ class VaultSettings(_Settings):
     next together."""
     old_epoch_kept: timedelta = timedelta(days=7)
     """For so long after that a backup from before it can still be put back. Make a new one meanwhile."""
+    every: timedelta = timedelta(minutes=10)
+    """How often keys whose time is over are looked for, epochs' and our own."""
 
 
 class DeadlineSettings(_Settings):

@@ -65,9 +65,14 @@ class Custody(ABC):
     def destroy(self, kid: KeyId) -> None:
         """Forget a key for ever. Backups must go too."""
 
+    @abstractmethod
     def refresh(self) -> None:
         """Look whether another process has changed what is kept here."""
-        return
+
+    @property
+    def writable(self) -> bool:
+        """False if keys can neither be made nor destroyed here."""
+        return True
 
     def opens_since(self) -> datetime | None:
         """Start of the oldest sealing key that is left: what was sealed to us before that moment

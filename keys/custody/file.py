@@ -76,13 +76,21 @@ class FileCustody(Custody):
 
     @classmethod
     def read_only(cls, path: Path, passphrase: bytes) -> FileCustody:
-        """A key file that somebody else keeps; changing it is refused."""
-        box, keys = _read(path, passphrase)
+        """A key file that somebody else keeps; changing it is refused.
+
+        systemd gives a credential to its service alone by an access list, which looks like rights
+        of a group.
+        """
+        box, keys = _read(path, passphrase, strangers=0o007)
         return cls(path, box, keys, writable=False)
 
     @property
     def keys(self) -> tuple[PrivateKey, ...]:
         return self._keys.keys
+
+    @property
+    def writable(self) -> bool:
+        return self._writable
 
     def private(self, kid: KeyId) -> object | None:
         found = self._find(kid)
@@ -241,9 +249,9 @@ class _Box:
         return KeySet.from_json_value(strict_json.parse(plaintext, limit=MAX_FILE_BYTES))
 
 
-def _read(path: Path, passphrase: bytes) -> tuple[_Box, KeySet]:
+def _read(path: Path, passphrase: bytes, *, strangers: int = 0o077) -> tuple[_Box, KeySet]:
     try:
-        if path.stat().st_mode & 0o077:
+        if path.stat().st_mode & strangers:
             raise CustodyLocked("the key file is open to others; chmod 600")
         data = path.read_bytes()
     except OSError as error:

@@ -4,6 +4,9 @@ The private keys are made inside and never leave: P-256, for ES256 and for ECDH.
 in the directory, and secrets that are no keys of the protocol (the log's key, the vault's epochs),
 are private data objects of the same token, readable with its PIN. Deleting an object of the token
 destroys it; whether its backups die is the module's affair.
+
+Several processes may have one token open, as a gateway and `referral keys rotate`: what is said of a
+key is an object of its own, so neither overwrites what the other made or destroyed.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,7 +37,7 @@ from schemas.directory import Compartment, KeyUse, PublishedKey
 from schemas.errors import Conflict, CustodyLocked, NotPermitted, StorageUnavailable
 
 _SUITE = 2
-_KEYS = "referral-broker/keys"
+_KEY = "referral-broker/key/"
 _SECRET = "referral-broker/secret/"  # noqa: S105 (a label)
 _MAX_BYTES = 1024 * 1024
 _T = TypeVar("_T")
@@ -121,7 +124,8 @@ class HardwareCustody(Custody):
         """Use `open_hardware`."""
         self._session = session
         self._lock = threading.RLock()
-        self._keys = self._read_keys()
+        self._keys: tuple[PrivateKey, ...] = ()
+        self.refresh()
 
     def work(self, call: Callable[[Any], _T]) -> _T:
         """Do something in the module.
@@ -185,7 +189,6 @@ class HardwareCustody(Custody):
             *((KeyUse.SEAL, one, validity.seal) for one in compartments),
         ]
         made = [self._generate(use, place, now, now + life) for use, place, life in wanted]
-        self._keep((*self._keys, *made))
         return tuple(key.published() for key in made)
 
     def make(
@@ -194,23 +197,47 @@ class HardwareCustody(Custody):
         if suite != _SUITE:
             raise NotPermitted("a module has keys of suite 2")
         life = STANDARD_VALIDITY.sign if use is KeyUse.SIGN else STANDARD_VALIDITY.seal
-        made = self._generate(use, compartment, start, start + life)
-        self._keep((*self._keys, made))
-        return made
+        return self._generate(use, compartment, start, start + life)
 
     def destroy(self, kid: KeyId) -> None:
         def work(session: Any) -> None:
-            for kind in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
-                for found in list(_objects(session, kind, kid)):
+            # What is said of it goes last: cut off in between, it is found and destroyed again.
+            for kind, label in (
+                (ObjectClass.PRIVATE_KEY, kid),
+                (ObjectClass.PUBLIC_KEY, kid),
+                (ObjectClass.DATA, _KEY + kid),
+            ):
+                for found in list(_objects(session, kind, label)):
                     found.destroy()
 
         self.work(work)
-        self._keep(tuple(key for key in self._keys if key.kid != kid))
+        self.refresh()
+
+    def refresh(self) -> None:
+        def work(session: Any) -> dict[str, bytes]:
+            found = session.get_objects({Attribute.CLASS: ObjectClass.DATA})
+            said = {one[Attribute.LABEL]: one for one in found}
+            return {
+                label: bytes(one[Attribute.VALUE])
+                for label, one in said.items()
+                if label.startswith(_KEY)
+            }
+
+        read = [
+            KeySet.from_json_value(strict_json.parse(data, limit=_MAX_BYTES)).keys
+            for data in self.work(work).values()
+        ]
+        found = sorted((key for keys in read for key in keys), key=lambda key: key.not_before)
+        self._keys = tuple(found)  # one assignment: a reader sees what was or what is
 
     # --- Inside ---------------------------------------------------------------------------
 
     def _held(self, kid: KeyId) -> PrivateKey | None:
-        return next((key for key in self._keys if key.kid == kid), None)
+        found = next((key for key in self._keys if key.kid == kid), None)
+        if found is None:
+            self.refresh()
+            found = next((key for key in self._keys if key.kid == kid), None)
+        return found
 
     def _generate(
         self, use: KeyUse, place: Compartment | None, now: datetime, until: datetime
@@ -222,6 +249,9 @@ class HardwareCustody(Custody):
             Attribute.SIGN: signs,
             Attribute.DERIVE: not signs,
         }
+
+        # SoftHSM never again sees what others wrote since our last look, once we write ourselves.
+        self.refresh()
 
         def work(session: Any) -> dict[str, str]:
             curve = encode_named_curve_parameters("secp256r1")
@@ -246,19 +276,10 @@ class HardwareCustody(Custody):
             return found
 
         alg = ES256 if signs else ECDH_ES_A256KW
-        return PrivateKey(use, _SUITE, alg, place, now, until, self.work(work))
-
-    def _read_keys(self) -> tuple[PrivateKey, ...]:
-        data = self._data(_KEYS)
-        if data is None:
-            return ()
-        return KeySet.from_json_value(strict_json.parse(data, limit=_MAX_BYTES)).keys
-
-    def _keep(self, keys: tuple[PrivateKey, ...]) -> None:
-        # Public halves only: what is secret is in the module.
-        public = tuple(replace(key, jwk=jwk.public_half(key.jwk)) for key in keys)
-        self._put_data(_KEYS, json.dumps(KeySet(public).to_json_value()).encode())
-        self._keys = public
+        made = PrivateKey(use, _SUITE, alg, place, now, until, self.work(work))
+        self._put_data(_KEY + made.kid, json.dumps(KeySet((made,)).to_json_value()).encode())
+        self.refresh()
+        return made
 
     def _data(self, label: str) -> bytes | None:
         def work(session: Any) -> bytes | None:

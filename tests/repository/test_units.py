@@ -15,7 +15,8 @@ from broker.cli.root import referral
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
-SHARED = ("UMask", "LimitCORE", "MemorySwapMax", "StateDirectoryMode", "KillSignal", "Restart")
+SHARED = ("UMask", "LimitCORE", "MemorySwapMax", "StateDirectoryMode")
+STAYS = ("KillSignal", "Restart", "RestartSec", "TimeoutStopSec")
 HARDENED = re.compile(r"^(No|Protect|ProcSubset|Private|Restrict|Lock|Memory|Remove|Capab|System)")
 
 
@@ -71,7 +72,23 @@ def test_every_unit_is_as_locked_as_the_others() -> None:
         }
         for unit in UNITS
     ]
-    assert len(locked) >= 2
+    assert len(locked) >= 5
     assert all(one == locked[0] for one in locked[1:])
     assert locked[0]["CapabilityBoundingSet"] == ""
     assert locked[0]["UMask"] == "0077"
+
+
+def test_what_runs_for_good_comes_back_and_what_runs_at_times_has_a_timer() -> None:
+    found = [service(unit) for unit in UNITS]
+    lasting = [{name: one.get(name) for name in STAYS} for one in found if "Type" not in one]
+    assert len(lasting) == 2
+    assert lasting[0] == lasting[1]
+    assert lasting[0]["Restart"] == "always"
+    timers = {timer.stem for timer in (ROOT / "deploy" / "systemd").glob("*.timer")}
+    at_times = {unit.stem for unit in UNITS if service(unit).get("Type") == "oneshot"}
+    assert at_times == timers
+    for name in timers:
+        text = (ROOT / "deploy" / "systemd" / f"{name}.timer").read_text()
+        # A machine that was off in that night does it in the morning.
+        assert "OnCalendar=" in text
+        assert "Persistent=true" in text

@@ -7,8 +7,9 @@ after a new epoch has begun, when no backup from before it is needed any more, t
 is destroyed, and whoever was told "backups: unknown, until epoch n" is told that they are erased.
 
 An envelope as it was sealed may lie at the hub, in a queue's files, or with somebody who recorded it.
-Sealing keys are destroyed on schedule (`keys.rotation`, `referral keys rotate`); once custody has none
-of before an erasure, whoever was told "sealed: unknown" is told that those copies are erased.
+Keys are destroyed here a day after their end, which needs nobody's signature and nobody's memory
+(docs/adr/0012); once custody has no sealing key of before an erasure, whoever was told
+"sealed: unknown" is told that those copies are erased.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from broker.gateway.receive.receipts import Owed, owe
 from broker.gateway.store.dialect import AnyRow
 from broker.gateway.store.tables import erasure, erasure_order
 from broker.telemetry import logger
+from keys.rotation import outlived
 from schemas.envelope import MAX_SKEW_SECONDS
-from schemas.errors import Unavailable
+from schemas.errors import BrokerError
 from schemas.evidence import Erasure, Fact, Store, StoreErasure
 
-LOOK_EVERY = timedelta(minutes=10)
 _SKEW = timedelta(seconds=MAX_SKEW_SECONDS)
 """By so much a sender's clock may be before ours, and so a key be used before its time."""
 
@@ -43,16 +44,32 @@ class Epochs:
         while True:
             try:
                 await self.run_once()
-            except Unavailable as error:
+            except BrokerError as error:
                 logger().warning("epochs:later", code=error.code)
-            await asyncio.sleep(LOOK_EVERY.total_seconds())
+            await asyncio.sleep(self._core.settings.vault.every.total_seconds())
 
     async def run_once(self) -> int:
         """Do what is due; returns how many stores were attested by it."""
+        await self._end_keys()
         return await self._sealed_copies() + await self._backups()
 
+    async def _end_keys(self) -> None:
+        """Destroy our private keys whose time is over.
+
+        A clock that runs ahead must not destroy what is in use: so not while the hub's differs, or
+        has not been heard, nor with a directory that has run out.
+        """
+        core, ahead = self._core, self._core.hub.clock_ahead
+        if ahead is None or abs(ahead) > _SKEW:
+            return
+        custody, entry, now = core.custody, core.self_entry(), core.now()
+        await asyncio.to_thread(custody.refresh)
+        for kid in outlived(custody.keys, entry.keys, now):
+            await asyncio.to_thread(custody.destroy, kid)
+            logger().info("key:destroyed", kid=kid)
+
     async def _sealed_copies(self) -> int:
-        since = await asyncio.to_thread(self._core.opens_since)
+        since = await asyncio.to_thread(self._core.custody.opens_since)
         dead = true() if since is None else erasure.c.at < since - _SKEW
         return await self._attest(Store.SEALED, dead)
 

@@ -84,7 +84,7 @@ class Judge:
         )
         if found:
             raise refusal(found)
-        opened = unpack(verified, core.keyring, ourselves, agreement)
+        opened = unpack(verified, core.custody, ourselves, agreement)
         if isinstance(opened.body, Record):
             check_record(opened, opened.body, directory, now=now)
         self.ask(opened, grants, records, NOBODY)

@@ -96,7 +96,7 @@ class Queue:
                 channels = await self._core.hub.channels("amqp")
                 if channels.rabbitmq is not None:
                     core = self._core
-                    found = cluster_of(channels.rabbitmq, core.settings, core.keyring)
+                    found = cluster_of(channels.rabbitmq, core.settings, core.custody)
                     return channels.rabbitmq, found
                 raise QueueUnavailable("the hub offers no RabbitMQ")
             except BrokerError as error:

@@ -189,7 +189,7 @@ def opened(side: Side, recorded: Iterable[bytes]) -> bytes:
     core = side.gateway.core
     [raw] = recorded
     envelope = verify_envelope(parse_envelope(bytes(raw)), core.trusted(), now=core.now())
-    return b"".join(unseal_envelope(envelope, core.keyring, None).values())
+    return b"".join(unseal_envelope(envelope, core.custody, None).values())
 
 
 async def one_more(side: Side, hub: Any) -> None:

@@ -15,7 +15,7 @@ from keys.ceremony import Repository
 from keys.ceremony.roles import RoleSigner
 from keys.custody import open_custody
 from keys.lifecycle import STANDARD_VALIDITY
-from keys.rotation import STANDARD, due, rotated
+from keys.rotation import STANDARD, due, rotated, slot_of
 from schemas.directory import KeyUse, Participant
 from tests.support.gateways import World, world
 
@@ -66,6 +66,39 @@ async def test_it_signs_with_its_new_key_once_the_directory_shows_it(two: World)
     async with two["al.nrm"].gateway.core.database.read() as connection:
         found = await connection.scalar(select(inbox.c.signed_by).where(inbox.c.id == stored.id))
     assert found == made[0].kid
+
+
+async def test_a_gateway_destroys_its_keys_a_day_after_their_end(two: World) -> None:
+    core, epochs = two["it.nrm"].gateway.core, two["it.nrm"].parts.epochs
+    entry, now = core.self_entry(), core.now()
+    old = {key.kid for key in entry.keys if key.use is KeyUse.SEAL}
+    other = open_identity(two.network.participants["it.nrm"].home).custody
+    made = [other.make(*slot_of(key), start=now) for key in entry.keys if key.kid in old]
+
+    def ended(ago: timedelta) -> Participant:
+        over = {"not_before": now - ago - STANDARD_VALIDITY.seal, "not_after": now - ago}
+        keys = [key.model_copy(update=over if key.kid in old else {}) for key in entry.keys]
+        return entry.model_copy(
+            update={"keys": (*keys, *(key.published() for key in made)), "entry_issued_at": now}
+        )
+
+    async def left() -> set[str]:
+        await core.directory.refresh()
+        await epochs.run_once()
+        core.custody.refresh()
+        return old & {key.kid for key in core.custody.keys}
+
+    publish(two, ended(STANDARD.grace - timedelta(minutes=1)))
+    assert await left() == old
+    publish(two, ended(STANDARD.grace))
+    # Whose clock is right nobody can say; nothing that may be in use is destroyed meanwhile.
+    for unsure in (None, timedelta(hours=1), timedelta(hours=-1)):
+        core.hub.clock_ahead = unsure
+        assert await left() == old
+    core.hub.clock_ahead = timedelta()
+    assert await left() == set()
+    other.refresh()
+    assert {key.kid for key in made} <= {key.kid for key in other.keys}
 
 
 async def test_a_key_that_ends_without_a_successor_is_an_alarm_until_it_has_one(

@@ -141,6 +141,39 @@ def test_a_destroyed_key_is_gone_from_the_module(custody: HardwareCustody) -> No
         custody.signer(made.kid)
 
 
+def in_another_process(uri: str, code: str) -> str:
+    """Run a few lines on `custody`, this token's, in a process of their own."""
+    begin = "import sys; from datetime import datetime, UTC; from schemas.directory import KeyUse;"
+    begin += "from keys.custody import open_custody;"
+    begin += "custody = open_custody(sys.argv[1], sys.argv[2].encode());"
+    done = subprocess.run(
+        [sys.executable, "-c", begin + code, uri, PIN.decode()],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+def test_what_another_process_makes_and_destroys_is_seen_by_who_has_the_token_open(
+    uri: str, custody: HardwareCustody
+) -> None:
+    """A gateway runs, and an operator rotates."""
+    before = {key.kid for key in custody.keys}
+    make = "print(custody.make(KeyUse.SIGN, 2, None, start=datetime.now(UTC)).kid)"
+    theirs = in_another_process(uri, make)
+    # Neither forgets what the other did meanwhile.
+    (ours,) = custody.generate(compartments=(), now=NOW, validity=STANDARD_VALIDITY)
+    assert {key.kid for key in custody.keys} == before | {theirs, ours.kid}
+    assert custody.signer(theirs).sign(b"anything")
+    theirs_too = in_another_process(uri, make)
+    assert custody.signer(theirs_too).kid == theirs_too
+    for kid in (theirs, theirs_too, ours.kid):
+        in_another_process(uri, f"custody.destroy({kid!r})")
+    custody.refresh()
+    assert {key.kid for key in custody.keys} == before
+    with pytest.raises(CustodyLocked):
+        custody.signer(theirs)
+
+
 def test_keys_that_were_made_outside_are_not_taken_in(custody: HardwareCustody) -> None:
     made, _ = new_keys(compartments=(), suites=(2,), now=NOW)
     with pytest.raises(NotPermitted):

@@ -286,8 +286,15 @@ def test_systemd_hands_over_a_key_file_and_its_passphrase(
     phrase = credential(tmp_path / "systemd-credential:phrase").read_bytes()
     custody = open_custody("systemd-credential:keys.json", phrase)
     assert custody.signer_for(1, NOW).kid == italy.signing_key().kid
+    assert not custody.writable
     with pytest.raises(StorageUnavailable):
         custody.put_secret("anything", b"")
+    # Where systemd uses an access list, it looks as if a group could read it.
+    (tmp_path / "keys.json").chmod(0o440)
+    assert open_custody("systemd-credential:keys.json", b"pass").keys == custody.keys
+    (tmp_path / "keys.json").chmod(0o444)
+    with pytest.raises(CustodyLocked):
+        open_custody("systemd-credential:keys.json", b"pass")
     for wrong in ("systemd-credential:../keys.json", "systemd-credential:"):
         with pytest.raises(CustodyLocked):
             open_custody(wrong, b"pass")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keys.lifecycle import KeySet, Validity, new_key, new_keys
-from keys.rotation import STANDARD, days_left, due, rotated, slot_of, state_of, warnings
+from keys.rotation import STANDARD, days_left, due, outlived, rotated, slot_of, state_of, warnings
 from keys.sealing import seal_envelope
 from keys.signing import parse_envelope, verify_envelope
 from keys.unsealing import unseal_envelope
@@ -136,3 +136,15 @@ def test_a_destroyed_signing_key_verifies_what_lasts_and_nothing_new(italy: Part
     gone = italy.with_status(KeyStatus.DESTROYED).signing_key()
     assert not gone.may_verify(NOW)
     assert not gone.is_current(NOW)
+
+
+def test_a_private_key_dies_a_day_after_the_end_that_the_directory_shows() -> None:
+    private, published = new_keys(compartments=(Compartment.CASEWORK,), suites=(1,), now=NOW)
+    seal = next(key for key in private.keys if key.use is KeyUse.SEAL)
+    end = seal.not_after + STANDARD.grace
+    assert outlived(private.keys, published, end - timedelta(seconds=1)) == ()
+    assert outlived(private.keys, published, end) == (seal.kid,)
+    # Its country may have said another day; what was never published has its own alone.
+    later = tuple(key.model_copy(update={"not_after": end}) for key in published)
+    assert outlived(private.keys, later, end) == ()
+    assert outlived(private.keys, (), end) == (seal.kid,)
