@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import date
 from typing import Any
 
@@ -16,6 +17,7 @@ from broker.gateway.statistics.export import as_csv
 from broker.gateway.statistics.page import page
 from broker.gateway.statistics.telling import tell
 from schemas.base import ParticipantId, ProtectedModel
+from schemas.errors import Unavailable
 
 
 class Publication(ProtectedModel):
@@ -30,9 +32,16 @@ def router(parts: Parts) -> APIRouter:
     routes = APIRouter(prefix="/v1")
     core = parts.core
 
+    async def heard() -> None:
+        """Nobody is counted whose withdrawal the hub has. If it cannot be asked, what was heard
+        last counts for as long as it is fresh."""
+        with contextlib.suppress(Unavailable):
+            await parts.receiver.follow_withdrawals()
+
     @routes.get("/statistics/table")
     async def table(first: date, last: date) -> dict[str, Any]:
         """The tables of a period, as published or as they would be. Small counts are not in it."""
+        await heard()
         made = await ledger.tables_of(core, parts.grants, first, last)
         return {
             "first": str(first),
@@ -45,6 +54,7 @@ def router(parts: Parts) -> APIRouter:
     async def publish(request: Request) -> dict[str, Any]:
         """Publish a period: into the ledger, for good, and to a rapporteur."""
         wanted = await parse(request, Publication)
+        await heard()
         made = await ledger.publish(core, parts.grants, wanted.first, wanted.last)
         sent = [] if wanted.to is None else await tell(parts, made, wanted.to)
         return {
@@ -70,6 +80,7 @@ def router(parts: Parts) -> APIRouter:
     async def export() -> Response:
         """Records in CTDC's variables, as CSV, of those who agree at this moment; every line is there
         at least eleven times."""
+        await heard()
         async with core.database.read() as connection:
             records = await ledger.countable(core, parts.grants, connection)
         text, left_out = await asyncio.to_thread(as_csv, records, core.participant)

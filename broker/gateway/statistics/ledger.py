@@ -65,11 +65,11 @@ async def publish(core: Core, grants: KnownGrants, first: date, last: date) -> P
         made = await _tabulated(people, asked, told)
         async with core.database.begin() as connection:
             # One at a time: what two publications give away together, neither could know. And what
-            # was reckoned meanwhile counts only if nobody withdrew meanwhile.
+            # was reckoned meanwhile counts only if nobody withdrew meanwhile; who does so from here
+            # on does it after the publication.
             await connection.execute(select(identity.c.participant).with_for_update())
-            if told != await published(connection) or people != headings(
-                await countable(core, grants, connection)
-            ):
+            now = await countable(core, grants, connection, lock=True)
+            if told != await published(connection) or people != headings(now):
                 continue
             await connection.execute(
                 insert(publication).values(
@@ -81,7 +81,9 @@ async def publish(core: Core, grants: KnownGrants, first: date, last: date) -> P
     raise Conflict("the records change all the while")
 
 
-async def countable(core: Core, grants: KnownGrants, connection: AsyncConnection) -> list[Record]:
+async def countable(
+    core: Core, grants: KnownGrants, connection: AsyncConnection, *, lock: bool = False
+) -> list[Record]:
     """Records of those who agree at this moment, as the hub has it, not as we last heard.
 
     Raises:
@@ -89,7 +91,7 @@ async def countable(core: Core, grants: KnownGrants, connection: AsyncConnection
     """
     if not grants.is_fresh():
         raise ConsentStale
-    return await read_records(core, connection)
+    return await read_records(core, connection, lock=lock)
 
 
 async def _tabulated(

@@ -63,8 +63,11 @@ class Headings:
     sex: str
 
 
-async def read_records(core: Core, connection: AsyncConnection) -> list[Record]:
-    """Every record that may be counted today."""
+async def read_records(
+    core: Core, connection: AsyncConnection, *, lock: bool = False
+) -> list[Record]:
+    """Every record that may be counted today. With `lock`, nobody of them withdraws before the
+    transaction ends."""
     rows = (
         await connection.execute(
             select(
@@ -87,7 +90,7 @@ async def read_records(core: Core, connection: AsyncConnection) -> list[Record]:
             .order_by(inbox.c.position)
         )
     ).all()
-    grants = await load_grants(connection, {row.grant for row in rows})
+    grants = await load_grants(connection, {row.grant for row in rows}, lock=lock)
     frozen = {
         (row.by, row.case_ref, row.about)
         for row in await connection.execute(

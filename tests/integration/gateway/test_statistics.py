@@ -7,13 +7,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 from sqlalchemy import select, update
 
 from broker.gateway.api.app import create_api
 from broker.gateway.statistics import ledger
-from broker.gateway.statistics.ledger import DUE
+from broker.gateway.statistics.ledger import DUE, countable
 from broker.gateway.statistics.periods import Quarter
 from broker.gateway.statistics.tables import tabulate
 from broker.gateway.store.tables import alarm, inbox, outbox
@@ -105,36 +106,53 @@ async def test_who_agreed_is_counted_published_told_and_gone_when_she_withdraws(
         assert list(told) == [f"STATISTICS-{date(2026, 4, 1)}-AL-IT"]
 
 
-async def test_nobody_is_counted_by_what_was_known_of_her_consent_yesterday(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_who_withdraws_while_it_is_published_is_not_in_it_or_withdraws_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
-    async with world(tmp_path / "network") as made:
+    async with world(tmp_path / "network", databases={"al.nrm": database_url}) as made:
         sender, counting = made["it.nrm"], made["al.nrm"]
         core = counting.gateway.core
-        grants = [await tell(sender, f"CASE-{n}", age_band="18--20") for n in range(12)]
+        grants = [await tell(sender, f"CASE-{n}", age_band="18--20") for n in range(14)]
         await made.settle()
         async with core.database.begin() as connection:
             await connection.execute(update(inbox).values(received_at=MAY))
         assert await counting.parts.quarter_close.run_once() == [Quarter(2026, 2)]
         assert await open_alarms(counting) == [(DUE, "2026-Q2")]
 
-        loop, withdrawn = asyncio.get_running_loop(), list[Any]()
+        # The hub has it, and the one who counts has not heard of it.
+        await sender.parts.withdrawals.order(grants[0])
+        await sender.push()
+        reckoned, last = list[int](), list[asyncio.Task[Any]]()
+        loop = asyncio.get_running_loop()
 
         def withdrawn_meanwhile(people: Any, *more: Any) -> Any:
-            """The real thing, while somebody withdraws."""
-            if not withdrawn:
-                withdrawn.append(grants[3])
-                asyncio.run_coroutine_threadsafe(withdraw(), loop).result(30)
+            """The real thing, while somebody withdraws at the sender, and it is obeyed here."""
+            reckoned.append(len(people))
+            if len(reckoned) == 1:
+                asyncio.run_coroutine_threadsafe(over_the_network(), loop).result(60)
             return tabulate(people, *more)
 
-        async def withdraw() -> None:
-            # At the counting gateway itself: either side may, and it holds there at once.
-            await counting.parts.withdrawals.order(grants[3], (), reason=None)
+        async def over_the_network() -> None:
+            await sender.parts.withdrawals.order(grants[1])
+            await made.settle(2)
+
+        async def withdrawn_at_the_last_look(*args: Any, lock: bool = False) -> Any:
+            """The real thing, and once it is written somebody withdraws here, before the commit."""
+            found = await countable(*args, lock=lock)
+            if lock and len(reckoned) == 2:
+                last.append(asyncio.create_task(counting.parts.withdrawals.order(grants[2])))
+                while not last[0].done() and not await waits(counting):  # noqa: ASYNC110 (nothing tells us)
+                    await asyncio.sleep(0)
+                assert not last[0].done()
+            return found
 
         monkeypatch.setattr(ledger, "tabulate", withdrawn_meanwhile)
+        monkeypatch.setattr(ledger, "countable", withdrawn_at_the_last_look)
         async with desk(made, "al.nrm") as api:
             published = (await api.post("/v1/statistics/publications", json=PERIOD)).json()
+            await last[0]
             export = (await api.get("/v1/statistics/export")).text
+            sender.line.cut = counting.line.cut = True
             monkeypatch.setattr(counting.parts.grants, "_fresh_at", None)
             asked = (
                 "/v1/statistics/export",
@@ -145,10 +163,27 @@ async def test_nobody_is_counted_by_what_was_known_of_her_consent_yesterday(
             (row["corridor"], row["age"], row["sex"], row["exploitation"]): row["count"]
             for row in published["figures"]
         }
-        assert counts["AL-IT", "18-20", None, None] == 11
+        assert reckoned == [13, 12]
+        assert counts["AL-IT", "18-20", None, None] == 12
         assert len(export.strip().splitlines()) == 1 + 11
         assert stale == ["consent-stale", "consent-stale"]
         assert await open_alarms(counting) == []
+
+
+async def waits(side: Side) -> bool:
+    """True if a writer waits for another."""
+    database = side.gateway.core.database
+    if database.dialect == "sqlite":
+        return bool(database._writer._waiters)
+    asked = await asyncpg.connect(database.url.replace("+asyncpg", ""))
+    try:
+        found: bool = await asked.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+    finally:
+        await asked.close()
+    return found
 
 
 async def open_alarms(side: Side) -> list[tuple[str, str]]:
