@@ -13,7 +13,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from adapters.base import CaseRecord, Source
 from broker.gateway import threads
@@ -24,7 +24,8 @@ from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.send.preview import expected_too, preview
 from broker.gateway.send.sender import Stored, log_refusal
 from broker.gateway.store.lookup import Lookup
-from broker.gateway.store.tables import doubt, fact, inbox, outbox
+from broker.gateway.store.outbox import TOLD
+from broker.gateway.store.tables import fact, inbox, outbox
 from broker.http import DigestName, Position, limited_body
 from keys import strict_json
 from schemas.base import ProtectedModel
@@ -51,6 +52,7 @@ class DraftsRequest(ProtectedModel):
 _SENT = Lookup(
     select(
         *(one for one in outbox.c if one is not outbox.c.envelope),
+        TOLD,
         *(fact.c[name].label(f"fact_{name}") for name in ("fact", "by", "code", "at", "evidence")),
     )
     .outerjoin(fact, fact.c.envelope == outbox.c.id)
@@ -140,10 +142,13 @@ def router(parts: Parts) -> APIRouter:
         after: Position = 0,
     ) -> dict[str, Any]:
         """Messages in the order in which they came; `after` takes the `next` of the last page."""
-        table, view = (outbox, views.sent) if box == "outbox" else (inbox, views.received)
-        query = select(table).where(table.c.position > after).order_by(table.c.position)
+        told: ColumnElement[str] = inbox.c.state
+        table, view, query = inbox, views.received, select(inbox)
+        if box == "outbox":
+            table, view, told, query = outbox, views.sent, TOLD, select(outbox, TOLD)
+        query = query.where(table.c.position > after).order_by(table.c.position)
         if state is not None:
-            query = query.where(table.c.state == state)
+            query = query.where(told == state)
         async with core.database.read() as connection:
             rows = (await connection.execute(query.limit(limit))).all()
         return {
@@ -189,12 +194,8 @@ def router(parts: Parts) -> APIRouter:
                 if arrived is None:
                     raise NotFound("no such message")
                 return {**views.received(arrived), "facts": []}
-            row = rows[0]
-            in_doubt = row.state == "failed" and bool(
-                await connection.scalar(select(doubt.c.message).where(doubt.c.message == message))
-            )
         return {
-            **views.sent(row, in_doubt=in_doubt),
+            **views.sent(rows[0]),
             "facts": [
                 {
                     "fact": item.fact_fact,

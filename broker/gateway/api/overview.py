@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from broker.audit.proofs.prover import LogProof, proof_file
 from broker.gateway.api import views
 from broker.gateway.parts import Parts
+from broker.gateway.store.outbox import TOLD
 from broker.gateway.store.tables import alarm, fact, inbox, outbox, quarantine
 from broker.http import RowNumber
 from keys.jws import parse_jws
@@ -106,10 +107,8 @@ def router(parts: Parts) -> APIRouter:
 async def _counts(parts: Parts) -> dict[str, Any]:
     async with parts.core.database.read() as connection:
         states: dict[str, dict[str, int]] = {}
-        for table in (outbox, inbox):
-            rows = await connection.execute(
-                select(table.c.state, func.count()).group_by(table.c.state)
-            )
+        for table, told in ((outbox, TOLD), (inbox, inbox.c.state)):
+            rows = await connection.execute(select(told, func.count()).group_by(told))
             states[table.name] = {str(state): int(count) for state, count in rows}
         opened = await connection.scalar(select(func.count()).where(inbox.c.opened_at.is_not(None)))
         held = await connection.scalar(select(func.count()).select_from(quarantine))

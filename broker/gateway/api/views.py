@@ -14,15 +14,15 @@ def moment(value: datetime | None) -> str | None:
     return None if value is None else instant_text(value)
 
 
-def sent(row: AnyRow, *, in_doubt: bool = False) -> dict[str, Any]:
-    """One message of the outbox. `in_doubt`: we gave up, and the hub may have it all the same."""
+def sent(row: AnyRow) -> dict[str, Any]:
+    """One message of the outbox, selected with `broker.gateway.store.outbox.TOLD`."""
     return {
         "id": str(row.id),
         "box": "outbox",
         "type": row.type,
         "kind": row.kind,
         "partner": row.recipient,
-        "state": "unknown" if in_doubt else row.state,
+        "state": row.told,
         "code": row.code,
         "thread": str(row.thread),
         "in_reply_to": _text(row.in_reply_to),

@@ -8,7 +8,19 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, bindparam, case, exists, func, or_, select, text, update
+from sqlalchemy import (
+    Integer,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.database import fetch
@@ -21,6 +33,16 @@ from schemas.envelope import NEVER_HELD_BACK, Lane
 UNSENT = ("queued", "sending")
 WITH_HUB = ("submitted", "relayed")
 FINAL = ("read", "refused", "stopped", "expired", "failed")
+
+TOLD = case(
+    (
+        and_(outbox.c.state == "failed", exists().where(doubt.c.message == outbox.c.id)),
+        literal("unknown"),
+    ),
+    else_=outbox.c.state,
+).label("told")
+"""The state as people are told it: `unknown` while we have given up, and the hub, which may have
+taken it all the same, has not been asked yet."""
 
 
 async def take_numbers(
