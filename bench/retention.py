@@ -59,13 +59,24 @@ SELECT pg_total_relation_size($1::regclass) + coalesce(
 """
 
 
+VACUUMING = """
+SELECT EXISTS (SELECT 1 FROM pg_stat_progress_vacuum) OR EXISTS (
+    SELECT 1 FROM pg_stat_user_tables JOIN pg_class ON pg_class.oid = relid
+    WHERE n_dead_tup > 50 + 0.2 * greatest(reltuples, 0))
+"""
+"""Somebody vacuums, or is about to: by the threshold of PostgreSQL's own settings."""
+PATIENCE = 600
+
+
 async def sizes(url: str) -> dict[str, int]:
     """Bytes of each class on disk, with indexes, partitions and what is stored out of line.
 
-    PostgreSQL vacuums by itself too, and retention then leaves a table to it: it is waited for.
+    PostgreSQL vacuums by itself, too, and retention then leaves a table to it: it is waited for.
     """
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    while await connection.fetchval("SELECT count(*) FROM pg_stat_progress_vacuum"):  # noqa: ASYNC110 (it tells nobody)
+    for _ in range(PATIENCE):
+        if not await connection.fetchval(VACUUMING):
+            break
         await asyncio.sleep(1)
     found = {}
     for name, tables in CLASSES.items():
