@@ -103,42 +103,14 @@ def preview(answer: Mapping[str, Any]) -> str:
 
 
 def words_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--words LANGUAGE`: sections by their labels instead of their codes."""
+    """Add `--lang LANGUAGE`: codes, fields, types and states by their labels."""
     return click.option(
+        "--lang",
         "--words",
         "language",
         type=click.Choice(LANGUAGES),
-        help="Sections in words of this language; JSON keeps the codes.",
+        help="Codes, types and states in words of this language; JSON keeps the codes.",
     )(command)
-
-
-def in_language(value: Any, language: str | None) -> Any:
-    """An answer of the gateway with its sections in words: for a person, never for a program.
-
-    Nothing else changes; without a language nothing at all.
-    """
-    if language is None:
-        return value
-    if isinstance(value, Mapping):
-        return {
-            name: _worded(item, language)
-            if name == "sections" and isinstance(item, Mapping)
-            else in_language(item, language)
-            for name, item in value.items()
-        }
-    if isinstance(value, list):
-        return [in_language(item, language) for item in value]
-    return value
-
-
-def _worded(sections: Mapping[str, Any], language: str) -> dict[str, Any]:
-    from schemas.codes.labels import section_label  # the models are loaded when somebody reads
-    from schemas.sections.words import in_words
-
-    return {
-        section_label(name, language): dict(in_words(name, content, language))
-        for name, content in sections.items()
-    }
 
 
 def reply(

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ import click
 PROGRESS_AFTER_SECONDS = 1.0
 PROGRESS_EVERY_SECONDS = 0.1
 BAR_WIDTH = 24
+ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
+"""FSI and PDI (UAX #9): what is between them is laid out by itself."""
 
 
 class Output:
@@ -95,7 +98,35 @@ def current() -> Output:
     return found if found is not None else Output()
 
 
+def isolated(text: str) -> str:
+    """Text with right-to-left letters in it, set apart, so that what stands beside it in a line
+    keeps its place; any other text as it is."""
+    if any(unicodedata.bidirectional(character) in ("R", "AL") for character in text):
+        return f"{ISOLATE}{text}{END_OF_ISOLATE}"
+    return text
+
+
+def _filled(text: str, width: int) -> str:
+    return text + " " * (width - _columns(text))
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal it takes: none for marks, two for wide letters."""
+    return sum(
+        0
+        if unicodedata.category(character) in ("Mn", "Me", "Cf")
+        else 2
+        if unicodedata.east_asian_width(character) in ("W", "F")
+        else 1
+        for character in text
+    )
+
+
 def _cell(value: Any) -> str:
+    return isolated(_plain(value))
+
+
+def _plain(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -113,11 +144,12 @@ def _cell(value: Any) -> str:
 
 def fields(value: Mapping[str, Any], *, indent: str = "") -> str:
     """`name  value`, one per line, names aligned; what has parts stands indented below its name."""
-    width = max((len(name) for name, item in value.items() if not _has_parts(item)), default=0)
+    named = [(isolated(name), item) for name, item in value.items()]
+    width = max((_columns(name) for name, item in named if not _has_parts(item)), default=0)
     lines = []
-    for name, item in value.items():
+    for name, item in named:
         if not _has_parts(item):
-            lines.append(f"{indent}{name:<{width}}  {_cell(item)}")
+            lines.append(f"{indent}{_filled(name, width)}  {_cell(item)}")
             continue
         lines.append(f"{indent}{name}")
         deeper = indent + "  "
@@ -144,8 +176,8 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """Columns aligned by spaces: reads well, and `awk` reads it too."""
     lines = [[name.replace("_", " ") for name in columns]]
     lines += [[_cell(row.get(name)) for name in columns] for row in rows]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    widths = [max(_columns(line[index]) for line in lines) for index in range(len(columns))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join(_filled(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )

@@ -47,6 +47,11 @@ def _lines(
                     yield f"{said} {number}: {label}", text
 
 
+def field_in_words(value: str, annotation: Any, language: str) -> str:
+    """One value of a field, by its label if it is a code."""
+    return _text(value, annotation, language)
+
+
 def _text(value: Any, annotation: Any, language: str) -> str:
     if isinstance(value, list | tuple):
         return "; ".join(_text(item, annotation, language) for item in value)

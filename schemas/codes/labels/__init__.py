@@ -1,4 +1,4 @@
-"""What a code, a field and a section are called in English, French and Arabic. Pure look-ups.
+"""What codes, fields, sections, types and states are called in English, French and Arabic.
 
 A coded field travels as its code, so that what Rome sends is read in Arabic in Tunis. The words are
 our own, in `<language>.toml` beside this file; names of countries, languages, scripts and
@@ -45,6 +45,24 @@ def field_label(path: str, language: str) -> str:
     """
     words = _words(language)
     return str(words["fields_at"].get(path) or words["fields"][path.rpartition(".")[2]])
+
+
+def body_label(code: str, language: str) -> str:
+    """What a code of a message's body is called that belongs to no list of a standard: why it was
+    declined, which service, how urgent. Raises `KeyError` as `label` does."""
+    words = _words(language)
+    return str(words["bodies"].get(code) or words["codes"][code])
+
+
+def type_label(name: str, language: str) -> str:
+    """What a message type is called. Raises `KeyError` as `label` does."""
+    return str(_words(language)["types"][name])
+
+
+def state_label(state: str, language: str) -> str:
+    """What a state is called, of an exchange or of a message on its way; a fact is called as the
+    state that it leads to. Raises `KeyError` as `label` does."""
+    return str(_words(language)["states"][state])
 
 
 def place_label(code: str, language: str) -> str:

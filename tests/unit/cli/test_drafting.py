@@ -11,7 +11,7 @@ import click
 import pytest
 
 from broker.cli.commands.person.consent import scopes_of
-from broker.cli.drafting import in_language, preview, read_object, reply, with_fields, words
+from broker.cli.drafting import preview, read_object, reply, with_fields, words
 from broker.cli.local import LocalApi, open_home
 
 
@@ -114,15 +114,3 @@ class Paged(LocalApi):
 def test_a_long_inbox_is_read_to_its_end() -> None:
     pages = Paged("127.0.0.1", 1, "token").pages("/v1/messages", "messages", box="inbox")
     assert [row["id"] for page in pages for row in page] == [0, 1, 2, 3, 4]
-
-
-def test_sections_are_shown_in_the_words_of_the_readers_language_and_the_rest_as_it_is() -> None:
-    answer = {
-        "type": "referral.request",
-        "sealed": {"casework": {"sections": {"identity_core": {"gender": "Feminine"}}}},
-    }
-    assert in_language(answer, "fr") == {
-        "type": "referral.request",
-        "sealed": {"casework": {"sections": {"Identité": {"Genre": "Féminin"}}}},
-    }
-    assert in_language(answer, None) == answer

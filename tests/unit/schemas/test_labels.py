@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
+from pydantic import BaseModel
+from sqlalchemy import CheckConstraint
 
 from adapters.conformance import full_case
+from broker.gateway.store.tables import inbox, outbox
 from schemas import codes
 from schemas.base import ProtectedModel
+from schemas.bodies.words import own_codes, parts_of
+from schemas.catalogue import catalogue
 from schemas.codes import labels
+from schemas.evidence import Fact
 from schemas.sections import SECTION_IDS, SECTIONS
 from schemas.sections.registry import part_model
 from schemas.sections.words import in_words
+from schemas.states import MACHINES, THREADED
 
 ALL_LISTS = [
     codes.code_list(standard, name)
@@ -65,6 +73,32 @@ SEEDS_SPEAK = [
 ]
 
 
+STATES = {
+    *(state for name in THREADED | {"delivery", "erasure"} for state in MACHINES[name].states),
+    *(fact.value for fact in Fact if fact is not Fact.TOMBSTONE),
+    *(
+        state
+        for box in (outbox, inbox)
+        for rule in box.constraints
+        if isinstance(rule, CheckConstraint)
+        for state in re.findall(r"'([a-z]+)'", str(rule.sqltext))
+    ),
+    "unknown",
+}
+"""Of exchanges, of messages on their way, and of what a gateway keeps of them."""
+
+
+def body_codes(model: type[BaseModel]) -> Iterator[str]:
+    """The codes of a body's fields that no list has, also of its parts."""
+    for field in model.model_fields.values():
+        yield from own_codes(field.annotation)
+        for part in parts_of(field.annotation):
+            yield from body_codes(part)
+
+
+BODY_CODES = {code for row in catalogue.values() for code in body_codes(row.body)}
+
+
 def paths() -> Iterator[str]:
     """Every field of every section and part, by its path."""
     waiting: list[tuple[str, type[ProtectedModel]]] = [
@@ -88,10 +122,16 @@ def everything(language: str) -> Iterator[tuple[str, str]]:
         yield path.rpartition(".")[2], labels.field_label(path, language)
     for section in SECTION_IDS:
         yield section, labels.section_label(section, language)
+    for name in catalogue:
+        yield name, labels.type_label(name, language)
+    for state in STATES:
+        yield state, labels.state_label(state, language)
+    for code in BODY_CODES:
+        yield code, labels.body_label(code, language)
 
 
 @LANGUAGE
-def test_every_code_field_and_section_has_a_label(language: str) -> None:
+def test_every_code_field_section_type_and_state_has_a_label(language: str) -> None:
     found = list(everything(language))
     assert len(found) > 1000
     for name, said in found:
@@ -126,6 +166,9 @@ def test_no_label_is_left_over_from_a_code_that_is_gone(language: str) -> None:
     words = labels._words(language)
     known = {code for found in ALL_LISTS for code in found.codes}
     assert set(words["codes"]) <= known
+    assert set(words["types"]) == set(catalogue)
+    assert set(words["states"]) == STATES
+    assert set(words["bodies"]) <= BODY_CODES
     assert set(words["sections"]) == set(SECTION_IDS)
     assert set(words["fields"]) == {path.rpartition(".")[2] for path in paths()}
     assert set(words["fields_at"]) <= set(paths())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from broker.cli.drafting import in_language, words_option
+from broker.cli.drafting import words_option
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current, fields
 from broker.cli.root import ReferralCommand
+from broker.cli.worded import in_language, rows_in_language
 
 COLUMNS = ("id", "type", "partner", "state", "case_ref", "at")
 
@@ -19,7 +20,15 @@ COLUMNS = ("id", "type", "partner", "state", "case_ref", "at")
 @click.option("--state", help="Only messages in this state.")
 @click.option("--quarantine", is_flag=True, help="What was held back as suspect.")
 @click.option("--alarms", is_flag=True, help="What did not happen in time.")
-def inbox(api: LocalApi, sent: bool, state: str | None, quarantine: bool, alarms: bool) -> None:
+@words_option
+def inbox(
+    api: LocalApi,
+    sent: bool,
+    state: str | None,
+    quarantine: bool,
+    alarms: bool,
+    language: str | None,
+) -> None:
     """List messages: ids, types and states. Content is shown by `referral show --open` only."""
     if quarantine:
         current().rows(api.items("/v1/quarantine", "items"), ("id", "partner", "code", "at"))
@@ -28,7 +37,9 @@ def inbox(api: LocalApi, sent: bool, state: str | None, quarantine: bool, alarms
     else:
         box = "outbox" if sent else "inbox"
         found = api.pages("/v1/messages", "messages", box=box, state=state)
-        current().rows([row for page in found for row in page], COLUMNS)
+        rows = [row for page in found for row in page]
+        voice = current()
+        voice.rows(rows if voice.as_json else rows_in_language(rows, language), COLUMNS)
 
 
 @click.command(cls=ReferralCommand)
@@ -41,10 +52,8 @@ def inbox(api: LocalApi, sent: bool, state: str | None, quarantine: bool, alarms
 @words_option
 def show(api: LocalApi, message: str, opened: bool, thread: bool, language: str | None) -> None:
     """Show one message: its header and the facts known of it; with --open its content."""
-    if thread:
-        current().result(api.get(f"/v1/threads/{message}"))
-    elif opened:
+    if opened:
         answer = api.post(f"/v1/messages/{message}/open")
-        current().result(answer, plain=fields(in_language(answer, language)))
     else:
-        current().result(api.get(f"/v1/messages/{message}"))
+        answer = api.get(f"/v1/{'threads' if thread else 'messages'}/{message}")
+    current().result(answer, plain=fields(in_language(answer, language)))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from broker.cli.drafting import in_language, preview, read_object, submit, with_fields
+from broker.cli.drafting import preview, read_object, submit, with_fields
 from broker.cli.failures import PartlyDone
 from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.output import current, table
 from broker.cli.root import ReferralCommand
+from broker.cli.worded import in_language
 from schemas.codes.labels import LANGUAGES
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ TERMS = ("until", "language", "notice")
 )
 @click.option("--dry-run", is_flag=True, help="Show what would travel; send nothing.")
 @click.option(
+    "--lang",
     "--words",
+    "words",
     type=click.Choice(LANGUAGES),
     help="With --dry-run: sections in words of this language; JSON keeps the codes.",
 )
