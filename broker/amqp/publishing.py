@@ -106,22 +106,13 @@ class Publisher(Link):
         deadline = time.monotonic() + patience
         channel = await self._connected(patience)
         sent = [Outgoing(*message) for message in messages]
-        tasks = {asyncio.ensure_future(_publish(channel, message)): message for message in sent}
-        try:
-            _, late = await asyncio.wait(tasks, timeout=max(0.0, deadline - time.monotonic()))
-            timed_out = bool(late)
-        finally:
-            for task in tasks:
-                task.cancel()
-        confirmed: set[str] = set()
-        reasons: set[str] = set()
-        for task, outcome in zip(
-            tasks, await asyncio.gather(*tasks, return_exceptions=True), strict=True
-        ):
-            if isinstance(outcome, BaseException):
-                reasons.add(type(outcome).__name__)
-            else:
-                confirmed.add(tasks[task].message_id)
+        outcomes = await _outcomes(channel, sent, deadline - time.monotonic())
+        confirmed = {
+            message.message_id
+            for message, error in zip(sent, outcomes, strict=True)
+            if error is None
+        }
+        reasons = {type(error).__name__ for error in outcomes if error is not None}
         self._note(sent, confirmed, channel)
         if len(confirmed) < len(messages):
             unconfirmed = len(messages) - len(confirmed)
@@ -129,7 +120,7 @@ class Publisher(Link):
                 "queue:unconfirmed", count=unconfirmed, error=",".join(sorted(reasons))
             )
         if not confirmed:
-            if timed_out:
+            if any(isinstance(error, TimeoutError) for error in outcomes):
                 # Seen after a broker was killed: connected, accepted, and never confirmed.
                 self._give_up(channel)
             raise QueueUnavailable("nothing was confirmed", where=tuple(sorted(reasons)))
@@ -156,10 +147,11 @@ class Publisher(Link):
             await asyncio.sleep(self._settle.total_seconds())
 
     async def _connected(self, patience: float) -> Channel:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                while self._ready is None:
-                    await self._changed.wait()
+        if self._ready is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    while self._ready is None:
+                        await self._changed.wait()
         if self._ready is None:
             raise QueueUnavailable("no connection")
         return self._ready
@@ -206,6 +198,29 @@ async def _missing(connection: AbstractConnection, queues: Iterable[QueueSpec]) 
     if channel is not None:
         await channel.close()
     return missing
+
+
+async def _outcomes(
+    channel: Channel, messages: Sequence[Outgoing], patience: float
+) -> list[Exception | None]:
+    """What went wrong with each, if anything did; `TimeoutError` without a confirm in time."""
+    if len(messages) == 1:  # in the caller's task, so that it leaves at once
+        return [await _outcome(channel, messages[0], patience)]
+    return await asyncio.gather(*(_outcome(channel, message, patience) for message in messages))
+
+
+async def _outcome(channel: Channel, message: Outgoing, patience: float) -> Exception | None:
+    try:
+        async with asyncio.timeout(max(0.0, patience)):
+            await _publish(channel, message)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return ConnectionError("the channel ended")  # which cancels what waits for its confirms
+    except Exception as error:
+        return error
+    return None
 
 
 async def _publish(channel: Channel, message: Outgoing) -> None:

@@ -54,12 +54,14 @@ class Calls:
         """How far the hub's clock was ahead of ours at its last answer, to the second; None while
         it has not dated one."""
         self._timeout = timeout.total_seconds()
+        self._transport = transport or KeptConnections(verify=_context(ca))
         self._http = httpx2.AsyncClient(
             timeout=self._timeout,
-            transport=transport or KeptConnections(verify=_context(ca)),
+            transport=self._transport,
             follow_redirects=False,
             trust_env=False,
         )
+        """For what is streamed."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -140,14 +142,14 @@ class Calls:
                 signer=self._sign_with(),
                 now=self._clock.now(),
             )
+        patience = httpx2.Timeout(self._timeout + held_open).as_dict()
+        request = httpx2.Request(
+            method, url, headers=headers, content=body or None, extensions={"timeout": patience}
+        )
         try:
-            answer = await self._http.request(
-                method,
-                url,
-                headers=headers,
-                content=body or None,
-                timeout=self._timeout + held_open,
-            )
+            # Past the client, which has redirects, cookies and logins in mind and takes as long.
+            answer = await self._transport.handle_async_request(request)
+            await answer.aread()
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise HubUnreachable(type(error).__name__) from error
         # Also of a refusal: whoever is more than ten minutes off is answered with nothing else.

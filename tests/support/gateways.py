@@ -191,6 +191,7 @@ class World:
         gateway = await build(settings, clock=clock)
         line = Line(self.hub)
         await gateway.core.hub.close()
+        gateway.core.hub._transport = line
         gateway.core.hub._http = httpx2.AsyncClient(transport=line)
         side = Side(gateway, line)
         self.sides[participant] = side

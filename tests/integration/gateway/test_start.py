@@ -52,6 +52,7 @@ async def _clone(two: World, home: Path) -> Gateway:
     folder = settings.directory.model_copy(update={"url": str(two.path / "directory")})
     made = await build(settings.model_copy(update={"directory": folder}))
     await made.core.hub.close()
+    made.core.hub._transport = two["it.nrm"].gateway.core.hub._transport
     made.core.hub._http = two["it.nrm"].gateway.core.hub._http
     return made
 
