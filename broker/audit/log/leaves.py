@@ -8,12 +8,12 @@ destroyed nobody can, and the log verifies as before.
 from __future__ import annotations
 
 import hmac
+import json
 from datetime import datetime
-
-import rfc8785
 
 from keys.binding import commitment, new_salt
 from schemas.audit import Event, Leaf, Opening
+from schemas.base import b64u, instant_text
 
 
 def new_leaf(event: Event, now: datetime, subject: bytes) -> tuple[bytes, Opening]:
@@ -30,9 +30,9 @@ def new_leaf(event: Event, now: datetime, subject: bytes) -> tuple[bytes, Openin
         The leaf's bytes (RFC 8785) for `add_leaves`, and its opening, which the caller stores
         where it can be erased, never beside the log.
     """
-    opening = Opening(salt=new_salt(), subject=subject)
-    leaf = Leaf(event=event, time=now, commitment=commitment(opening.salt, opening.subject))
-    return rfc8785.dumps(leaf.to_dict()), opening
+    # Every message makes ten leaves on its way, and nothing in them is for a model to judge.
+    opening = Opening.model_construct(salt=new_salt(), subject=subject)
+    return _leaf(event, now, opening), opening
 
 
 PUBLIC_SALT = bytes(32)
@@ -41,8 +41,19 @@ PUBLIC_SALT = bytes(32)
 
 def public_leaf(event: Event, now: datetime, subject: bytes) -> tuple[bytes, Opening]:
     """Make the leaf of something that everybody may see, as a version of the directory."""
-    leaf = Leaf(event=event, time=now, commitment=commitment(PUBLIC_SALT, subject))
-    return rfc8785.dumps(leaf.to_dict()), Opening(salt=PUBLIC_SALT, subject=subject)
+    opening = Opening.model_construct(salt=PUBLIC_SALT, subject=subject)
+    return _leaf(event, now, opening), opening
+
+
+def _leaf(event: Event, now: datetime, opening: Opening) -> bytes:
+    """The RFC 8785 bytes of a `Leaf`: sorted, without spaces, and of ASCII alone."""
+    made = {
+        "commitment": b64u(commitment(opening.salt, opening.subject)),
+        "event": event.value,
+        "time": instant_text(now),
+        "v": 1,
+    }
+    return json.dumps(made, separators=(",", ":")).encode()
 
 
 def opens(leaf: Leaf, opening: Opening) -> bool:
