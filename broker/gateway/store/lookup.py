@@ -10,7 +10,7 @@ from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Select, String, any_, literal_column
+from sqlalchemy import Column, ColumnElement, Select, String, any_, literal_column
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +18,9 @@ from broker.database import fetch
 from broker.gateway.store.bulk import among, padded
 
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+
+
+_With = Callable[[ColumnElement[bool]], Select[Any]]
 
 
 class Listing:
@@ -39,11 +42,17 @@ class Listing:
 class Lookup:
     """A query of which `key` is among what is asked for. Its rows are as those of `Listing`."""
 
-    def __init__(self, query: Select[Any], key: Column[Any]) -> None:
-        self._query = query.where(among(key))
+    def __init__(self, query: Select[Any] | _With, key: Column[Any]) -> None:
+        """
+        Args:
+            query: Is asked where `key` is among them; or a function that says where in a query
+                this condition goes.
+        """
+        made: _With = query.where if isinstance(query, Select) else query
+        self._query = made(among(key))
         item = "text" if isinstance(key.type, String) else key.type.compile(dialect=_DIALECT)
-        self._text = _text(query.where(key == any_(literal_column(f"$1::{item}[]"))))
-        self._row = _row_of(query)
+        self._text = _text(made(key == any_(literal_column(f"$1::{item}[]"))))
+        self._row = _row_of(self._query)
 
     async def __call__(self, connection: AsyncConnection, keys: Sequence[Any]) -> list[Any]:
         """The rows, with the columns as attributes."""

@@ -67,7 +67,20 @@ class Vault:
         )
         self._epoch = Lookup(select(epoch.c.epoch).with_for_update(), epoch.c.id)
         self._epoch_shared = Lookup(select(epoch.c.epoch).with_for_update(read=True), epoch.c.id)
-        self._case_keys_of = Lookup(select(case_key), case_key.c.case_id)
+        # With the epoch in each row, since most often a key is asked for that is still to be made;
+        # and one row with nothing else where there is none.
+        self._case_keys_of = Lookup(
+            lambda wanted: (
+                select(
+                    epoch.c.epoch.label("current"),
+                    *(case_key.c[name] for name in ("case_id", "epoch", "wrapped")),
+                )
+                .select_from(epoch.outerjoin(case_key, wanted))
+                .where(epoch.c.id == 1)
+                .with_for_update(read=True, of=epoch)
+            ),
+            case_key.c.case_id,
+        )
         self._items_of = Lookup(
             select(
                 item,
@@ -435,13 +448,14 @@ class Vault:
     ) -> tuple[dict[str, bytes], set[str]]:
         """The keys of all these cases, and which of them were made just now."""
         try:
-            keys = await self._load_case_keys(connection, list(cases))
+            keys, epoch = await self._load_case_keys(connection, list(cases))
         except _EpochGone:
-            keys = await self._load_case_keys(connection, list(cases))
+            keys, epoch = await self._load_case_keys(connection, list(cases))
         missing = [case for case in cases if case not in keys]
         if not missing:
             return keys, set()
-        epoch = await self._current_epoch(connection)
+        if epoch is None:
+            epoch = await self._current_epoch(connection)
         made = {case: os.urandom(KEY_BYTES) for case in missing}
         inserted = await insert_missing(
             connection,
@@ -458,16 +472,21 @@ class Vault:
         new = {row[0] for row in inserted}
         keys |= {case: made[case] for case in new}
         others = [case for case in missing if case not in new]
-        return keys | await self._load_case_keys(connection, others), new
+        return keys | (await self._load_case_keys(connection, others))[0], new
 
     async def _load_case_keys(
         self, connection: AsyncConnection, cases: Sequence[str]
-    ) -> dict[str, bytes]:
+    ) -> tuple[dict[str, bytes], int | None]:
+        """The keys there are, and the epoch of now, which stays until this transaction ends; None
+        if the vault was never used."""
         found: dict[str, bytes] = {}
+        current = None
         for batch in _batches(cases):
             for row in await self._case_keys_of(connection, batch):
-                found[row.case_id] = self._open_case_key(row.case_id, row.epoch, row.wrapped)
-        return found
+                current = row.current
+                if row.case_id is not None:
+                    found[row.case_id] = self._open_case_key(row.case_id, row.epoch, row.wrapped)
+        return found, current
 
     def _wrap_case_key(self, case_id: str, epoch: int, key: bytes) -> bytes:
         return seal(self._epoch_key(epoch), key, aad_of("vault_case_key", str(epoch), case_id))
