@@ -239,6 +239,20 @@ class Polled:
     """There is another page now."""
 
 
+class Register(Protocol):
+    """The cases that the gateway itself keeps, for a desk that has no store of its own. It reads
+    and never writes. Every method blocks and belongs to no event loop."""
+
+    def read(self, reference: str) -> CaseRecord | None:
+        """The case that was filed under a reference, in its newest version; None if none is."""
+        ...
+
+    def alike(self, case: CaseRecord) -> Mapping[str, Mapping[str, JsonSection]]:
+        """Cases that have a name or a number in common with this one: by reference, what says who
+        it is."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What an adapter may ask of its gateway. Functions, never keys."""
@@ -254,6 +268,8 @@ class Tools:
     state: Path | None = None
     """A folder of the adapter's own, mode 0700, that outlives the process. No content of a case
     may stay there: it is not erased with the case."""
+    register: Register | None = None
+    """The cases that the gateway keeps."""
 
 
 Outcome: TypeAlias = Filed | Declined | CannotMap

@@ -33,6 +33,23 @@ def read_object(source: str | None) -> dict[str, Any]:
     return value
 
 
+def read_line(source: str | None, prompt: str) -> str | None:
+    """One line about a person from a file, or from standard input (`-`), where a person is asked.
+
+    Raises:
+        click.UsageError: There is nothing in it.
+    """
+    if source is None:
+        return None
+    if source == "-" and sys.stdin.isatty():
+        text: str = click.prompt(prompt, err=True)
+    else:
+        text = sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="utf-8")
+    if not text.strip():
+        raise click.UsageError(f"{prompt.lower()}: nothing was given")
+    return text.strip()
+
+
 def with_fields(body: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """Add `name=value` pairs to a body; a value that is JSON is taken as JSON, else as text.
 

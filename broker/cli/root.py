@@ -174,6 +174,7 @@ CHAPTERS: dict[str, dict[str, tuple[str, str]]] = {
             f"{_COMMANDS}.cases.inbox:show",
             "One message, its facts; --open reads the content.",
         ),
+        "case": (f"{_COMMANDS}.cases.case:case", "Find a case that came, and print it."),
         "answer": (f"{_COMMANDS}.cases.answer:answer", "Accept, decline, ask, reply, report."),
         "question": (
             f"{_COMMANDS}.cases.question:question",

@@ -28,6 +28,8 @@ from broker.client import DirectoryWatcher, HubClient, KnownRevocations
 from broker.clock import Clock, SystemClock
 from broker.database import Database
 from broker.gateway.api.app import create_api
+from broker.gateway.cases.people import People
+from broker.gateway.cases.register import CaseRegister
 from broker.gateway.core import Core
 from broker.gateway.home import LOG_SECRET, MIGRATIONS, read_passphrase
 from broker.gateway.lending import lend
@@ -284,7 +286,10 @@ async def _assemble(
         raise Refused(f"{settings.participant} is not in the directory")
     sign_with = CurrentSigner(custody, directory, settings, clock)
     sign_with()
-    tools = lend(settings, custody, sign_with, clock)
+    vault = Vault(database, vault_tables, _epoch_keys(custody))
+    people = People(vault)
+    register = CaseRegister(database, vault, people, asyncio.get_running_loop())
+    tools = lend(settings, custody, sign_with, clock, register=register)
     adapter = open_adapter(settings.adapter.name, settings.adapter_table, tools)
     try:
         await asyncio.to_thread(adapter.check)
@@ -307,7 +312,8 @@ async def _assemble(
         ),
         sign_with=sign_with,
         custody=custody,
-        vault=Vault(database, vault_tables, _epoch_keys(custody)),
+        vault=vault,
+        people=people,
         adapter=adapter,
         log=_own_log(database, custody, clock),
         incarnation=await _incarnation(database, settings, clock),

@@ -14,6 +14,7 @@ from adapters.base import CaseRecord, NationalSystem
 from broker.client import DirectoryWatcher, HubClient
 from broker.clock import Clock
 from broker.database import Database
+from broker.gateway.cases.people import People
 from broker.gateway.own_log import OwnLog
 from broker.gateway.settings import Settings
 from broker.gateway.vault import Vault
@@ -158,6 +159,8 @@ class Core:
     custody: Custody
     """Our private keys. Its calls may read a file or wait for a module: in a thread."""
     vault: Vault
+    people: People
+    """Who is in the cases kept here. What is erased is forgotten there before it is attested."""
     adapter: NationalSystem
     log: OwnLog
     incarnation: str

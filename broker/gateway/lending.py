@@ -6,6 +6,7 @@
 | `verify_request` | `[adapter.inbound]` registers the system's own public key | that key alone |
 | `seal_file`, `open_file` | custody holds a file key (`referral keys file-key`) | the newest key; opened with any that is kept (JWE) |
 | `state` | always | `adapter/` in the home, mode 0700 |
+| `register` | always | the cases that are filed here, to be read |
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from adapters.base import Tools
+from adapters.base import Register, Tools
 from broker.clock import Clock
 from broker.gateway.settings import InboundSettings, Settings
 from keys import strict_json
@@ -44,7 +45,12 @@ class Secrets(Protocol):
 
 
 def lend(
-    settings: Settings, custody: Secrets, sign_with: Callable[[], Signer], clock: Clock
+    settings: Settings,
+    custody: Secrets,
+    sign_with: Callable[[], Signer],
+    clock: Clock,
+    *,
+    register: Register | None = None,
 ) -> Tools:
     """The tools of one gateway's adapter.
 
@@ -70,6 +76,7 @@ def lend(
         if has_file_key
         else None,
         state=_state(settings.path(Path(STATE))),
+        register=register,
     )
 
 

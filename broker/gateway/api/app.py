@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from broker.gateway.api import (
+    cases,
     consents,
     deadlines,
     inbound,
@@ -37,6 +38,7 @@ def create_api(parts: Parts, *, not_ready: Callable[[], tuple[str, ...]]) -> Fas
     app.add_middleware(Guard, settings=parts.core.settings.api, database=parts.core.database)
     for module in (
         messages,
+        cases,
         consents,
         deadlines,
         overview,

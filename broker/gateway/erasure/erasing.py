@@ -139,6 +139,7 @@ class Erasing:
                 in_system.append(await erase_filed(core, message, extent.gone, whole=extent.whole))
         async with core.database.begin() as connection:
             await self._destroy(connection, order, grant, extent, free, everything=not kept)
+        core.people.forget(message.id for message in free)
         await core.vault.scrub()
         case_system = together(in_system)
         if case_system.outcome is Erasure.UNKNOWN:

@@ -101,6 +101,15 @@ async def open_attachment(parts: Parts, message: UUID, digest: str) -> bytes:
     return data
 
 
+async def may_open(parts: Parts, connection: AsyncConnection, message: UUID) -> bool:
+    """True if a worker who opened this message now would see it. Tells nobody that it was looked at."""
+    try:
+        await _open(parts, connection, message)
+    except Refused:
+        return False
+    return True
+
+
 async def why_not(parts: Parts, message: UUID) -> Verdict:
     """What the content rules say to opening this message, with their names. Shows nothing of it.
 

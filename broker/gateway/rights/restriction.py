@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
-from broker.gateway.store.dialect import upsert
+from broker.gateway.store.dialect import AnyRow, upsert
 from broker.gateway.store.lookup import Lookup
 from broker.gateway.store.tables import inbox, restriction
 from schemas.bodies.rights import Restrict, RestrictLift
@@ -96,6 +96,21 @@ async def require_usable(
         return
     if await _frozen(connection, [(by, case_ref, business_id)]):
         raise UseRestricted
+
+
+async def usable(connection: AsyncConnection, rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """Of received messages, those that are not frozen."""
+    standing = await _STANDING(connection, [row.case_ref for row in rows]) if rows else []
+    frozen = {(row.by, row.case_ref, row.about) for row in standing}
+    return [
+        row
+        for row in rows
+        if not {
+            (row.sender, row.case_ref, None),
+            (row.sender, row.case_ref, row.business_id),
+        }
+        & frozen
+    ]
 
 
 async def require_sendable(
