@@ -220,6 +220,25 @@ GATEWAY: Mapping[str, Mapping[int, Shape]] = MappingProxyType(
         "GET /v1/alarms": {200: {"alarms": [_ALARM], "items": [_ALARM]}},
         "POST /v1/case-system/changed": {204: NOTHING},
         "POST /v1/case-system/news": {200: _ID},
+        "POST /v1/cases/search": {
+            200: {
+                "cases": [
+                    {
+                        "id": str,
+                        "type": str,
+                        "partner": str,
+                        "case_ref": str,
+                        "business_id": str,
+                        "reference": Or(str),
+                        "same_as": Or(str),
+                        "state": str,
+                        "at": str,
+                    }
+                ],
+                "more": bool,
+            }
+        },
+        "POST /v1/cases/sheet": {200: _PAPER},
         "GET /v1/consents": {200: {"consents": [_CONSENT]}},
         "POST /v1/consents": {200: _GRANT},
         "POST /v1/consents/search": {200: {"consents": [_CONSENT]}},
