@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from click.testing import CliRunner
 
 from broker.audit.bundle.bundle import CONTENTS, figures_of, read_keys, unpacked, verify_bundle
 from broker.audit.log.note import Verifier
@@ -17,6 +21,7 @@ from broker.audit.proofs.offline import TrustedKey
 from broker.audit.proofs.policy import Policy
 from broker.audit.witnesses.countries import policy_of
 from broker.cli.log_bundle import make_bundle
+from broker.cli.root import referral
 from broker.hub.ending import erasing
 from broker.hub.state import Hub
 from keys.ceremony import Repository, RoleSigner
@@ -119,6 +124,7 @@ async def test_a_bundle_is_proven_offline_and_adds_up(
 async def test_a_bundle_is_one_file_or_a_folder_in_which_nothing_can_be_changed(
     after_a_referral: World, tmp_path: Path
 ) -> None:
+    made_by = after_a_referral
     packed = await make(after_a_referral, tmp_path / "bundle.zip", "AL:IT")
     with pytest.raises(NotFound):
         await make(after_a_referral, tmp_path / "none", "fr:de")
@@ -148,14 +154,65 @@ async def test_a_bundle_is_one_file_or_a_folder_in_which_nothing_can_be_changed(
         return not proven
 
     names = [path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()]
+    root = made_by.network.root
+    judged: set[str] = set()
     for name in names:
         assert broken(f"change {name}"), name
+        # As an auditor does, and in the words that are promised to a script.
+        assert one_bit(whole / name, 0, partial(as_auditor, whole, tmp_path, root)) == 3, name
+        judged |= {
+            one_bit(whole / name, place, partial(verdict_of, whole, policy, keys, root))
+            for place in places_in(whole / name)
+        }
+    judge = partial(verify_bundle, whole, policy, trusted_keys=keys)
+    for place in range((whole / CONTENTS).stat().st_size):
+        assert not one_bit(whole / CONTENTS, place, judge).proven
+    assert judged == {"not proven"}
+    assert verdict_of(whole, policy, keys, root) == "proven"
+    assert as_auditor(whole, tmp_path, root) == 0
     for name in ("evidence.jsonl", "statements.jsonl", "report.html"):
         assert broken(f"remove {name}"), name
     assert broken("add directory/metadata/another.json")
     assert not broken("nothing at-all")
     assert not verify_bundle(whole, policy, trusted_keys={}).proven
     assert CONTENTS in names
+
+
+Judged = TypeVar("Judged")
+
+
+def one_bit(file: Path, place: int, judge: Callable[[], Judged]) -> Judged:
+    """What is made of it while one bit of one byte is another; then it is as it was."""
+    whole = file.read_bytes()
+    bent = bytearray(whole)
+    bent[place % len(whole)] ^= 1 << (place * 5 + len(whole)) % 8
+    try:
+        file.write_bytes(bent)
+        return judge()
+    finally:
+        file.write_bytes(whole)
+
+
+def places_in(file: Path) -> Iterable[int]:
+    """The first, the last and some between."""
+    size = file.stat().st_size
+    return {0, size - 1, *(random.Random(file.name).randrange(size) for _ in range(6))}
+
+
+def verdict_of(folder: Path, policy: Policy, keys: Mapping[str, TrustedKey], root: bytes) -> str:
+    """By both ways of knowing keys; whatever is raised is an error of ours that the test reports."""
+    one = verify_bundle(folder, policy, trusted_keys=keys).proven
+    other = verify_bundle(folder, None, trusted_root=root).proven
+    return "not proven" if not (one or other) else "proven" if one and other else "undecided"
+
+
+def as_auditor(folder: Path, elsewhere: Path, root: bytes) -> int:
+    """How `referral log verify BUNDLE --root root.json` ends."""
+    (elsewhere / "trusted-root.json").write_bytes(root)
+    words = ["log", "verify", str(folder), "--root", str(elsewhere / "trusted-root.json")]
+    answer = CliRunner().invoke(referral, words)
+    assert answer.exception is None or isinstance(answer.exception, SystemExit), answer.exception
+    return answer.exit_code
 
 
 def remove_albania(made: World) -> None:

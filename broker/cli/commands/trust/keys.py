@@ -159,8 +159,14 @@ def list_(home: Path) -> None:
 @keys.command()
 @home_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The new entry.")
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Of a hub, if they are not in HOME/hub.toml.",
+)
 @passphrase_option
-def rotate(home: Path, out: Path, passphrase_file: str | None) -> None:
+def rotate(home: Path, out: Path, settings_file: Path | None, passphrase_file: str | None) -> None:
     """Do what the schedule asks for today, and write the entry that the country shall publish.
 
     Makes successors of keys that end within 37 days, in force a week from now; destroys private
@@ -168,10 +174,10 @@ def rotate(home: Path, out: Path, passphrase_file: str | None) -> None:
     nothing to do it writes nothing. HOME may also be a hub's folder.
     """
     now = SystemClock().now()
-    if (home / "hub.toml").is_file():
+    if settings_file is not None or (home / "hub.toml").is_file():
         from broker.cli.hub_home import open_hub
 
-        participant, custody, directory = open_hub(home / "hub.toml")
+        participant, custody, directory = open_hub(settings_file or home / "hub.toml")
     else:
         identity = open_identity(home, passphrase_file)
         participant, custody = identity.participant, identity.custody
