@@ -407,6 +407,13 @@ def test_doctor_says_of_each_ill_what_it_is_and_what_to_do(
             "secrets": ("others can read passphrase", f"chmod 600 {folder / 'passphrase'}")
         }
 
+    kept = home / "witness" / "of-the-log" / "contradiction-1"
+    kept.mkdir(parents=True)
+    found = ill(home)
+    shutil.rmtree(kept.parent)
+    heads = "the hub signed two heads that cannot both be true"
+    assert found == {"log": (f"{heads}: {kept}", "docs/operations/split-log.md")}
+
     # Its directory is one that nobody has signed for two months.
     stale = tmp_path / "directory"
     shutil.copytree(network.path / "directory", stale)

@@ -15,8 +15,10 @@ from broker.cli.failures import Exit
 from broker.clock import SystemClock
 from schemas.evidence import Fact
 from tests.support import hub as support
+from tests.support.audit_log import MemoryLog, some_leaf
 from tests.support.hub import Client, World
 from tests.support.processes import HandHub, command
+from tests.support.static_files import serving
 
 WITNESSED = """witness_seconds = 0.2
 witnesses_needed = 1
@@ -108,3 +110,29 @@ async def test_an_auditor_proves_a_period_and_a_monitor_follows_with_nothing_but
     assert doubted.code != Exit.OK
     assert watched.code == Exit.OK, watched.err
     assert "consistent" in watched.out
+
+
+def test_a_monitor_that_is_shown_two_histories_keeps_both_heads_and_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    log, tree, state = MemoryLog(), tmp_path / "tree", tmp_path / "state"
+    log.grow(5)
+    log.write(tree)
+    (tmp_path / "vkey").write_text(log.keys.vkey + "\n")
+    with serving(tree) as url:
+        follow = ("log", "monitor", "--log", url, "--vkey", str(tmp_path / "vkey"), "--once")
+        first = command(*follow, "--state", str(state))
+        log.entries[2] = some_leaf(99)
+        log.grow(3)
+        log.write(tree)
+        forked = command(*follow, "--state", str(state))
+        again = command(*follow, "--state", str(state))
+
+    (kept,) = state.glob("*/contradiction-*")
+    assert first.code == Exit.OK, first.err
+    assert forked.code == again.code == Exit.VERIFICATION
+    assert f"both heads are in {kept}" in forked.err
+    assert "docs/operations/split-log.md" in forked.err
+    assert "docs/operations/split-log.md" in again.err
+    sizes = {(kept / name).read_text().split("\n")[1] for name in ("one", "other")}
+    assert sizes == {"5", "8"}

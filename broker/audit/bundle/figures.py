@@ -59,6 +59,8 @@ class Row:
     stopped: int = 0
     refused: int = 0
     failed: int = 0
+    waiting: int = 0
+    """Submitted, and nothing stated in the period by which that has ended well or badly."""
     without_grant: int = 0
     to_delivery: Delays = field(default_factory=Delays)
 
@@ -97,6 +99,7 @@ _COLUMNS = {
     "refused": "refused",
     "failed": "failed",
 }
+ENDS = frozenset({"delivered", "filed", "read", "stopped", "expired", "refused", "failed"})
 NEEDS_NO_GRANT = frozenset({"withdrawal", "safety", "rights"})
 
 
@@ -128,6 +131,8 @@ def count(evidence: Iterable[Mapping[str, object]], envelopes: Mapping[str, Sent
         for row in rows:
             for name in {_COLUMNS[fact] for fact in known if fact in _COLUMNS}:
                 setattr(row, name, getattr(row, name) + 1)
+            if "submitted" in known and not ENDS & known.keys():
+                row.waiting += 1
             if took is not None:
                 row.to_delivery.times.append(took)
             if sent is not None and not sent.has_grant and sent.kind not in NEEDS_NO_GRANT:

@@ -38,7 +38,7 @@ class Table:
     def numeric(self) -> tuple[bool, ...]:
         """Which columns hold numbers; their headings stand above the digits."""
         return tuple(
-            all(text[:1].isdigit() or text == "-" for text in column)
+            all(text[:1].isdigit() or text in ("-", MOMENT) for text in column)
             for column in zip(*self.rows, strict=True)
         )
 
@@ -53,13 +53,20 @@ MEASURES = (
     ("Stopped", "stopped"),
     ("Refused", "refused"),
     ("Failed", "failed"),
+    ("Waiting", "waiting"),
 )
-CHECK = "referral log verify FOLDER --policy POLICY --keys KEYS"
+MOMENT = "< 1 s"
+CHECK = "referral log verify FOLDER --root root.json"
+HOW = (
+    "root.json is the first root of the trust directory. Take it from whoever handed it to you in "
+    "person, not from here; then, on any machine, without a network:"
+)
 LIMITS = (
     "A proof shows that a participant signed a statement and that the log had it no later than the "
     "date that the witnesses signed. It does not show that the statement is true.",
     "Exceptions to consent are inside the seal. The hub sees only that an envelope named no "
-    "grant; the logs of the two gateways record each exception (exception:used).",
+    "grant, as an answer without data does not either; the logs of the two gateways record each "
+    "exception (exception:used).",
     "Erasure is attested by the one who says so, store by store; nobody can prove it.",
 )
 
@@ -70,7 +77,8 @@ def tables(figures: Figures) -> list[Table]:
     return [
         Table(
             "Messages by route",
-            "Each message counts once in every column that it reached.",
+            "Each message counts once in every column that it reached. Waiting: by the end of the "
+            "period neither delivered nor ended.",
             ("From", "To", *(title for title, _ in MEASURES)),
             tuple((*route, *_measures(row)) for route, row in ordered),
         ),
@@ -133,6 +141,8 @@ def said(duration: timedelta | None) -> str:
     if duration is None:
         return "-"
     seconds = round(duration.total_seconds())
+    if seconds < 1:
+        return MOMENT
     if seconds < 60:
         return f"{seconds} s"
     minutes, seconds = divmod(seconds, 60)
@@ -172,8 +182,7 @@ def html(about: About, figures: Figures) -> str:
         f"<title>Audit report, {escape(about.period)}</title><style>{STYLE}</style></head><body>"
         f"<header><h1>Audit report</h1><dl>{facts}</dl></header><main>"
         f'<ul class="tiles">{tiles}</ul>{_chart(figures.total)}{body}'
-        f"<section><h2>How to check this</h2><p>Take policy and keys from your own trust "
-        f"directory, not from this folder, and run on any machine without a network:</p>"
+        f"<section><h2>How to check this</h2><p>{HOW}</p>"
         f"<pre>{CHECK}</pre><p>{figures.evidence} pieces of signed evidence are in "
         f"<code>evidence.jsonl</code>; every number here follows from them.</p></section>"
         f"<section><h2>What it does not show</h2><ul>{limits}</ul></section></main></body></html>\n"

@@ -16,6 +16,7 @@ from reportlab.platypus import KeepTogether, LongTable, Paragraph, SimpleDocTemp
 from broker.audit.bundle.figures import Figures, Row
 from broker.audit.bundle.report import (
     CHECK,
+    HOW,
     LIMITS,
     MEASURES,
     About,
@@ -65,11 +66,7 @@ def write_pdf(path: Path, about: About, figures: Figures) -> None:
         KeepTogether(
             [
                 Paragraph("How to check this", HEADING),
-                Paragraph(
-                    "Take policy and keys from your own trust directory, not from this folder, "
-                    "and run on any machine without a network:",
-                    NOTE,
-                ),
+                Paragraph(HOW, NOTE),
                 Paragraph(CHECK, CODE),
                 Paragraph(
                     f"{figures.evidence} pieces of signed evidence are in evidence.jsonl; every "

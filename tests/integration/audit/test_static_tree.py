@@ -5,11 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +15,7 @@ from broker.audit.log.note import NoteSigner, SignatureType
 from broker.audit.proofs.proof import accept_cosignature, growth
 from broker.audit.witnesses.witness import Witness, WitnessMemory
 from tests.support import tlog_reader
+from tests.support.static_files import serving
 from tests.support.stored_log import StoredLog
 from tests.support.tlog_reader import Contradiction, Log, over_http, read_log
 
@@ -29,25 +25,6 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 print(sorted({"adapters", "broker", "keys", "schemas", "tests"} & sys.modules.keys()))
 """
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """What `python -m http.server` does."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 async def cosigned(log: StoredLog, folder: Path) -> list[str]:

@@ -33,6 +33,7 @@ def test_a_message_counts_once_in_every_column_that_it_reached() -> None:
     row = found.routes["it.nrm", "al.nrm"]
     assert (row.sent, row.delivered, row.opened, row.undelivered, row.refused) == (2, 1, 1, 1, 1)
     assert row.to_delivery.times == [timedelta(minutes=5)]
+    assert (row.waiting, found.total.waiting) == (1, 2)
     assert found.total.sent == 3
     assert found.codes == {("refused", "consent-expired"): 1}
     assert found.evidence == 8
@@ -68,7 +69,8 @@ def test_a_report_without_messages_says_so_and_escapes_what_it_is_told() -> None
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(5, "5 s"), (65, "1 min 5 s"), (7260, "2 h 1 min"), (200_000, "2 d 7 h")]
+    ("seconds", "text"),
+    [(0, "< 1 s"), (5, "5 s"), (65, "1 min 5 s"), (7260, "2 h 1 min"), (200_000, "2 d 7 h")],
 )
 def test_durations_are_said_for_people(seconds: int, text: str) -> None:
     assert said(timedelta(seconds=seconds)) == text

@@ -15,6 +15,8 @@ from broker.cli.root import ReferralCommand, ReferralGroup
 
 KEYS = "keys"
 LOGS = "logs"
+SPLIT = "docs/operations/split-log.md"
+"""What to do about a log that contradicts itself."""
 
 
 @click.command(cls=ReferralCommand)
@@ -66,11 +68,15 @@ def monitor(url: str, vkey: Path, state: Path, every: float, once: bool) -> None
 
     try:
         if memory.contradicted(origin):
-            raise LogInconsistent("this log has contradicted itself before: see the state folder")
+            raise LogInconsistent(
+                f"this log has contradicted itself before: see {state}\nnext: {SPLIT}"
+            )
         asyncio.run(follow())
     except Contradiction as error:
         kept = memory.keep_contradiction(origin, *error.checkpoints)
-        raise VerificationFailed(f"{error.detail}; both heads are in {kept}") from None
+        raise VerificationFailed(
+            f"{error.detail}; both heads are in {kept}\nnext: {SPLIT}"
+        ) from None
     except LogInconsistent as error:
         raise VerificationFailed(error.detail) from None
     finally:

@@ -43,6 +43,7 @@ NEXT = {
     "hub-unreachable": ELSEWHERE,
     DirectoryRefused.code: "this machine's clock first; then its keepers sign anew: docs/operations/ceremony.md",
     "custody-locked": "is the passphrase file there, and the right one? docs/operations/custody.md",
+    "log-inconsistent": "docs/operations/split-log.md",
     "key-revoked": "new keys: docs/operations/compromise.md",
     "queue-unavailable": "is RabbitMQ running? What waits, waits at the hub",
 }
@@ -193,7 +194,7 @@ def _revoked(identity: Identity, directory: TrustedDirectory) -> list[str]:
 
 
 def examine_home(home: Path) -> Iterator[Finding]:
-    """Settings, secrets, keys, hub, directory, revocations, queue, disk, workers: in order of need."""
+    """Settings, secrets, keys, hub, directory, revocations, log, queue, disk, workers: in order of need."""
     from broker.cli.identity import open_identity, trusted_directory
     from broker.gateway.receive.queue import cluster_of
     from broker.gateway.settings import load_settings
@@ -245,6 +246,13 @@ def examine_home(home: Path) -> Iterator[Finding]:
         file = settings.custody_uri.removeprefix("file:")
         return _own_alone(settings.path(settings.keys.passphrase_file), Path(file))
 
+    def log() -> str:
+        kept = sorted(home.glob("witness/*/contradiction-*"))
+        if kept:
+            heads = "the hub signed two heads that cannot both be true"
+            raise Wrong(f"{heads}: {kept[-1]}", NEXT["log-inconsistent"])
+        return "the hub has shown us one history"
+
     def workers() -> str:
         names = sorted(path.stem for path in (home / "workers").glob("*.token"))
         if not names:
@@ -256,6 +264,7 @@ def examine_home(home: Path) -> Iterator[Finding]:
     yield _look("hub", lambda: _hub_answers(settings.hub.url, ELSEWHERE))
     yield _look("directory", directory)
     yield _look("revocations", not_revoked)
+    yield _look("log", log)
     if settings.channel.kind == "rabbitmq":
         yield _look("queue", queue)
     yield _look("disk", lambda: _disk(settings.home))
@@ -317,4 +326,7 @@ def examine_hub(file: Path) -> Iterator[Finding]:
         yield _look("queue", lambda: _lets_us_in(hub_cluster(amqp), step))
     yield _look("disk", lambda: _disk(file.parent))
     url = f"http://{settings.host}:{settings.port}"
-    yield _look("process", lambda: _hub_answers(url, "systemctl status, and its journal"))
+    yield _look(
+        "process",
+        lambda: _hub_answers(url, "its journal; what each code means: docs/operations/README.md"),
+    )
