@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -29,6 +33,7 @@ from schemas.directory import (
     PublishedKey,
 )
 from schemas.envelope import Lane
+from schemas.errors import codes
 from schemas.message import ExceptionUse, Message, ScopeEntry
 from schemas.sections.index import SECTION_INDEX
 
@@ -170,13 +175,19 @@ def a_use(**changes: Any) -> ExceptionUse:
     return ExceptionUse(**(values | changes))
 
 
+def last_resort(use: ExceptionUse | None) -> str:
+    """What it rests on where there is no agreement: vital interests, or the public one."""
+    vital = use is None or use.code not in ("legal_obligation", "anonymous_statistics")
+    return "eu-gdpr:A49-1-f" if vital else "eu-gdpr:A49-1-d"
+
+
 def an_alert(use: ExceptionUse | None, **changes: Any) -> Question:
     scopes = (
         entry(
             "risk_security",
             scope=None,
             processing_basis="eu-gdpr:A9-2-c",
-            transfer_basis="eu-gdpr:A49-1-f",
+            transfer_basis=last_resort(use),
         ),
     )
     message = a_message(
@@ -197,3 +208,10 @@ def voices(guardian: bool, child: bool) -> GuardianDecision:
         child_view="Invented view.",
         child_agrees=child,
     )
+
+
+def codes_given_by(rule: Callable[..., Any]) -> set[str]:
+    """The code of every error that a rule names: what it can refuse with."""
+    words = ast.walk(ast.parse(textwrap.dedent(inspect.getsource(rule))))
+    named = {word.id for word in words if isinstance(word, ast.Name)}
+    return {error.code for error in codes().values() if error.__name__ in named}

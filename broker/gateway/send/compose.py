@@ -174,6 +174,7 @@ async def compose(
         grant_key,
         agreement,
         recipient,
+        exception,
     )
     message = Message(
         type=row.name,
@@ -409,6 +410,7 @@ def _scope_entries(
     grant_key: bytes | None,
     agreement: KnownAgreement | None,
     recipient: Participant,
+    exception: ExceptionUse | None,
 ) -> tuple[ScopeEntry, ...]:
     """The table that opens the header's scopes: one line per section that travels.
 
@@ -433,7 +435,7 @@ def _scope_entries(
             recipient,
             None if agreement is None else agreement.content,
             on=core.now().date(),
-            exception=grant is None,
+            exception=None if exception is None else exception.code,
             hosts=(host_of(core, core.self_entry()), host_of(core, recipient)),
         )
         entries.append(

@@ -35,6 +35,9 @@ NOT_FOR_PUBLIC_AUTHORITIES = frozenset({"eu-gdpr:A49-1-a", "eu-gdpr:A49-1-b", "e
 BETWEEN_PUBLIC_BODIES = frozenset({"eu-gdpr:A46-2-a", "eu-gdpr:A46-3-b"})
 """Binding instruments and administrative arrangements exist between public bodies only;
 international organisations conclude them too."""
+VITAL = frozenset({"vital_interest_life", "child_best_interest", "missing_child", "staff_safety"})
+"""Exceptions for somebody's life or body: they alone can rest on vital interests."""
+OF_VITAL_INTEREST = "eu-gdpr:A49-1-f"
 PUBLIC = frozenset({OrganisationKind.STATE, OrganisationKind.INTERNATIONAL})
 
 
@@ -86,7 +89,7 @@ def transfer_basis_is_lawful(question: Question) -> Found:
             question.sender,
             question.recipient,
             on=question.now.date(),
-            exception=question.message.exception is not None,
+            exception=_exception(question),
         ):
             yield TransferBasis, f"{path(entry)}.transfer_basis"
 
@@ -106,7 +109,7 @@ def host_country_is_asked_too(question: Question) -> Found:
                 exporter,
                 importer,
                 on=question.now.date(),
-                exception=question.message.exception is not None,
+                exception=_exception(question),
             ):
                 yield TransferBasis, f"{path(entry)}.transfer_basis"
                 break
@@ -131,15 +134,28 @@ def own_law_is_known(question: Question) -> Found:
             yield TransferBasis, f"{path(entry)}.transfer_basis"
 
 
+def _exception(question: Question) -> str | None:
+    return None if question.message.exception is None else question.message.exception.code
+
+
 def _own_law_decides(question: Question) -> bool:
     sender = question.sender
     return not gdpr_applies(sender.country) or sender.kind is OrganisationKind.INTERNATIONAL
 
 
 def transfer_is_lawful(
-    basis: str, sender: Participant, recipient: Participant, *, on: date, exception: bool = False
+    basis: str,
+    sender: Participant,
+    recipient: Participant,
+    *,
+    on: date,
+    exception: str | None = None,
 ) -> bool:
-    """True if the law opens this transfer basis to this sender for this recipient, that day."""
+    """True if the law opens this transfer basis to this sender for this recipient, that day.
+
+    Args:
+        exception: The code of the one under which it goes without consent.
+    """
     international = recipient.kind is OrganisationKind.INTERNATIONAL
     if basis == "none-needed":
         if international or sender.kind is OrganisationKind.INTERNATIONAL:
@@ -156,7 +172,9 @@ def transfer_is_lawful(
         consent_based = basis == "eu-gdpr:A49-1-a"
         if sender.kind is OrganisationKind.STATE:
             return False
-        return not (consent_based and exception)
+        return not (consent_based and exception is not None)
+    if basis == OF_VITAL_INTEREST and exception is not None:
+        return exception in VITAL
     if basis in BETWEEN_PUBLIC_BODIES:
         return sender.kind in PUBLIC and recipient.kind in PUBLIC
     return True
@@ -188,7 +206,7 @@ def _further_routes(
 
 
 def _holds(
-    basis: str, exporter: Participant, importer: Participant, *, on: date, exception: bool
+    basis: str, exporter: Participant, importer: Participant, *, on: date, exception: str | None
 ) -> bool:
     """True if that is no transfer at all, or the basis opens it."""
     return transfer_is_lawful("none-needed", exporter, importer, on=on) or transfer_is_lawful(
@@ -203,7 +221,7 @@ def bases_for(
     agreement: Agreement | None,
     *,
     on: date,
-    exception: bool = False,
+    exception: str | None = None,
     hosts: tuple[Participant | None, Participant | None] = (None, None),
 ) -> tuple[str, str]:
     """(processing, transfer) bases to propose for one section: the first that the law opens.
@@ -222,12 +240,14 @@ def bases_for(
     processing = _processing_for(section, sender, under_gdpr=under_gdpr, exception=exception)
     named = (
         [item.basis for item in agreement.transfer if item.sender == sender.id]
-        if agreement is not None and not exception
+        if agreement is not None and exception not in VITAL
         else []
     )
     usual = ["none-needed", "eu-gdpr:A45-3", "eu-gdpr:A46-3-b", "national-law"]
-    last = "eu-gdpr:A49-1-f" if under_gdpr else "national-law"
-    for basis in named or ([last] if exception else usual):
+    last = "national-law"
+    if under_gdpr:
+        last = OF_VITAL_INTEREST if exception in {None, *VITAL} else "eu-gdpr:A49-1-d"
+    for basis in named or ([last] if exception is not None else usual):
         if transfer_is_lawful(basis, sender, recipient, on=on, exception=exception) and all(
             _holds(basis, *route, on=on, exception=exception) for route in routes
         ):
@@ -236,16 +256,23 @@ def bases_for(
     return processing, named[0] if named else last
 
 
-def _processing_for(section: str, sender: Participant, *, under_gdpr: bool, exception: bool) -> str:
+def _processing_for(
+    section: str, sender: Participant, *, under_gdpr: bool, exception: str | None
+) -> str:
     entry = SECTION_INDEX.get(section)
     data_class = DataClass.ORDINARY if entry is None else entry.data_class
+    special, state = data_class in SPECIAL, sender.kind is OrganisationKind.STATE
     if not under_gdpr:
         return "national-law"
     if data_class is DataClass.CRIMINAL:
-        return "eu-gdpr:A6-1-e" if sender.kind is OrganisationKind.STATE else "eu-gdpr:A9-2-f"
-    if exception:
-        return "eu-gdpr:A9-2-c" if data_class in SPECIAL else "eu-gdpr:A6-1-d"
-    if data_class in SPECIAL:
+        return "eu-gdpr:A6-1-e" if state else "eu-gdpr:A9-2-f"
+    if exception in VITAL:
+        return "eu-gdpr:A9-2-c" if special else "eu-gdpr:A6-1-d"
+    if exception == "legal_obligation":
+        return "eu-gdpr:A9-2-g" if special else "eu-gdpr:A6-1-c"
+    if exception is not None:  # nobody is identified
+        return "eu-gdpr:A9-2-j" if special else "eu-gdpr:A6-1-e" if state else "eu-gdpr:A6-1-f"
+    if special:
         return "eu-gdpr:A9-2-a"
     # A public body should not rest on consent alone (recital 43).
-    return "eu-gdpr:A6-1-e" if sender.kind is OrganisationKind.STATE else "eu-gdpr:A6-1-a"
+    return "eu-gdpr:A6-1-e" if state else "eu-gdpr:A6-1-a"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from broker.rules.content.question import Found, Question, rule
+from broker.rules.content.question import Found, Moment, Question, rule
 from schemas.directory import Compartment, Function, OrganisationKind
 from schemas.envelope import BARE
 from schemas.errors import Forbidden, PolicyRefused
@@ -120,9 +120,14 @@ def it_goes_the_way_of_the_person(question: Question) -> Found:
 
 @rule("who.origin-unasked", "GDPR Art 5(1)(b), (c)", HardRule.ORIGIN_ONLY_IF_ASKED)
 def origin_learns_of_stay_only_if_asked(question: Question) -> Found:
-    """Entry and stay are told to authorities of the country of origin only if the person asks."""
+    """Entry and stay are told to authorities of the country of origin only if the person asks.
+
+    Who sends must know which country that is: else any authority abroad may be of it.
+    """
+    unknown = question.moment is Moment.SEND and _feared_or_unknown(question, ())
     for section in question.carried_under(HardRule.ORIGIN_ONLY_IF_ASKED):
-        if _is_of_origin(question) and question.content(section).get("origin_may_know") is not True:
+        asked = question.content(section).get("origin_may_know") is True
+        if (unknown or _is_of_origin(question)) and not asked:
             yield PolicyRefused, f"sections.{section}"
 
 

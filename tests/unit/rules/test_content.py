@@ -532,7 +532,7 @@ def test_the_bases_proposed_under_an_exception_are_lawful_too(
     recipient = AL if sender is IT else IT
     sender = sender.model_copy(update={"kind": kind})
     processing, transfer = bases_for(
-        "risk_security", sender, recipient, None, on=NOW.date(), exception=True
+        "risk_security", sender, recipient, None, on=NOW.date(), exception="vital_interest_life"
     )
     scopes = (
         entry("risk_security", scope=None, processing_basis=processing, transfer_basis=transfer),

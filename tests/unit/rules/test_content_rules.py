@@ -40,7 +40,9 @@ from tests.support.questions import (
     a_use,
     an_agreement,
     an_alert,
+    codes_given_by,
     entry,
+    last_resort,
     participant,
     question,
     voices,
@@ -105,11 +107,14 @@ def says(
     )
 
 
-def alert(sections: Mapping[str, Mapping[str, Any]], **use: Any) -> Question:
+def alert(
+    sections: Mapping[str, Mapping[str, Any]], *, transfer: str | None = None, **use: Any
+) -> Question:
     """An alert under an exception, with these sections."""
     asked = an_alert(a_use(**use))
+    basis = transfer or last_resort(a_use(**use))
     scopes = tuple(
-        entry(name, scope=None, processing_basis="eu-gdpr:A9-2-c", transfer_basis="eu-gdpr:A49-1-f")
+        entry(name, scope=None, processing_basis="eu-gdpr:A9-2-c", transfer_basis=basis)
         for name in sections
     )
     content = {name: dict(values) for name, values in sections.items()}
@@ -350,6 +355,14 @@ CASES = (
     ),
     Case(
         "who.origin-unasked",
+        "whose state that is must be known: of two citizenships none is the origin",
+        says({"migration_status": {"entry_ban": True}}),
+        "policy",
+        "sections.migration_status",
+        says({"migration_status": {"entry_ban": True}}, origin="MA"),
+    ),
+    Case(
+        "who.origin-unasked",
         "nor by way of the one that hosts",
         hosted(
             says({"migration_status": {"entry_ban": True}}, origin="AL", to=SHELTER),
@@ -493,6 +506,14 @@ CASES = (
         REFERRAL,
     ),
     Case(
+        "consent.status",
+        "it has run out, and nobody has asked her again",
+        granted(REFERRAL, status=ConsentStatus.EXPIRED),
+        "consent-expired",
+        "grant",
+        REFERRAL,
+    ),
+    Case(
         "consent.current",
         "its last day is over",
         granted(REFERRAL, valid_until=TODAY - DAY),
@@ -515,6 +536,14 @@ CASES = (
         "a box that she did not tick",
         granted(REFERRAL, scopes=frozenset({(P.PROTECTION, "identity_core")})),
         "consent-scope",
+        "scopes.case_admin",
+        REFERRAL,
+    ),
+    Case(
+        "consent.scope",
+        "a box from which she has taken her mark again",
+        granted(REFERRAL, removed=frozenset({(P.PROTECTION, "case_admin")})),
+        "consent-withdrawn",
         "scopes.case_admin",
         REFERRAL,
     ),
@@ -672,6 +701,19 @@ CASES = (
         alert({"risk_security": {}}, code="legal_obligation"),
         "exception",
         "exception.law",
+        alert({"risk_security": {}}, code="legal_obligation", law="Invented Act, section 4"),
+    ),
+    Case(
+        "basis.transfer",
+        "a duty to report is nobody's vital interest",
+        alert(
+            {"risk_security": {}},
+            code="legal_obligation",
+            law="Invented Act, section 4",
+            transfer="eu-gdpr:A49-1-f",
+        ),
+        "transfer-basis",
+        "scopes.risk_security.transfer_basis",
         alert({"risk_security": {}}, code="legal_obligation", law="Invented Act, section 4"),
     ),
     Case(
@@ -834,6 +876,12 @@ def test_without_the_rule_it_would_travel(case: Case) -> None:
 
 def test_every_rule_has_a_case() -> None:
     assert {case.rule for case in CASES} == {rule.id for rule in RULES}
+
+
+def test_every_code_that_a_rule_can_give_is_expected_in_a_case_of_its_own() -> None:
+    can_be = {(rule.id, code) for rule in RULES for code in codes_given_by(rule.ask)}
+    assert {(case.rule, case.code) for case in CASES} == can_be
+    assert {rule.id for rule in RULES} == {rule for rule, _ in can_be}
 
 
 def test_rules_have_ids_of_their_own_a_source_and_a_sentence() -> None:

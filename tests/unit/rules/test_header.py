@@ -25,6 +25,7 @@ from schemas.directory import Function, KeyStatus
 from schemas.envelope import Kind, Lane
 from schemas.errors import codes
 from tests.support.parties import NOW, Party, make_party
+from tests.support.questions import codes_given_by
 
 IT, AL, XK = make_party("it.nrm"), make_party("al.nrm"), make_party("xk.nrm")
 TODAY = NOW.date()
@@ -231,6 +232,16 @@ def test_no_rule_is_left_out_of_the_test_above() -> None:
     asked = {rule for rule in RULES for _, change in CASES.values() if rule(change(a_question()))}
 
     assert asked == set(RULES)
+
+
+def test_every_code_that_a_rule_can_give_is_expected_above() -> None:
+    asked = {
+        (rule, code)
+        for rule in RULES
+        for code, change in CASES.values()
+        if rule(change(a_question()))
+    }
+    assert asked == {(rule, code) for rule in RULES for code in codes_given_by(rule)}
 
 
 def test_her_rights_pass_agreement_and_consent_in_an_empty_tag_alone() -> None:
