@@ -200,6 +200,15 @@ def move(key: PublishedKey, to: KeyStatus) -> PublishedKey:
     return key.model_copy(update={"status": to})
 
 
+def ended(key: PublishedKey, to: KeyStatus) -> PublishedKey:
+    """The key at its end, destroyed or compromised, whatever lies between; one that is there stays."""
+    if key.status in (to, KeyStatus.COMPROMISED):
+        return key
+    if to is KeyStatus.DESTROYED and key.status is not KeyStatus.RETIRED:
+        key = move(key, KeyStatus.RETIRED)
+    return move(key, to)
+
+
 def _new(
     use: KeyUse, suite: int, compartment: Compartment | None, now: datetime, life: timedelta
 ) -> PrivateKey:

@@ -17,6 +17,10 @@ from click.testing import CliRunner, Result
 
 from broker.cli.failures import Exit
 from broker.cli.root import referral
+from broker.clock import SystemClock
+from keys.trust import DirectoryClient
+from schemas.directory import Participant, TrustedDirectory
+from tests.support.parties import make_party
 
 HOLDERS = ("root-1", "root-2", "root-3", "keeper", "hub", "italy-1", "italy-2", "albania")
 PASSPHRASE = "a long passphrase for tests\n"
@@ -121,8 +125,6 @@ def begin(machines: Machines) -> None:
 
 
 def entry_of(machines: Machines, name: str) -> str:
-    from tests.support.parties import make_party
-
     entry = make_party(name).entry
     path = Path(machines.at("hub", "entry.json"))
     path.write_bytes(entry.to_json())
@@ -182,6 +184,58 @@ def test_a_country_that_lost_its_keys_gets_new_ones_and_the_old_count_no_more(
     machines.apply()
 
 
+def test_a_participant_that_lost_everything_comes_back_beside_its_old_keys(
+    machines: Machines,
+) -> None:
+    """docs/operations/recovery.md: by its country, which says what became of the old ones."""
+    begin(machines)
+    machines.plan("publish", entry_of(machines, "it.nrm"), *machines.repository)
+    machines.collect("italy-1", "italy-2")
+    machines.apply()
+    fresh = make_party("it.nrm").entry
+    public = Path(machines.at("hub", "public.json"))
+    kept = {name: fresh.to_dict()[name] for name in ("id", "compartments", "suites", "keys")}
+    public.write_text(json.dumps({**kept, "log_vkey": None}))
+    old, new = machines.at("hub", "old.json"), machines.at("hub", "new.json")
+    marked = ("directory", "mark", "it.nrm", *machines.repository, "--out", old)
+    machines.run(*marked, "--as", "destroyed")
+    machines.run(
+        *("directory", "entry", str(public), "--name", "Invented", "--kind", "state"),
+        *("--function", "nrm", "--beside", old, "--out", new),
+    )
+    machines.plan("publish", new, *machines.repository)
+    machines.collect("italy-1", "italy-2")
+    machines.apply()
+    statuses = {key.kid: key.status.value for key in read(machines, "it.nrm").keys}
+    assert {statuses.pop(key.kid) for key in fresh.keys} == {"active"}
+    assert set(statuses.values()) == {"destroyed"}
+    # It turns out that it was stolen.
+    one = next(iter(statuses))
+    machines.run(*marked, "--as", "compromised", "--key", one)
+    machines.plan("publish", old, *machines.repository)
+    machines.collect("italy-1", "italy-2")
+    machines.apply()
+    again = {key.kid: key.status.value for key in read(machines, "it.nrm").keys}
+    assert again.pop(one) == "compromised"
+    assert set(again.values()) == {"active", "destroyed"}
+    machines.run(*marked, "--as", "compromised", "--key", "none", code=Exit.NOT_FOUND)
+
+
+def read_directory(machines: Machines) -> TrustedDirectory:
+    """As a reader with the first root sees it."""
+    repository = Path(machines.at("hub", "directory"))
+    client = DirectoryClient(
+        repository, machines.folder / "reader", (repository / "root.json").read_bytes()
+    )
+    return client.refresh(SystemClock().now())
+
+
+def read(machines: Machines, name: str) -> Participant:
+    found = read_directory(machines).participant(name)
+    assert found is not None
+    return found
+
+
 def test_a_root_that_lost_a_holder_gets_a_new_one(machines: Machines) -> None:
     begin(machines)
     machines.plan(
@@ -193,6 +247,30 @@ def test_a_root_that_lost_a_holder_gets_a_new_one(machines: Machines) -> None:
     machines.collect("root-3", code=Exit.VERIFICATION)
     machines.collect("albania", "root-1")
     machines.apply()
+
+
+def test_an_online_key_that_was_stolen_is_replaced_by_the_root(machines: Machines) -> None:
+    """docs/operations/recovery.md, first section."""
+    begin(machines)
+    fresh = machines.at("hub", "hub-2.json")
+    public = machines.at("hub", "hub-2.public.json")
+    machines.run("directory", "key", fresh, "--public", public, *machines.words("hub"))
+    machines.plan(
+        *("root", *machines.repository), *machines.publics("root", "root-1", "root-2", "root-3"),
+        *("--online-public", public),
+    )  # fmt: skip
+    machines.collect("root-1", "root-3")
+    stolen = machines.key("hub")
+    machines.apply(code=Exit.VERIFICATION)
+    (machines.folder / "hub" / "key.json").rename(machines.folder / "hub" / "stolen.json")
+    Path(fresh).rename(stolen)
+    machines.apply()
+    refresh = ("directory", "refresh", *machines.repository, *machines.words("hub"))
+    machines.run(*refresh, "--online-key", stolen)
+    machines.run(
+        *refresh, "--online-key", machines.at("hub", "stolen.json"), code=Exit.VERIFICATION
+    )
+    assert read_directory(machines).root_version == 2
 
 
 def test_without_a_yes_nothing_is_signed(machines: Machines) -> None:

@@ -16,7 +16,7 @@ from broker.gateway.store.tables import inbox, outbox
 from keys.ceremony import Repository
 from keys.ceremony.roles import RoleSigner
 from keys.custody import KdfCost, open_custody
-from keys.lifecycle import move
+from keys.lifecycle import ended
 from keys.signing import parse_envelope
 from schemas.directory import KeyStatus, Participant
 from schemas.errors import NotFound, NotPermitted
@@ -51,7 +51,7 @@ async def lose_and_enrol_again(made: World) -> None:
         port=place.port,
         cost=KdfCost(64, 1, 1),
     )
-    lost = tuple(move(move(key, KeyStatus.RETIRED), KeyStatus.DESTROYED) for key in entry.keys)
+    lost = tuple(ended(key, KeyStatus.DESTROYED) for key in entry.keys)
     await asyncio.to_thread(publish, made, entry.model_copy(update={"keys": (*lost, *home.keys)}))
     await made.hub.state.hub.refresh_directory()
     await authority.directory.refresh()

@@ -21,8 +21,10 @@ from keys import strict_json
 from keys.ceremony import Repository
 from keys.ceremony.roles import RoleSigner, new_role_key
 from keys.custody import create_custody, open_custody
+from keys.lifecycle import ended
 from schemas.base import instant_text
-from schemas.directory import Function, KeyUse, OrganisationKind, Participant
+from schemas.directory import Function, KeyStatus, KeyUse, OrganisationKind, Participant
+from schemas.errors import NotFound
 
 
 @click.group(cls=ReferralGroup)
@@ -146,6 +148,11 @@ def country(
 @click.option("--telephone", help="Where somebody outside the network calls, as +390600000000.")
 @click.option("--hours", help="When it is answered.")
 @click.option("--language", "languages", multiple=True, help="Spoken there (ISO 639-3); repeat.")
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="An entry of the same participant, as `directory mark` wrote it: its keys stay.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def entry(
     public: Path,
@@ -155,6 +162,7 @@ def entry(
     telephone: str | None,
     hours: str | None,
     languages: tuple[str, ...],
+    beside: Path | None,
     out: Path,
 ) -> None:
     """Make a directory entry of what `referral gateway init` wrote as PUBLIC.
@@ -180,6 +188,37 @@ def entry(
             }
         )
     )
+    if beside is not None:
+        before = Participant.from_json(beside.read_bytes())
+        if before.id != made.id:
+            raise click.UsageError(f"{beside} is the entry of {before.id}")
+        made = made.model_copy(update={"keys": (*before.keys, *made.keys)})
+    out.write_bytes(made.to_json())
+    current().result(made.to_dict(), plain=f"{made.id}: {out}")
+
+
+@directory.command()
+@click.argument("participant")
+@repository_option
+@click.option(
+    "--as",
+    "status",
+    required=True,
+    type=click.Choice([KeyStatus.DESTROYED.value, KeyStatus.COMPROMISED.value]),
+    help="Gone with its machine, or in other hands.",
+)
+@click.option("--key", "kids", multiple=True, metavar="KID", help="Which; all of them if none.")
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def mark(participant: str, repository: Path, status: str, kids: tuple[str, ...], out: Path) -> None:
+    """Write PARTICIPANT's present entry with keys that are lost or stolen, for its country to sign."""
+    found = {entry.id: entry for entry in Repository(repository).entries()}.get(participant)
+    if found is None:
+        raise NotFound(participant)
+    if set(kids) - {key.kid for key in found.keys}:
+        raise NotFound("no such key")
+    wanted = KeyStatus(status)
+    keys = tuple(ended(key, wanted) if not kids or key.kid in kids else key for key in found.keys)
+    made = found.model_copy(update={"keys": keys, "entry_issued_at": SystemClock().now()})
     out.write_bytes(made.to_json())
     current().result(made.to_dict(), plain=f"{made.id}: {out}")
 

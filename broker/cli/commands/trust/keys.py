@@ -22,6 +22,7 @@ from broker.cli.identity import (
 from broker.cli.output import current
 from broker.cli.passphrase import MINIMUM_LENGTH, read_passphrase, write_secret
 from broker.cli.root import ReferralGroup
+from broker.client.revocations import KnownRevocations
 from broker.clock import SystemClock
 from broker.database import Database
 from broker.gateway.lending import FILE_KEY
@@ -31,9 +32,16 @@ from keys.custody import Custody, create_custody, open_custody
 from keys.file_sealing import file_key_jwk, keys_of, new_file_key
 from keys.lifecycle import STANDARD_VALIDITY, PrivateKey, Validity, new_keys
 from keys.rotation import STANDARD, Due, Slot, due, rotated, slot_of, state_of, warnings
-from keys.statements.revocation import sign_revocation
+from keys.statements.revocation import sign_revocation, verify_revocation
 from schemas.base import instant_text
-from schemas.directory import Compartment, OrganisationKind, Participant, PublishedKey
+from schemas.directory import (
+    Compartment,
+    OrganisationKind,
+    Participant,
+    PublishedKey,
+    TrustedDirectory,
+)
+from schemas.envelope import MAX_SKEW_SECONDS
 from schemas.errors import HubUnreachable, NotFound, Unavailable
 from schemas.revocation import Revocation
 
@@ -169,9 +177,10 @@ def list_(home: Path) -> None:
 def rotate(home: Path, out: Path, settings_file: Path | None, passphrase_file: str | None) -> None:
     """Do what the schedule asks for today, and write the entry that the country shall publish.
 
-    Makes successors of keys that end within 37 days, in force a week from now; destroys private
-    keys a day after they ended, and with them whatever was sealed to them. Run it weekly; with
-    nothing to do it writes nothing. HOME may also be a hub's folder.
+    Makes successors of keys that end within 37 days, in force a week from now, and at once of what
+    has none in force, as after `keys compromise`; destroys private keys a day after they ended, and
+    with them whatever was sealed to them. Run it weekly; with nothing to do it writes nothing.
+    HOME may also be a hub's folder.
     """
     now = SystemClock().now()
     if settings_file is not None or (home / "hub.toml").is_file():
@@ -181,7 +190,7 @@ def rotate(home: Path, out: Path, settings_file: Path | None, passphrase_file: s
     else:
         identity = open_identity(home, passphrase_file)
         participant, custody = identity.participant, identity.custody
-        directory = identity.directory()
+        directory = _as_revoked(home, identity, now)
     entry = directory.participant(participant)
     if entry is None:
         raise NotFound(participant)
@@ -191,7 +200,7 @@ def rotate(home: Path, out: Path, settings_file: Path | None, passphrase_file: s
         "retired": list(todo.retire),
         "destroyed": list(todo.destroy),
     }
-    if not todo:
+    if not todo and not directory.compromised_since.keys() & {key.kid for key in entry.keys}:
         current().result(result, plain="nothing is due")
         return
     out.write_bytes(renewed.to_json())
@@ -205,21 +214,36 @@ def renew(
 ) -> tuple[Due, list[PrivateKey], Participant]:
     """Do in custody what is due now: what it was, the keys that were made, the entry to publish."""
     todo = due(entry.keys, now)
-    made = [_successor(custody, slot, entry, now) for slot in todo.make]
+    in_force = {slot_of(key) for key in entry.keys if key.is_current(now)}
+    # Where there is nothing to overlap with, from a little earlier, for clocks that are behind.
+    starts = (now - timedelta(seconds=MAX_SKEW_SECONDS), now + STANDARD.lead)
+    made = [_successor(custody, slot, entry, now, starts[slot in in_force]) for slot in todo.make]
     for kid in todo.destroy:
         custody.destroy(kid)
     keys = rotated(entry.keys, todo, [key.published() for key in made])
     return todo, made, entry.model_copy(update={"keys": keys, "entry_issued_at": now})
 
 
-def _successor(custody: Custody, slot: Slot, entry: Participant, now: datetime) -> PrivateKey:
+def _as_revoked(home: Path, identity: Identity, now: datetime) -> TrustedDirectory:
+    """The directory with what was said to be in other hands: heard by the gateway, or said here."""
+    cache = identity.settings.path(identity.settings.directory.cache)
+    directory = KnownRevocations(cache).applied(identity.directory(), now)
+    for kept in sorted(home.glob("revocation-*.jws")):
+        said = verify_revocation(kept.read_bytes(), directory, now=now, in_force=False).content
+        directory = directory.revoking(dict.fromkeys(said.keys, said.since))
+    return directory
+
+
+def _successor(
+    custody: Custody, slot: Slot, entry: Participant, now: datetime, start: datetime
+) -> PrivateKey:
     """A new key of the slot; one that was made before and is not published yet comes first."""
     published = {key.kid for key in entry.keys}
     for key in custody.keys:
         fresh = key.kid not in published and key.not_after - now > STANDARD.lead + STANDARD.overlap
-        if fresh and slot_of(key) == slot:
+        if fresh and slot_of(key) == slot and key.not_before <= start:
             return key
-    return custody.make(*slot, start=now + STANDARD.lead)
+    return custody.make(*slot, start=start)
 
 
 @keys.command()
