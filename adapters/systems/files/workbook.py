@@ -17,14 +17,16 @@ import io
 import re
 import warnings
 import zipfile
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, BinaryIO
 
 import openpyxl
 from openpyxl.cell import WriteOnlyCell
-from openpyxl.utils import get_column_letter
+from openpyxl.utils import get_column_letter, range_boundaries
 
 from adapters.systems.files.records import MAX_RECORD, BadRecord, Record
 from adapters.systems.files.sheets import NamesOf, Row, Table, choose, filled_from_above, joined
@@ -48,6 +50,11 @@ HEADER_WITHIN = 20
 
 MOST_CELL = 32_767
 """Characters of one cell, by the format, in UTF-16: a spreadsheet cuts what is longer."""
+
+MOST_MERGED = 100_000
+"""Ranges of one sheet."""
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]{0,200}?ref="([A-Za-z0-9:$]{1,40})"')
+_LONGEST_TAG = 256
 
 _ALL_ZEROS = re.compile(r"0{2,40}")
 _EXACT = 10**15
@@ -166,6 +173,48 @@ def _trimmed(
     return tuple(texts[:width]), names[:width]
 
 
+class _Merged:
+    """The rows of a sheet over which cells were merged. Such a cell says something in one place and
+    nothing in the others that it covers on the screen, and nobody can say for which it was meant.
+
+    The format puts the list behind the rows, so it is looked for beforehand, in flat memory.
+    """
+
+    def __init__(self, sheet: Any) -> None:
+        ranges: list[tuple[int, int, int]] = []
+        with sheet.parent._archive.open(sheet._worksheet_path) as part:
+            kept = b""
+            while chunk := part.read(1 << 16):
+                text, end = kept + chunk, 0
+                for found in _MERGED.finditer(text):
+                    column, first, _, last = _corners(found[1].decode())
+                    ranges.append((first, last, column))
+                    end = found.end()
+                    if len(ranges) > MOST_MERGED:
+                        raise SchemaRefused("the workbook has too many merged cells")
+                kept = text[end:][-_LONGEST_TAG:]
+        self._spans: list[tuple[int, int, int]] = []
+        for first, last, column in sorted(ranges):
+            if self._spans and first <= self._spans[-1][1]:
+                begin, end, at = self._spans.pop()
+                self._spans.append((begin, max(end, last), min(at, column)))
+            else:
+                self._spans.append((first, last, column))
+
+    def column(self, row: int) -> int | None:
+        """The first column of what is merged over this row; None if nothing is."""
+        at = bisect_right(self._spans, row, key=lambda span: span[0]) - 1
+        return self._spans[at][2] if at >= 0 and row <= self._spans[at][1] else None
+
+
+def _corners(text: str) -> tuple[int, int, int, int]:
+    """First column and row, last column and row."""
+    first_column, first_row, last_column, last_row = range_boundaries(text)
+    if None in (first_column, first_row, last_column, last_row):
+        raise ValueError("a range of cells has both corners")
+    return first_column, first_row, last_column, last_row
+
+
 def _rows(sheet: Any, number: int, most: int) -> Iterator[tuple[int, Sequence[Any]]]:
     """Rows with their numbers, as far as they go; what the sheet says of its size is not believed."""
     sheet.reset_dimensions()
@@ -181,8 +230,14 @@ def _rows(sheet: Any, number: int, most: int) -> Iterator[tuple[int, Sequence[An
 def _body(sheet: Any, table: Table) -> Iterator[Row]:
     """The rows below the header that are not empty."""
     width = len(table.texts)
+    with _refusing("the sheet is damaged", f"sheet {table.sheet}"):
+        merged = _Merged(sheet)
     for number, cells in _rows(sheet, table.sheet, MOST_ROWS):
         if number > table.header and (row := _row(number, cells, width, table.sheet)) is not None:
+            column = merged.column(number)
+            if column is not None and column <= width:
+                why = f"sheet {table.sheet}, {get_column_letter(column)}{number}: merged-cells"
+                row = replace(row, trouble=(*row.trouble, why))
             yield row
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from adapters.base import CaseRecord, RejectedRow
 from adapters.conformance import full_case
-from adapters.systems.files import FilesSystem
+from adapters.systems.files import FilesSystem, workbook
 from adapters.systems.files.mapping import write_row, written_columns
 from adapters.systems.files.workbook import write_workbook
 from schemas.errors import SchemaRefused
@@ -108,6 +108,36 @@ def test_the_sheet_and_its_header_are_found_among_others() -> None:
 
     case = the_case(book(HEADER, ("A-1", "X"), prepare=with_more))
     assert case.case_ref == "A-1"
+
+
+def test_a_cell_that_was_merged_over_others_loses_no_row_its_value() -> None:
+    rows = [(f"A-{number}", "Invented", None, "7", None) for number in range(1, 6)]
+
+    def merged(made: Any) -> None:
+        made.active.merge_cells("B3:B4")  # the name of A-2 seems to be that of A-3 too
+        made.active.merge_cells("C6:D6")
+        made.active.merge_cells("A8:E9")  # below the cases, with nothing in it
+
+    found = read(book(HEADER, *rows, prepare=merged))
+    assert [one.case_ref if isinstance(one, CaseRecord) else one.reasons for one in found] == [
+        "A-1",
+        ("sheet 1, B3: merged-cells",),
+        ("sheet 1, B4: merged-cells",),
+        "A-4",
+        ("sheet 1, C6: merged-cells",),
+    ]
+
+
+def test_more_merged_cells_than_anybody_makes_refuse_the_workbook(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workbook, "MOST_MERGED", 1)
+
+    def merged(made: Any) -> None:
+        made.active.merge_cells("A3:A4")
+        made.active.merge_cells("A6:A7")
+
+    assert "merged" in str(refusal(book(HEADER, ("A-1", "X"), prepare=merged)))
 
 
 def test_where_no_sheet_holds_cases_each_is_named_by_its_number() -> None:
