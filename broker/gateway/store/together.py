@@ -1,7 +1,7 @@
 """Rows of several tables in one statement: one journey to PostgreSQL for all that belongs together.
 
-The text depends on which tables and columns there are and not on how many rows, so that it is
-prepared once. SQLite, which has no network between, gets one statement for each table.
+The text depends on which tables and columns there are and not on how many rows (of more than a
+few), so that it is prepared once. SQLite, which has no network between, gets one statement for each table.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, String, Table, bindparam, insert, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -19,11 +19,22 @@ from broker.database import fetch
 from broker.gateway.store.bulk import insert_rows
 
 Rows = Sequence[Mapping[str, Any]]
-_Part = (
-    tuple[Table, tuple[str, ...]]
-    | tuple[Table, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-    | tuple[Table, tuple[str, ...], str, tuple[str, tuple[str, ...]] | None]
-)
+FEW = 2
+"""Up to so many rows are written out. The server needs a third less for them than for one array a
+column, whose statement reads the same for any number of rows."""
+
+
+class _Part(NamedTuple):
+    """What is done with rows of one table, whatever is in them."""
+
+    table: Table
+    names: tuple[str, ...]
+    written: int
+    """How many are written out; 0 if they come as arrays."""
+    key: tuple[str, ...] = ()
+    replace: tuple[str, ...] = ()
+    changes: bool = False
+    only: tuple[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +86,30 @@ async def insert_together(
         return
     if not wanted and not merges and not changes:
         return
-    shape: tuple[_Part, ...] = (
-        *((m.table, tuple(m.rows[0]), m.key, m.replace) for m in merges),
-        *((table, tuple(rows[0])) for table, rows in wanted),
-        *((c.table, tuple(c.rows[0]), c.key, c.only) for c in changes),
-    )
-    arrays = [
-        [row[name] for row in rows]
-        for rows in (
-            *(merge.rows for merge in merges),
-            *(rows for _, rows in wanted),
-            *(change.rows for change in changes),
-        )
-        for name in rows[0]
+    every = [
+        *(merge.rows for merge in merges),
+        *(rows for _, rows in wanted),
+        *(change.rows for change in changes),
     ]
-    await fetch(connection, _text(shape), arrays)
+    # All or none: each combination of numbers is another statement to prepare.
+    few = all(len(rows) <= FEW for rows in every)
+    shape = (
+        *(_part(m.table, m.rows, few, key=m.key, replace=m.replace) for m in merges),
+        *(_part(table, rows, few) for table, rows in wanted),
+        *(_part(c.table, c.rows, few, key=(c.key,), changes=True, only=c.only) for c in changes),
+    )
+    await fetch(connection, _text(shape), [one for rows in every for one in _given(rows, few)])
+
+
+def _part(table: Table, rows: Rows, few: bool, **more: Any) -> _Part:
+    return _Part(table, tuple(rows[0]), len(rows) if few else 0, **more)
+
+
+def _given(rows: Rows, few: bool) -> list[Any]:
+    """What goes with a part: row by row, or an array for each column."""
+    if few:
+        return [row[name] for row in rows for name in rows[0]]
+    return [[row[name] for row in rows] for name in rows[0]]
 
 
 async def insert_missing(connection: AsyncConnection, table: Table, rows: Rows) -> set[Any]:
@@ -100,11 +120,10 @@ async def insert_missing(connection: AsyncConnection, table: Table, rows: Rows) 
     if not rows:
         return set()
     key = tuple(column.name for column in table.primary_key.columns)
-    names = tuple(rows[0])
     if connection.dialect.name == "postgresql":
-        text = _missing_text(table, names, key)
-        arrays = tuple([row[name] for row in rows] for name in names)
-        return {tuple(row) for row in await fetch(connection, text, arrays)}
+        few = len(rows) <= FEW
+        text = _missing_text(_part(table, rows, few), key)
+        return {tuple(row) for row in await fetch(connection, text, _given(rows, few))}
     statement = sqlite.insert(table).on_conflict_do_nothing()
     result = await connection.execute(
         statement.returning(*table.primary_key.columns), [dict(row) for row in rows]
@@ -148,14 +167,13 @@ def _text(shape: tuple[_Part, ...]) -> str:
     # Foreign keys are looked at when the whole statement has ended, so their order is no matter.
     parts, used = [], 0
     for part in shape:
-        table, names = part[0], part[1]
-        if len(part) == 2:
-            parts.append(_insert_text(table, names, used + 1))
-        elif isinstance(part[2], tuple):
-            parts.append(_merge_text(table, names, part[2], part[3], used + 1))
+        if part.changes:
+            parts.append(_update_text(part, used + 1))
+        elif part.key:
+            parts.append(_merge_text(part, used + 1))
         else:
-            parts.append(_update_text(table, names, part[2], part[3], used + 1))
-        used += len(names)
+            parts.append(_insert_text(part, used + 1))
+        used += len(part.names) * max(part.written, 1)
     *first, last = parts
     if not first:
         return last
@@ -164,50 +182,58 @@ def _text(shape: tuple[_Part, ...]) -> str:
 
 
 @cache
-def _missing_text(table: Table, names: tuple[str, ...], key: tuple[str, ...]) -> str:
+def _missing_text(part: _Part, key: tuple[str, ...]) -> str:
     returned = ", ".join(_quoted(name) for name in key)
-    return f"{_insert_text(table, names, 1)} ON CONFLICT DO NOTHING RETURNING {returned}"
+    return f"{_insert_text(part, 1)} ON CONFLICT DO NOTHING RETURNING {returned}"
 
 
-def _insert_text(table: Table, names: tuple[str, ...], start: int) -> str:
-    columns = ", ".join(_quoted(name) for name in names)
-    arrays = _arrays(table, names, start)
-    return f"INSERT INTO {_quoted(table.name)} ({columns}) SELECT * FROM unnest({arrays})"  # noqa: S608
+def _insert_text(part: _Part, start: int) -> str:
+    columns = ", ".join(_quoted(name) for name in part.names)
+    rows = _values(part, start) if part.written else f"SELECT * FROM {_arrays(part, start)}"  # noqa: S608
+    return f"INSERT INTO {_quoted(part.table.name)} ({columns}) {rows}"
 
 
-def _merge_text(
-    table: Table, names: tuple[str, ...], key: tuple[str, ...], replace: Any, start: int
-) -> str:
-    taken = ", ".join(_quoted(name) for name in key)
-    changes = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in replace)
+def _merge_text(part: _Part, start: int) -> str:
+    taken = ", ".join(_quoted(name) for name in part.key)
+    changes = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in part.replace)
     otherwise = f"UPDATE SET {changes}" if changes else "NOTHING"
-    return f"{_insert_text(table, names, start)} ON CONFLICT ({taken}) DO {otherwise}"
+    return f"{_insert_text(part, start)} ON CONFLICT ({taken}) DO {otherwise}"
 
 
-def _update_text(
-    table: Table,
-    names: tuple[str, ...],
-    key: str,
-    only: tuple[str, tuple[str, ...]] | None,
-    start: int,
-) -> str:
-    columns = ", ".join(_quoted(name) for name in names)
-    changes = ", ".join(f"{_quoted(name)} = n.{_quoted(name)}" for name in names if name != key)
-    text = (
-        f"UPDATE {_quoted(table.name)} AS t SET {changes} "  # noqa: S608 (our own names)
-        f"FROM unnest({_arrays(table, names, start)}) AS n({columns}) "
-        f"WHERE t.{_quoted(key)} = n.{_quoted(key)}"
+def _update_text(part: _Part, start: int) -> str:
+    [key] = part.key
+    columns = ", ".join(_quoted(name) for name in part.names)
+    changes = ", ".join(
+        f"{_quoted(name)} = n.{_quoted(name)}" for name in part.names if name != key
     )
-    if only is not None:
-        values = ", ".join(f"'{value}'" for value in only[1])
-        text += f" AND t.{_quoted(only[0])} IN ({values})"
+    rows = f"({_values(part, start)})" if part.written else _arrays(part, start)
+    text = (
+        f"UPDATE {_quoted(part.table.name)} AS t SET {changes} "  # noqa: S608 (our own names)
+        f"FROM {rows} AS n({columns}) WHERE t.{_quoted(key)} = n.{_quoted(key)}"
+    )
+    if part.only is not None:
+        values = ", ".join(f"'{value}'" for value in part.only[1])
+        text += f" AND t.{_quoted(part.only[0])} IN ({values})"
     return text
 
 
-def _arrays(table: Table, names: tuple[str, ...], start: int) -> str:
-    return ", ".join(
-        f"${number}::{_type_name(table.c[name])}[]" for number, name in enumerate(names, start)
+def _values(part: _Part, start: int) -> str:
+    types = [_type_name(part.table.c[name]) for name in part.names]
+    rows = (
+        ", ".join(
+            f"${number}::{kind}" for number, kind in enumerate(types, start + row * len(types))
+        )
+        for row in range(part.written)
     )
+    return f"VALUES {', '.join(f'({row})' for row in rows)}"
+
+
+def _arrays(part: _Part, start: int) -> str:
+    arrays = ", ".join(
+        f"${number}::{_type_name(part.table.c[name])}[]"
+        for number, name in enumerate(part.names, start)
+    )
+    return f"unnest({arrays})"
 
 
 @cache

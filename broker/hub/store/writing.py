@@ -1,7 +1,8 @@
 """Many rows into many tables at once.
 
 On PostgreSQL everything that one transaction writes is one statement, with one array for each
-column: it reads the same for any number of rows, so it is prepared once, and costs one round trip.
+column: it reads the same for any number of rows (of more than a few), so it is prepared once, and
+costs one round trip.
 On SQLite, where nothing has to travel, each table is written in turn.
 """
 
@@ -29,17 +30,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.database import UtcDateTime, fetch
 
-_ARRAYS: tuple[tuple[type[Any], str], ...] = (
-    (Uuid, "uuid[]"),
-    (LargeBinary, "bytea[]"),
-    (UtcDateTime, "timestamptz[]"),
-    (Date, "date[]"),
-    (Boolean, "boolean[]"),
-    (SmallInteger, "smallint[]"),
-    (BigInteger, "bigint[]"),
-    (Integer, "integer[]"),
-    (String, "text[]"),
+_TYPES: tuple[tuple[type[Any], str], ...] = (
+    (Uuid, "uuid"),
+    (LargeBinary, "bytea"),
+    (UtcDateTime, "timestamptz"),
+    (Date, "date"),
+    (Boolean, "boolean"),
+    (SmallInteger, "smallint"),
+    (BigInteger, "bigint"),
+    (Integer, "integer"),
+    (String, "text"),
 )
+
+
+FEW = 2
+"""Up to so many rows of a table are written out: a third less for the server than arrays."""
 
 
 class Change(NamedTuple):
@@ -92,30 +97,46 @@ class Writing:
     ) -> list[Any]:
         if not self._rows and not self._changes:
             return []
-        shape = tuple((table, tuple(rows[0])) for table, rows in self._rows.items())
+        # All or none: each combination of numbers is another statement to prepare.
+        few = all(len(rows) <= FEW for rows in self._rows.values())
+        shape = tuple(
+            (table, tuple(rows[0]), len(rows) if few else 0) for table, rows in self._rows.items()
+        )
         sql = _statement(shape, tuple(change.sql for change in self._changes), returning)
-        arguments: list[Any] = [
-            [row[name] for row in self._rows[table]] for table, names in shape for name in names
-        ]
+        arguments: list[Any] = []
+        for table, names, _ in shape:
+            rows = self._rows[table]
+            if few:
+                arguments += [row[name] for row in rows for name in names]
+            else:
+                arguments += [[row[name] for row in rows] for name in names]
         for change in self._changes:
             arguments.extend(change.arguments)
-        rows = await fetch(connection, sql, arguments)
-        return rows if returning else []
+        answer = await fetch(connection, sql, arguments)
+        return answer if returning else []
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _statement(
-    shape: tuple[tuple[Table, tuple[str, ...]], ...],
+    shape: tuple[tuple[Table, tuple[str, ...], int], ...],
     changes: tuple[str, ...],
     returning: tuple[Column[Any], ...],
 ) -> str:
     numbers = count(1)
     parts: list[str] = []
     answer = "1"
-    for table, names in shape:
+    for table, names, written in shape:
         columns = ", ".join(f'"{name}"' for name in names)
-        arrays = ", ".join(f"${next(numbers)}::{_array(table, name)}" for name in names)
-        part = f'INSERT INTO "{table.name}" ({columns}) SELECT * FROM unnest({arrays})'  # noqa: S608 (our own names)
+        types = [_type(table, name) for name in names]
+        if written:
+            rows = (
+                ", ".join(f"${next(numbers)}::{kind}" for kind in types) for _ in range(written)
+            )
+            given = f"VALUES {', '.join(f'({row})' for row in rows)}"
+        else:
+            arrays = ", ".join(f"${next(numbers)}::{kind}[]" for kind in types)
+            given = f"SELECT * FROM unnest({arrays})"  # noqa: S608 (our own names)
+        part = f'INSERT INTO "{table.name}" ({columns}) {given}'
         if any(table is column.table for column in returning):
             returned = ", ".join(f'"{column.name}"' for column in returning)
             answer = f"{returned} FROM w{len(parts)}"
@@ -128,9 +149,9 @@ def _statement(
     return f"WITH {named} SELECT {answer}"
 
 
-def _array(table: Table, name: str) -> str:
+def _type(table: Table, name: str) -> str:
     kind = table.c[name].type
-    for known, array in _ARRAYS:
+    for known, its_name in _TYPES:
         if isinstance(kind, known):
-            return array
+            return its_name
     raise TypeError(f"{table.name}.{name}")
