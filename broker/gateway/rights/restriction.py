@@ -6,17 +6,17 @@ themselves go on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.core import Core
 from broker.gateway.store.dialect import AnyRow, upsert
-from broker.gateway.store.lookup import Lookup
-from broker.gateway.store.tables import inbox, restriction
+from broker.gateway.store.known import Frozen, Stored, frozen
+from broker.gateway.store.tables import restriction
 from schemas.bodies.rights import Restrict, RestrictLift
 from schemas.errors import UseRestricted
 from schemas.families.base import Chapter, MessageType
@@ -94,34 +94,25 @@ async def require_usable(
     """
     if row.chapter in GOES_ON:
         return
-    if await _frozen(connection, [(by, case_ref, business_id)]):
+    if _is_frozen(await frozen(connection, [case_ref]), (by, case_ref, business_id)):
         raise UseRestricted
 
 
 async def usable(connection: AsyncConnection, rows: Sequence[AnyRow]) -> list[AnyRow]:
     """Of received messages, those that are not frozen."""
-    standing = await _STANDING(connection, [row.case_ref for row in rows]) if rows else []
-    frozen = {(row.by, row.case_ref, row.about) for row in standing}
+    found = await frozen(connection, [row.case_ref for row in rows]) if rows else []
     return [
-        row
-        for row in rows
-        if not {
-            (row.sender, row.case_ref, None),
-            (row.sender, row.case_ref, row.business_id),
-        }
-        & frozen
+        row for row in rows if not _is_frozen(found, (row.sender, row.case_ref, row.business_id))
     ]
 
 
-async def require_sendable(
-    core: Core,
-    connection: AsyncConnection,
-    row: MessageType,
-    *,
-    case_ref: str,
-    derived_from: UUID | None,
+def require_sendable(
+    core: Core, stored: Stored, row: MessageType, *, case_ref: str, derived_from: UUID | None
 ) -> None:
     """Refuse to send about a case that is frozen here, or to pass on what is.
+
+    Args:
+        stored: What is known under the names of this case and this referral.
 
     Raises:
         UseRestricted: As above.
@@ -130,28 +121,17 @@ async def require_sendable(
         return
     which: list[_About] = [(core.participant, case_ref, None)]
     if derived_from is not None:
-        rows = await connection.execute(
-            select(inbox.c.sender, inbox.c.case_ref).where(inbox.c.business_id == derived_from)
-        )
-        which += [(source.sender, source.case_ref, derived_from) for source in rows]
-    if await _frozen(connection, which):
+        sources = (met for met in stored.met if met.business_id == derived_from)
+        which += [(source.sender, source.case_ref, derived_from) for source in sources]
+    if any(_is_frozen(stored.frozen, one) for one in which):
         raise UseRestricted
 
 
 _About = tuple[str, str, UUID | None]
 """(whose case, its number there, the one referral of it)"""
-_STANDING = Lookup(
-    select(restriction.c.by, restriction.c.case_ref, restriction.c.about).where(
-        restriction.c.lifted_at.is_(None)
-    ),
-    restriction.c.case_ref,
-)
 
 
-async def _frozen(connection: AsyncConnection, which: Sequence[_About]) -> bool:
-    """True if any of these is frozen, by itself or with its whole case."""
-    return any(
-        (row.by, row.case_ref) == (by, case_ref) and row.about in (None, about)
-        for row in await _STANDING(connection, [case_ref for _, case_ref, _ in which])
-        for by, case_ref, about in which
-    )
+def _is_frozen(found: Iterable[Frozen], one: _About) -> bool:
+    """True if it is frozen by itself or with its whole case."""
+    by, case_ref, about = one
+    return any((it.by, it.case_ref) == (by, case_ref) and it.about in (None, about) for it in found)

@@ -39,7 +39,14 @@ class About:
 
 
 async def persons(core: Core, connection: AsyncConnection, wanted: Sequence[About]) -> list[Person]:
-    """What is known of each of these messages' persons, in their order.
+    """What is known of each of these messages' persons, in their order."""
+    return (await look(core, connection, wanted))[0]
+
+
+async def look(
+    core: Core, connection: AsyncConnection, wanted: Sequence[About]
+) -> tuple[list[Person], Stored]:
+    """The same, and what is stored under all their names.
 
     The same statements for everybody: how many are asked does not tell that somebody is protected.
     """
@@ -74,7 +81,7 @@ async def persons(core: Core, connection: AsyncConnection, wanted: Sequence[Abou
                 today=today,
             )
         )
-    return people
+    return people, stored
 
 
 async def names_of(connection: AsyncConnection, about: About) -> tuple[set[str], set[Case]]:

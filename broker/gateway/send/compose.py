@@ -132,8 +132,8 @@ async def compose(
     if exception is not None and exception.code not in row.exceptions:
         raise ExceptionRefused("this type does not travel under this exception")
     recipient = core.partner(draft.to)
-    await require_sendable(
-        core, connection, row, case_ref=draft.case_ref, derived_from=draft.derived_from
+    require_sendable(
+        core, known.stored, row, case_ref=draft.case_ref, derived_from=draft.derived_from
     )
     sections = {
         name: fitting(  # 1

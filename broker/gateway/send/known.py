@@ -18,10 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.gateway.content_check import consent_of
 from broker.gateway.core import Core
-from broker.gateway.safeguards.known import About, persons
+from broker.gateway.safeguards.known import About, look
 from broker.gateway.send.drafts import MessageDraft
 from broker.gateway.store import grants as grant_store
 from broker.gateway.store.grants import GrantState
+from broker.gateway.store.known import Stored
 from broker.rules.content import GrantView, Person
 from schemas.consent import ConsentRecord
 
@@ -50,6 +51,8 @@ class Known:
     persons: dict[About, Person]
     sources: dict[UUID, frozenset[tuple[str, str]]]
     """Of a grant that passes something on: the partner's case that it comes from."""
+    stored: Stored
+    """Under all names of all these persons."""
 
     def person(self, draft: MessageDraft) -> Person:
         """What is known of the person of this draft."""
@@ -90,6 +93,8 @@ class Knowledge:
         )
         keys, records = await self._open(connection, states.values())
         sources = await _sources(connection, states.values())
+        abouts = list({_about(draft, sources) for draft in drafts})
+        people, stored = await look(self._core, connection, abouts)
         return Known(
             grants={
                 state.id: KnownGrant(
@@ -99,15 +104,10 @@ class Knowledge:
                 )
                 for state in states.values()
             },
-            persons=await self._persons(connection, {_about(draft, sources) for draft in drafts}),
+            persons=dict(zip(abouts, people, strict=True)),
             sources=sources,
+            stored=stored,
         )
-
-    async def _persons(
-        self, connection: AsyncConnection, abouts: Collection[About]
-    ) -> dict[About, Person]:
-        wanted = list(abouts)
-        return dict(zip(wanted, await persons(self._core, connection, wanted), strict=True))
 
     async def _open(
         self, connection: AsyncConnection, states: Collection[GrantState]

@@ -1,12 +1,12 @@
 """What is stored about the persons of messages, under whichever of their names.
 
 Each message asks this before it leaves and when it comes, so that on PostgreSQL it is one statement
-instead of six. SQLite, which has no network between, gets the six.
+instead of seven. SQLite, which has no network between, gets the seven.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -17,10 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.database import fetch
 from broker.gateway.safeguards.words import JOINT, TELLING
 from broker.gateway.store.bulk import among, padded
+from broker.gateway.store.lookup import Lookup
 from broker.gateway.store.tables import (
     exclusion,
     inbox,
     inbox_section,
+    restriction,
     safeguard,
     thread,
     told_exclusion,
@@ -57,6 +59,14 @@ class Told(NamedTuple):
     content: str
 
 
+class Frozen(NamedTuple):
+    """A case that is kept and not used, by whose numbering; one referral of it, or all."""
+
+    by: str
+    case_ref: str
+    about: UUID | None
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """The names that are asked for, of several messages at once."""
@@ -83,6 +93,8 @@ class Stored:
     """A name, and whom nothing about it may reach."""
     kept_away: dict[Case, str] = field(default_factory=dict)
     """A partner's case, and where in the vault it lies whom the person keeps away, as they say."""
+    frozen: list[Frozen] = field(default_factory=list)
+    """Of cases that have such a number, whoever's it is."""
 
 
 _KNOWN = f"""
@@ -117,7 +129,10 @@ SELECT (SELECT array_agg(ours) FROM ours), (SELECT array_agg(met) FROM met),
     (SELECT array_agg(ROW(e.about, e.participant)) FROM named JOIN exclusion e
         ON e.about = named.name),
     (SELECT array_agg(ROW(t.partner, t.case_ref, t.item)) FROM held JOIN told_exclusion t
-        ON t.partner = held.sender AND t.case_ref = held.case_ref WHERE t.item IS NOT NULL)
+        ON t.partner = held.sender AND t.case_ref = held.case_ref WHERE t.item IS NOT NULL),
+    (SELECT array_agg(ROW(r.by, r.case_ref, r.about)) FROM (
+            SELECT name FROM named UNION SELECT case_ref FROM held) AS numbered
+        JOIN restriction r ON r.case_ref = numbered.name WHERE r.lifted_at IS NULL)
 """  # noqa: S608 (our own words)
 
 
@@ -135,6 +150,7 @@ async def known(connection: AsyncConnection, names: Names) -> Stored:
         told=[Told(*one) for one in row[3] or ()],
         excluded=[(one[0], one[1]) for one in row[4] or ()],
         kept_away={(one[0], one[1]): one[2] for one in row[5] or ()},
+        frozen=[Frozen(*one) for one in row[6] or ()],
     )
 
 
@@ -163,7 +179,21 @@ async def _one_by_one(connection: AsyncConnection, names: Names) -> Stored:
             for row in lists
             if (row.partner, row.case_ref) in held
         },
+        frozen=await frozen(connection, sorted({*every, *(ref for _, ref in held)})),
     )
+
+
+async def frozen(connection: AsyncConnection, case_refs: Sequence[str]) -> list[Frozen]:
+    """What is not used of the cases with these numbers."""
+    return [Frozen(*row) for row in await _FROZEN(connection, case_refs)]
+
+
+_FROZEN = Lookup(
+    select(restriction.c.by, restriction.c.case_ref, restriction.c.about).where(
+        restriction.c.lifted_at.is_(None)
+    ),
+    restriction.c.case_ref,
+)
 
 
 async def _met(connection: AsyncConnection, names: Names) -> list[Met]:
