@@ -51,7 +51,10 @@ class Connections:
     @asynccontextmanager
     async def one(self) -> AsyncIterator[AsyncConnection]:
         """Raises `TimeoutError` if none comes free, and whatever the driver raises."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        if self._room.locked():
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._room.acquire()
+        else:
             await self._room.acquire()
         try:
             kept = await self._take()
