@@ -116,6 +116,23 @@ class _Patient:
             self._stream.flush()
 
 
+class _StandardError:
+    """Standard error, whatever it is at the moment."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+# Of a command, which configures nothing, standard output is the result and holds nothing else.
+if not structlog.is_configured():
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError()))
+    )
+
+
 def configure_logging(process: str, *, level: int = logging.INFO) -> None:
     """JSON lines on standard error, for the whole process."""
     structlog.configure(

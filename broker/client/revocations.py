@@ -35,7 +35,8 @@ class KnownRevocations:
         """Where to read on in the feed."""
         if self._path.exists():
             for line in self._path.read_bytes().splitlines():
-                self._read(line)
+                if line:
+                    self._read(line)
 
     def _read(self, line: bytes) -> None:
         try:

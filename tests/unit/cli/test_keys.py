@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from broker.cli.commands.trust.keys import renew
+from broker.client import KnownRevocations
+from broker.telemetry import logger
 from keys.custody import Custody, KdfCost, create_custody
 from keys.lifecycle import ended, new_keys
 from keys.rotation import STANDARD
@@ -63,3 +65,18 @@ def test_a_key_that_was_made_for_later_is_not_offered_for_now(
     _, (made,), _ = renew(custody, entry.model_copy(update={"keys": keys}), now)
     assert made.kid != waiting.kid
     assert made.not_before < now
+
+
+def test_what_a_command_logs_is_not_among_its_results(capsys: pytest.CaptureFixture[str]) -> None:
+    logger().warning("directory:not-refreshed", code="hub-unreachable")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "hub-unreachable" in said.err
+
+
+def test_what_was_heard_of_revocations_is_read_without_a_complaint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    KnownRevocations(tmp_path).add([(1, b"{}"), (2, b"[]")])
+    assert KnownRevocations(tmp_path).position == 2
+    assert capsys.readouterr().err == ""

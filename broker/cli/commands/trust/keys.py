@@ -183,6 +183,7 @@ def rotate(home: Path, out: Path, settings_file: Path | None, passphrase_file: s
     HOME may also be a hub's folder.
     """
     now = SystemClock().now()
+    identity = None
     if settings_file is not None or (home / "hub.toml").is_file():
         from broker.cli.hub_home import open_hub
 
@@ -190,17 +191,19 @@ def rotate(home: Path, out: Path, settings_file: Path | None, passphrase_file: s
     else:
         identity = open_identity(home, passphrase_file)
         participant, custody = identity.participant, identity.custody
-        directory = _as_revoked(home, identity, now)
-    entry = directory.participant(participant)
-    if entry is None:
+        directory = identity.directory()
+    published = directory.participant(participant)
+    if published is None:
         raise NotFound(participant)
+    known = directory if identity is None else _as_revoked(home, identity, directory, now)
+    entry = known.participants[participant]
     todo, made, renewed = renew(custody, entry, now)
     result = {
         "made": [key.kid for key in made],
         "retired": list(todo.retire),
         "destroyed": list(todo.destroy),
     }
-    if not todo and not directory.compromised_since.keys() & {key.kid for key in entry.keys}:
+    if not todo and entry == published:
         current().result(result, plain="nothing is due")
         return
     out.write_bytes(renewed.to_json())
@@ -224,10 +227,12 @@ def renew(
     return todo, made, entry.model_copy(update={"keys": keys, "entry_issued_at": now})
 
 
-def _as_revoked(home: Path, identity: Identity, now: datetime) -> TrustedDirectory:
+def _as_revoked(
+    home: Path, identity: Identity, directory: TrustedDirectory, now: datetime
+) -> TrustedDirectory:
     """The directory with what was said to be in other hands: heard by the gateway, or said here."""
     cache = identity.settings.path(identity.settings.directory.cache)
-    directory = KnownRevocations(cache).applied(identity.directory(), now)
+    directory = KnownRevocations(cache).applied(directory, now)
     for kept in sorted(home.glob("revocation-*.jws")):
         said = verify_revocation(kept.read_bytes(), directory, now=now, in_force=False).content
         directory = directory.revoking(dict.fromkeys(said.keys, said.since))
