@@ -5,6 +5,7 @@
 
 import { createHash, createPublicKey, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { ml_dsa44 } from "@noble/post-quantum/ml-dsa.js";
 import * as jose from "jose";
 import { blind, headerDigest, open, seal, unb64u, utf8 } from "./wire.mjs";
 
@@ -56,21 +57,42 @@ function rootFrom(leaf, index, size, path) {
   return r;
 }
 
+// What a signature of each kind signs, and how it is checked (C2SP signed-note, tlog-cosignature).
+const u64 = (number) => Buffer.from(BigInt(number).toString(16).padStart(16, "0"), "hex");
+const short = (text) => Buffer.concat([Buffer.from([Buffer.byteLength(text)]), Buffer.from(text)]);
+const ed25519 = (key, message, value) => {
+  const jwk = { kty: "OKP", crv: "Ed25519", x: key.toString("base64url") };
+  return verify(null, message, createPublicKey({ key: jwk, format: "jwk" }), value);
+};
+const kinds = {
+  1: (_, key, text, value) => ed25519(key, Buffer.from(text), value),
+  4: (_, key, text, value) => {
+    const line = `cosignature/v1\ntime ${value.readBigUInt64BE()}\n`;
+    return ed25519(key, Buffer.from(line + text), value.subarray(8));
+  },
+  6: (name, key, text, value) => {
+    const [origin, size, root] = text.split("\n");
+    const time = value.subarray(0, 8);
+    const subtree = [short(origin), u64(0), u64(size), Buffer.from(root, "base64")];
+    const message = Buffer.concat([Buffer.from("subtree/v1\n\0"), short(name), time, ...subtree]);
+    return ml_dsa44.verify(value.subarray(8), message, key);
+  },
+};
+
 function noteSignedBy(vkey, text, lines) {
   const [name, id, ...rest] = vkey.split("+");
   const material = Buffer.from(rest.join("+"), "base64");
   const own = sha256(Buffer.from(`${name}\n`), material).subarray(0, 4);
-  if (material[0] !== 1 || own.toString("hex") !== id) throw new Error("verifier key");
-  const x = material.subarray(1).toString("base64url");
-  const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
+  if (own.toString("hex") !== id) throw new Error("verifier key");
   return lines.some((line) => {
     const [, who, value] = line.match(/^\u2014 (\S+) (\S+)$/u) ?? [];
     const blob = Buffer.from(value ?? "", "base64");
-    return who === name && blob.subarray(0, 4).equals(own) && verify(null, Buffer.from(text), key, blob.subarray(4));
+    if (who !== name || !blob.subarray(0, 4).equals(own)) return false;
+    return kinds[material[0]](name, material.subarray(1), text, blob.subarray(4));
   });
 }
 
-function prove({ proof, leaf, vkey, salt, subject }) {
+function prove({ proof, leaf, vkeys, salt, subject }) {
   const [head, ...after] = proof.split("\n\n");
   const [first, index, ...path] = head.split("\n");
   const checkpoint = after.join("\n\n");
@@ -85,8 +107,9 @@ function prove({ proof, leaf, vkey, salt, subject }) {
   const commitment = sha256(label, unb64u(salt), unb64u(subject)).toString("base64url");
   return {
     format: first,
-    origin: origin === vkey.split("+")[0],
-    signed: noteSignedBy(vkey, text, lines),
+    origin: origin === vkeys[0].split("+")[0],
+    signed: vkeys.length === 3 && vkeys.every((vkey) => noteSignedBy(vkey, text, lines)),
+    unsigned: !vkeys.some((vkey) => noteSignedBy(vkey, text.replace("\n", "x\n"), lines)),
     included: made.toString("base64") === root,
     about: JSON.parse(Buffer.from(data)).commitment === commitment,
   };

@@ -1,6 +1,6 @@
 """Interoperation: Node reads what we write, and we read what Node writes, in both suites.
 
-`tests/interop/peer.mjs` and `participant.mjs` follow `docs/protocol.md` with jose, hpke and hpke-noble;
+`tests/interop/peer.mjs` and `participant.mjs` follow `docs/protocol.md` with jose, hpke and noble;
 the second talks to a real hub and gateway (`conversation.py`). The packages are
 installed into a temporary folder by `npm`, from the registry that it is configured for.
 
@@ -98,17 +98,20 @@ def tasks(italy: Party, albania: Party) -> dict[str, Any]:
     return {"read": read, "write": write, "scopes": SCOPES, "proofs": proofs()}
 
 
-def proofs() -> list[dict[str, str]]:
-    """Every leaf of a log of seven, proven; the peer checks path, note, and what the leaf is about."""
-    log, told = MemoryLog(), []
+def proofs() -> list[dict[str, Any]]:
+    """Every leaf of a log of seven, proven; the peer checks path, note, and what the leaf is about.
+
+    The log signs its head in all three kinds: plain, and dated with Ed25519 and with ML-DSA-44.
+    """
+    log, told = MemoryLog(), list[dict[str, str]]()
     for number in range(7):
         subject = number.to_bytes(32, "big")
         leaf, opening = new_leaf(Event.ENVELOPE_SUBMITTED, NOW, subject)
         log.entries.append(leaf)
         told.append({"leaf": b64u(leaf), "salt": b64u(opening.salt), "subject": b64u(subject)})
     head = log.head()
-    vkey = log.keys.vkey
-    return [{**one, "vkey": vkey, "proof": log.proof(at, head)} for at, one in enumerate(told)]
+    vkeys = [log.keys.vkey, log.keys.signers[0].dated().verifier.to_text(), log.keys.pq_vkey]
+    return [{**one, "vkeys": vkeys, "proof": log.proof(at, head)} for at, one in enumerate(told)]
 
 
 def ask_peer(task: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -193,7 +196,7 @@ def main() -> int:
         kept = vectors(result, italy, albania)
         text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
         (HERE.parent / "vectors" / "interop.json").write_text(text, encoding="utf-8")
-    print(f"interop: {agreed} agreements with Node's jose and hpke, suites 1 and 2")  # noqa: T201
+    print(f"interop: {agreed} agreements with Node's jose, hpke and noble, suites 1 and 2")  # noqa: T201
     return 0
 
 
