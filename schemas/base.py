@@ -26,7 +26,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from schemas.errors import SchemaRefused
 
@@ -86,12 +86,12 @@ def _is_plain_text(value: str) -> str:
     for character in set(value):  # each once: a long text has few different ones
         category = unicodedata.category(character)
         if category in {"Cc", "Cs", "Cn"} and character not in "\n\t":
-            raise ValueError("control characters are not text")
+            raise PydanticCustomError("control_character", "control characters are not text")
         # Bidirectional overrides and isolates can make a page say something else than the data.
         if character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069":
-            raise ValueError("bidirectional controls are not text")
+            raise PydanticCustomError("bidi_control", "bidirectional controls are not text")
     if not unicodedata.is_normalized("NFC", value):
-        raise ValueError("text is not in Unicode NFC")
+        raise PydanticCustomError("not_nfc", "text is not in Unicode NFC")
     return value
 
 
@@ -205,10 +205,14 @@ def paths_of(error: ValidationError) -> tuple[str, ...]:
 
     `loc` of a dict entry is a key that the sender chose, so unknown names are not repeated either.
     """
+    errors = error.errors(include_input=False, include_url=False, include_context=False)
+    foreign = {item["loc"][:-1] for item in errors if item["loc"][-1:] == ("[key]",)}
     found = []
-    for item in error.errors(include_input=False, include_url=False, include_context=False):
+    for item in errors:
         loc = item["loc"]
-        if item["type"] == "extra_forbidden":
+        if item["type"] == "extra_forbidden" or loc in foreign:
             loc = (*loc[:-1], "?")
+        elif loc[:-1] in foreign:  # its key, or what is below it
+            loc = (*loc[:-2], "?")
         found.append(".".join(str(step) for step in loc) + ": " + item["type"])
     return tuple(found[:20])

@@ -29,7 +29,7 @@ from schemas.consent import Purpose
 from schemas.envelope import BARE, NEVER_HELD_BACK, Kind, Lane
 from schemas.errors import SchemaRefused, UnknownType
 from schemas.machine import By
-from schemas.message import ExceptionUse, Message
+from schemas.message import CompartmentPart, ExceptionUse, Message
 from schemas.sections.index import SECTION_INDEX
 from schemas.states import MACHINES, THREADED
 from tests.support.examples import BODIES, WHEN
@@ -382,6 +382,20 @@ def test_whatever_stands_in_a_field_no_error_repeats_it(name: str, value: Any) -
     assert canary not in str(refused.value)
     assert canary not in repr(refused.value.where)
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize("inside", [{"a": 1}, "text", {"first_name": ["Invented"]}])
+def test_a_section_that_nobody_knows_is_refused_without_its_name(inside: Any) -> None:
+    canary = "Ermira Invented"
+    with pytest.raises(SchemaRefused) as refused:
+        CompartmentPart.from_json(
+            json.dumps({"sections": {canary: inside}, "attachments": []}).encode()
+        )
+    assert set(refused.value.where) <= {
+        "sections.?: string_pattern_mismatch",
+        "sections.?: dict_type",
+    }
+    assert canary not in str(refused.value)
 
 
 def test_a_body_that_is_printed_says_nothing() -> None:
