@@ -443,6 +443,20 @@ def test_doctor_says_of_each_ill_what_it_is_and_what_to_do(
     since = ("--since", "2026-01-01", "--yes")
     assert run("keys", "compromise", "--home", str(shelter), *since).code == Exit.OK
     assert ill(shelter)["revocations"][0].startswith("key-revoked")
+    # Afterwards, as docs/operations/compromise.md says: new keys, published by the country.
+    fresh = tmp_path / "entry.json"
+    assert run("keys", "rotate", "--home", str(shelter), "--out", str(fresh)).code == Exit.OK
+    published = run(
+        *("directory", "publish", str(fresh), "--repository", str(network.path / "directory")),
+        *("--country-key", str(authority / "al.json")),
+        *("--online-key", str(authority / "online.json")),
+        *("--passphrase-file", str(authority / "passphrase")),
+    )
+    assert published.code == Exit.OK
+    again = run("keys", "rotate", "--home", str(shelter), "--out", str(tmp_path / "none"))
+    assert again.code == Exit.OK
+    assert not (tmp_path / "none").exists()
+    assert ill(shelter) == {}
 
     running.hub.end()
     try:

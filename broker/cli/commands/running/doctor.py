@@ -26,7 +26,7 @@ from broker.cli.identity import Identity, home_option
 from broker.cli.output import current
 from broker.cli.root import ReferralCommand
 from keys.ceremony.roles import ending_roles
-from keys.rotation import warnings
+from keys.rotation import slot_of, warnings
 from keys.statements.revocation import verify_revocation
 from keys.trust import DirectoryClient
 from schemas.directory import KeyStatus, TrustedDirectory
@@ -190,7 +190,13 @@ def _revoked(identity: Identity, directory: TrustedDirectory) -> list[str]:
         return []
     marked = {key.kid for key in entry.keys if key.status is KeyStatus.COMPROMISED}
     # What was replaced since may stay revoked; one that should still serve may not.
-    return sorted(key.kid for key in entry.keys if key.kid in kids | marked and key.not_after > now)
+    bad = kids | marked
+    served = {slot_of(key) for key in entry.keys if key.kid not in bad and key.is_current(now)}
+    return sorted(
+        key.kid
+        for key in entry.keys
+        if key.kid in bad and key.not_after > now and slot_of(key) not in served
+    )
 
 
 def examine_home(home: Path) -> Iterator[Finding]:
