@@ -104,8 +104,8 @@ def tables(figures: Figures) -> list[Table]:
         ),
         Table(
             "Withdrawals of consent, by recipient",
-            "How long each recipient took to receive it, and how often it attested an erasure.",
-            ("Recipient", "Sent", "Delivered", "Typical", "Longest", "Erasures attested"),
+            "How long each recipient took to receive it, and how many messages it attested as erased.",
+            ("Recipient", "Sent", "Delivered", "Typical", "Longest", "Messages erased"),
             tuple(
                 (
                     name,
