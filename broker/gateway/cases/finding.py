@@ -81,12 +81,11 @@ async def _rows(parts: Parts, connection: AsyncConnection, wanted: CaseSearch) -
         inbox.c.state.not_in(("stopped", "erased")),
     ]
     if wanted.business_id is not None:
-        which.append(
-            or_(
-                inbox.c.business_id == wanted.business_id,
-                inbox.c.supersedes == wanted.business_id,
-            )
-        )
+        # Later versions have its reference, and business ids of their own.
+        named = inbox.c.business_id == wanted.business_id
+        filed = await connection.scalars(select(inbox.c.reference).where(named))
+        references = [reference for reference in filed if reference is not None]
+        which.append(or_(named, inbox.c.reference.in_(padded(references))))
     if wanted.case is not None:
         columns = (inbox.c.case_ref, inbox.c.recipient_case_ref, inbox.c.reference)
         which.append(or_(*(column == wanted.case for column in columns)))

@@ -238,6 +238,9 @@ async def _corrected(two: World, first: Any, grant: UUID) -> None:
 
     there = await _in_thread(albania.gateway.core.adapter.read, f"desk:{first.business_id}")
     assert there.sections["identity_core"]["first_name"] == "Poprawiona"
+    by_id = {"business_id": str(first.business_id)}
+    found = (await Desk(two, "al.nrm").post("/v1/cases/search", by_id)).json()["cases"]
+    assert [each["type"] for each in found] == ["referral.amend", "referral.request"]
 
 
 async def _in_thread(ask: Any, *given: Any) -> Any:
