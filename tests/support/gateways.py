@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx2
 from fastapi import FastAPI
 
@@ -218,6 +219,22 @@ def always_the_newest_head(hub: Hub) -> None:
 async def close(side: Side) -> None:
     await side.gateway.core.hub.close()
     await side.gateway.core.database.close()
+
+
+async def waits(side: Side) -> bool:
+    """True if a writer to its database waits for another."""
+    database = side.gateway.core.database
+    if database.dialect == "sqlite":
+        return bool(database._writer._waiters)
+    asked = await asyncpg.connect(database.url.replace("+asyncpg", ""))
+    try:
+        found: bool = await asked.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+    finally:
+        await asked.close()
+    return found
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,7 @@ from keys.binding import uuid7
 from schemas.consent import Purpose
 from schemas.errors import ConsentMissing
 from schemas.evidence import Evidence, Fact, FactStatement, VerifiedEvidence
-from tests.support.gateways import CASE, Side, World, world
+from tests.support.gateways import CASE, Side, World, waits, world
 
 
 @pytest.fixture
@@ -68,7 +68,8 @@ async def test_of_two_evidences_kept_at_once_the_stronger_fact_stands(
     async with core.database.begin() as connection:
         await book.keep(connection, [one])
         later = asyncio.create_task(keep())
-        await asyncio.sleep(0.3)
+        while not later.done() and not await waits(italy):  # noqa: ASYNC110 (nothing tells us)
+            await asyncio.sleep(0)
         assert not later.done()  # it waits for the facts of the first
     await later
 
@@ -121,8 +122,8 @@ async def test_what_is_stored_while_the_hub_is_there_leaves_at_once(two: World) 
     await italy.push()
     working = asyncio.create_task(italy.parts.outbox.run())
     try:
-        await asyncio.sleep(0.1)
-        assert italy.parts.outbox.is_ready()
+        while not italy.parts.outbox.is_ready():  # noqa: ASYNC110 (it says so to nobody)
+            await asyncio.sleep(0)
         sent = await italy.refer("al.nrm", grant)
         row = await _until(italy, sent.id, "submitted")
         assert row.attempts == 1

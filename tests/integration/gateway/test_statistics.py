@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx2
 import pytest
 from sqlalchemy import select, update
@@ -19,7 +18,7 @@ from broker.gateway.statistics.periods import Quarter
 from broker.gateway.statistics.tables import tabulate
 from broker.gateway.store.tables import alarm, inbox, outbox
 from schemas.consent import Purpose
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World, waits, world
 
 SECTION = "statistics_research"
 PERIOD = {"first": "2026-04-01", "last": "2026-06-30"}
@@ -168,22 +167,6 @@ async def test_who_withdraws_while_it_is_published_is_not_in_it_or_withdraws_aft
         assert len(export.strip().splitlines()) == 1 + 11
         assert stale == ["consent-stale", "consent-stale"]
         assert await open_alarms(counting) == []
-
-
-async def waits(side: Side) -> bool:
-    """True if a writer waits for another."""
-    database = side.gateway.core.database
-    if database.dialect == "sqlite":
-        return bool(database._writer._waiters)
-    asked = await asyncpg.connect(database.url.replace("+asyncpg", ""))
-    try:
-        found: bool = await asked.fetchval(
-            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
-        )
-    finally:
-        await asked.close()
-    return found
 
 
 async def open_alarms(side: Side) -> list[tuple[str, str]]:
