@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tomllib
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,15 @@ from broker.gateway.settings import Settings, load_settings
 from broker.gateway.store.tables import metadata
 from broker.migrating import upgrade
 from keys.http_signing import verify_request
-from schemas.errors import Conflict, Refused, SecondIncarnation, StorageUnavailable
+from schemas.errors import (
+    Conflict,
+    CustodyLocked,
+    NotPermitted,
+    Refused,
+    SecondIncarnation,
+    StorageUnavailable,
+    Unavailable,
+)
 from tests.support.endpoint import Casebook, serving, status
 from tests.support.gateways import World, close, world
 
@@ -55,6 +64,33 @@ async def _clone(two: World, home: Path) -> Gateway:
     made.core.hub._transport = two["it.nrm"].gateway.core.hub._transport
     made.core.hub._http = two["it.nrm"].gateway.core.hub._http
     return made
+
+
+async def test_a_gateway_that_could_not_destroy_its_keys_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key file from systemd is read only: its first new epoch would fail a month later."""
+    home = tmp_path / "home"
+    url = "http://127.0.0.1:1"
+    await asyncio.to_thread(
+        partial(init_home, home, participant="it.nrm", hub_url=url, cost=QUICK),
+        directory_url=f"{url}/directory",
+        trusted_root=b"{}",
+    )
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(home))
+    with (home / "gateway.toml").open("a") as file:
+        file.write('\n[keys]\ncustody = "systemd-credential:keys.json"\n')
+        file.write('passphrase_file = "systemd-credential:passphrase"\n')
+    with pytest.raises(NotPermitted, match="passphrase may be a systemd-credential"):
+        await build(load_settings(home))
+    # The passphrase alone may come from there; now it is the hub that is missing.
+    text = (home / "gateway.toml").read_text()
+    (home / "gateway.toml").write_text(
+        text.replace("systemd-credential:keys.json", "file:keys.json")
+    )
+    with pytest.raises((Unavailable, Refused)) as missing:
+        await build(load_settings(home))
+    assert not isinstance(missing.value, NotPermitted | CustodyLocked)
 
 
 async def test_a_restored_database_goes_on_under_another_name(tmp_path: Path) -> None:
