@@ -12,7 +12,7 @@ import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -34,12 +34,11 @@ from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
     InterfaceError,
+    InvalidatePoolError,
     OperationalError,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
-from broker.connections import Connections, driver_of
 from schemas.errors import StorageUnavailable
 
 SCRUB_ATTEMPTS = 50
@@ -114,8 +113,20 @@ class Database:
             self.engine: AsyncEngine = create_async_engine(url, pool_size=5, max_overflow=5)
             prepare_sqlite(self.engine.sync_engine)
         else:
-            self.engine = create_async_engine(url, poolclass=NullPool)
-            self._connections = Connections(self.engine, most=2 * pool_size)
+            # No overflow: its connections are closed when they come back, and opening one costs as
+            # much as dozens of statements. The one used last is used next: its statements are
+            # prepared.
+            self.engine = create_async_engine(
+                url, pool_size=2 * pool_size, max_overflow=0, pool_use_lifo=True
+            )
+            _prepare_postgresql(self.engine)
+        # Reads need no BEGIN and no ROLLBACK on PostgreSQL: at its isolation level (READ COMMITTED)
+        # each statement sees what was committed before it, inside a transaction or not.
+        self._reader = (
+            self.engine
+            if self.dialect == "sqlite"
+            else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
         self._writer = asyncio.Lock()
         self._inside: set[asyncio.Task[Any] | None] = set()
         """The tasks that hold a connection."""
@@ -152,20 +163,17 @@ class Database:
                 yield connection
         else:
             with self._not_inside(), as_unavailable():
-                async with self._connections.one() as connection:
+                async with self._reader.connect() as connection:
                     yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """For reading alone: a snapshot on SQLite, what was committed last on PostgreSQL."""
         with self._not_inside(), as_unavailable():
-            async with self._connect() as connection:
+            async with self._reader.connect() as connection:
                 if self.dialect == "sqlite":
                     await connection.execution_options(sqlite_read=True)
                 yield connection
-
-    def _connect(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self.engine.connect() if self.dialect == "sqlite" else self._connections.one()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -175,8 +183,8 @@ class Database:
                     yield connection
                 return
             # Begun and ended on the driver: half of what it takes through SQLAlchemy.
-            async with self._connections.one() as connection:
-                driver = driver_of(connection)
+            async with self._reader.connect() as connection:
+                driver = _driver(connection)
                 await driver.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
                 try:
                     yield connection
@@ -261,7 +269,7 @@ class Database:
         Raises:
             StorageUnavailable: A reader held the old pages all the while; call again.
         """
-        async with self._connect() as connection:
+        async with self.engine.connect() as connection:
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection
             if self.dialect != "sqlite":
@@ -291,7 +299,7 @@ class Database:
         PostgreSQL vacuums these tables, unless somebody does already. SQLite shortens its file in
         small steps, so that no writer waits long; a file from before 0.1 needs one `VACUUM` first.
         """
-        async with self._connect() as connection:
+        async with self.engine.connect() as connection:
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection
             if self.dialect != "sqlite":
@@ -312,11 +320,14 @@ class Database:
                     await cursor.fetchall()
 
     async def close(self) -> None:
-        if self.dialect != "sqlite":
-            await self._connections.close()
         await self.engine.dispose()
         if self._file_lock is not None:
             self._file_lock.close()
+
+
+def _driver(connection: AsyncConnection) -> Any:
+    """asyncpg's own connection."""
+    return connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]
 
 
 async def _leave(driver: Any) -> None:
@@ -337,11 +348,40 @@ async def fetch(connection: AsyncConnection, statement: str, arguments: Sequence
         sqlalchemy.exc.DBAPIError: As SQLAlchemy would.
     """
     try:
-        return list(await driver_of(connection).fetch(statement, *arguments))
+        return list(await _driver(connection).fetch(statement, *arguments))
     except IntegrityConstraintViolationError as error:
         raise IntegrityError(statement, None, error) from error
     except PostgresError as error:
         raise DBAPIError(statement, None, error) from error
+
+
+IDLE_SECONDS = 5.0
+"""A connection that was not used for so long is asked whether the server is still there."""
+
+
+def _prepare_postgresql(engine: AsyncEngine) -> None:
+    """Hand out no connection whose server is gone.
+
+    A server that dies closes its connections, and the driver knows that without asking. Asking
+    (three round trips) is for the network that swallowed the news, so it is done after a silence.
+    """
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def _checkin(_connection: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _checkout(connection: Any, record: Any, _proxy: Any) -> None:
+        closed = connection.driver_connection.is_closed()
+        used = record.info.get("used")
+        if not closed and used is not None and time.monotonic() - used > IDLE_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except Exception:
+                closed = True  # whatever it says, it is of no use
+        if closed:
+            # All that were opened before it, too.
+            raise InvalidatePoolError
 
 
 async def _patience(driver: Any, milliseconds: int) -> None:

@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker import connections
+from broker import database as module
 from broker.database import Database, fetch
 from broker.migrating import upgrade
 from schemas.errors import StorageUnavailable
@@ -48,68 +46,18 @@ async def test_a_connection_that_died_silently_is_found_after_a_pause(
 ) -> None:
     async with database.read() as connection:
         first = await _backend(connection)
-    monkeypatch.setattr(connections, "IDLE_SECONDS", -1.0)
+    monkeypatch.setattr(module, "IDLE_SECONDS", -1.0)
     async with database.begin() as connection:
         assert await _backend(connection) == first
 
-    monkeypatch.setattr(asyncpg.Connection, "execute", _dead_until_begin)
+    monkeypatch.setattr(type(database.engine.dialect), "do_ping", _dead)
 
     async with database.begin() as connection:
         assert await _backend(connection) != first
 
 
-_execute = asyncpg.Connection.execute
-
-
-async def _dead_until_begin(self: asyncpg.Connection, query: str, *more: Any) -> str:
-    if query == "SELECT 1":
-        raise ConnectionResetError
-    return await _execute(self, query, *more)
-
-
-async def test_who_waits_too_long_for_a_connection_is_told_so(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "PATIENCE_SECONDS", 0.01)
-    database = Database(postgres_url, pool_size=1)
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(database.close)
-        held = [_Holding(database) for _ in range(2)]
-        for one in held:
-            await stack.enter_async_context(one)
-
-        with pytest.raises(StorageUnavailable):
-            await database.ping()
-
-
-class _Holding:
-    """A task that holds a connection for as long as somebody is in here."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._has, self._over = asyncio.Event(), asyncio.Event()
-
-    async def _hold(self) -> None:
-        async with self._database.read():
-            self._has.set()
-            await self._over.wait()
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.create_task(self._hold())
-        await self._has.wait()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._over.set()
-        await self._task
-
-
-async def test_a_transaction_that_somebody_left_open_ends_with_his_use(database: Database) -> None:
-    async with database.read() as connection:
-        first = await _backend(connection)
-        await fetch(connection, "BEGIN", [])
-
-    async with database.read() as connection:
-        assert await _backend(connection) != first
+def _dead(*_: object) -> bool:
+    raise ConnectionResetError
 
 
 async def _insert_and_fail(database: Database) -> None:
