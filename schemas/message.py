@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from schemas.base import B64Bytes, FreeText, Instant, ProtectedModel, Scope, ShortText
 from schemas.consent import Purpose
@@ -29,6 +30,16 @@ NotTo = Annotated[
     ),
 ]
 """Whom a person wants nothing to reach: `al.police-2`, `authorities:AL`, `police:AL`, `relative:father`."""
+
+
+def _objects(sections: Any) -> Any:
+    # Looked at before each by itself: where it failed would be a name that the sender chose.
+    if isinstance(sections, dict) and not all(isinstance(s, dict) for s in sections.values()):
+        raise PydanticCustomError("section_type", "each section is an object")
+    return sections
+
+
+EachObject = BeforeValidator(_objects)
 
 
 class ExceptionUse(ProtectedModel):
@@ -95,7 +106,7 @@ class CaseworkPart(ProtectedModel):
     grant_key: B64Bytes | None
     scopes: tuple[ScopeEntry, ...] = ()
     exception: ExceptionUse | None = None
-    sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
+    sections: Annotated[dict[SectionId, dict[str, Any]], EachObject] = Field(default_factory=dict)
     attachments: tuple[AttachmentKey, ...] = ()
     derived_from: UUID | None = None
     """The business id of the referral that this one passes on."""
@@ -107,7 +118,7 @@ class CaseworkPart(ProtectedModel):
 class CompartmentPart(ProtectedModel):
     """The content of any other compartment's part. Empty ones are sent too, padded alike."""
 
-    sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
+    sections: Annotated[dict[SectionId, dict[str, Any]], EachObject] = Field(default_factory=dict)
     attachments: tuple[AttachmentKey, ...] = ()
 
 
@@ -120,7 +131,7 @@ class Message(ProtectedModel):
     recipient_case_ref: CaseRef | None = None
     language: str = "eng"
     body: dict[str, Any]
-    sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
+    sections: Annotated[dict[SectionId, dict[str, Any]], EachObject] = Field(default_factory=dict)
     scopes: tuple[ScopeEntry, ...] = ()
     exception: ExceptionUse | None = None
     attachments: tuple[AttachmentKey, ...] = ()

@@ -26,7 +26,7 @@ from broker.gateway.store.tables import inbox, outbox, right_told
 from schemas.base import ProtectedModel
 from schemas.consent import Purpose
 from schemas.errors import NotFound, Refused, SchemaRefused
-from schemas.message import CaseRef, Message, SectionId
+from schemas.message import CaseRef, EachObject, Message, SectionId
 
 ACCEPTED = {"rectify.ack", "erase.ack", "referral.received", "access.reply"}
 
@@ -38,7 +38,7 @@ class RightDraft(ProtectedModel):
     case: CaseRef
     ground: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] | None = None
     """Of an erasure or a restriction."""
-    sections: dict[SectionId, dict[str, Any]] = Field(default_factory=dict)
+    sections: Annotated[dict[SectionId, dict[str, Any]], EachObject] = Field(default_factory=dict)
     """The right version of what was wrong."""
     identity_proved: bool = False
     """Of a request for her data: somebody made sure, safely, that it is she who asks."""
