@@ -160,6 +160,7 @@ def test_nothing_but_listed_fields_reaches_a_log(monkeypatch: pytest.MonkeyPatch
     canary = "Canary Person, born 1999"
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
+    before = structlog.get_config()
     telemetry.configure_logging("test")
     try:
         log = telemetry.logger()
@@ -173,7 +174,7 @@ def test_nothing_but_listed_fields_reaches_a_log(monkeypatch: pytest.MonkeyPatch
 
         logging.getLogger("uvicorn.error").warning("request for %s", canary)
     finally:
-        structlog.reset_defaults()
+        structlog.configure(**before)
         structlog.contextvars.clear_contextvars()
         import logging
 

@@ -232,7 +232,7 @@ async def test_who_withdraws_while_a_row_is_carried_on_destroys_it_all_the_same(
         now = clock.now()
         moved = await payload.carry_on(connection, now, now, 10)
         withdrawing = asyncio.create_task(it.submit(it.withdrawal(grant, "al.nrm")))
-        while not await _somebody_waits(server):
+        while not await asyncio.create_task(_somebody_waits(server)):
             assert not withdrawing.done()
     answer = await withdrawing
 

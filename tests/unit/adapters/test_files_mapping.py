@@ -269,7 +269,7 @@ def test_names_in_two_unicode_forms_are_one_name() -> None:
         ("prs_Deceased", "maybe", "bad-checkbox"),
         ("prs_NumberOfChildren", "-1", "bad-number"),
         ("prs_MailingLatitude", "41,89", "bad-number"),
-        ("prs_FirstName", "a\u202eb", "value-error"),
+        ("prs_FirstName", "a\u202eb", "bidi-control"),
         ("x_more", '{"identity_core":{"aliases":[],"aliases":[]}}', "bad-json"),
         ("x_more", '{"SECRET":{}}', "unknown-section"),
         ("x_business_id", "7", "bad-form"),
