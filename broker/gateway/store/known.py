@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.database import fetch
 from broker.gateway.safeguards.words import JOINT, TELLING
 from broker.gateway.store.bulk import among, padded
-from broker.gateway.store.lookup import Lookup
+from broker.gateway.store.lookup import Lookup, given
 from broker.gateway.store.tables import (
     exclusion,
     inbox,
@@ -99,17 +99,17 @@ class Stored:
 
 _KNOWN = f"""
 WITH ours AS (
-    SELECT id, case_ref FROM thread WHERE id = ANY($3::uuid[]) AND role = 'sender'
+    SELECT id, case_ref FROM thread WHERE id = ANY({given(3, "uuid")}) AND role = 'sender'
 ), met AS (
     SELECT DISTINCT sender, case_ref, business_id, thread, reference, recipient_case_ref FROM inbox
-    WHERE reference = ANY($1::text[]) OR recipient_case_ref = ANY($1::text[])
-        OR business_id = ANY($2::uuid[]) OR thread = ANY($3::uuid[])
+    WHERE reference = ANY({given(1, "text")}) OR recipient_case_ref = ANY({given(1, "text")})
+        OR business_id = ANY({given(2, "uuid")}) OR thread = ANY({given(3, "uuid")})
 ), named AS (
-    SELECT unnest($1::text[]) AS name UNION SELECT unnest($2::uuid[])::text
+    SELECT unnest({given(1, "text")}) AS name UNION SELECT unnest({given(2, "uuid")})::text
     UNION SELECT case_ref FROM ours UNION SELECT business_id::text FROM met
     UNION SELECT reference FROM met UNION SELECT recipient_case_ref FROM met
 ), held AS (
-    SELECT * FROM unnest($4::text[], $5::text[]) AS given(sender, case_ref)
+    SELECT * FROM unnest({given(4, "text")}, {given(5, "text")}) AS given(sender, case_ref)
     UNION SELECT sender, case_ref FROM met
 )
 SELECT (SELECT array_agg(ours) FROM ours), (SELECT array_agg(met) FROM met),

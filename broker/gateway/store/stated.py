@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.database import fetch
 from broker.gateway.store.alarms import alarmed
 from broker.gateway.store.bulk import among, batches, padded
+from broker.gateway.store.lookup import given
 from broker.gateway.store.outbox import lock_many
 from broker.gateway.store.tables import evidence, fact, thread
 from broker.gateway.store.together import insert_missing
@@ -76,28 +77,28 @@ class Before:
     """The threads that were asked for."""
 
 
-_ARRIVED = """
+_ARRIVED = f"""
 WITH new AS (
     INSERT INTO evidence (id, by, raw, received_at)
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::timestamptz[])
     ON CONFLICT DO NOTHING RETURNING id
 ), ours AS (
     SELECT id, digest, recipient, state, "grant", thread, kind, position FROM outbox
-    WHERE id = ANY($5::uuid[]) AND (SELECT count(*) FROM new) > 0 ORDER BY id FOR UPDATE
+    WHERE id = ANY({given(5, "uuid")}) AND (SELECT count(*) FROM new) > 0 ORDER BY id FOR UPDATE
 )
 SELECT (SELECT array_agg(id) FROM new), (SELECT array_agg(ours) FROM ours)
-"""
+"""  # noqa: S608 (our own words)
 """The messages are locked after the evidence is in, and only if any of it is new: of two that bring
 the same evidence at once, the second waits here and holds nothing."""
 
 _BEFORE = f"""
 SELECT
     (SELECT array_agg(ROW(envelope, fact, by, code, at, evidence)) FROM fact
-        WHERE envelope = ANY($1::uuid[])),
+        WHERE envelope = ANY({given(1, "uuid")})),
     (SELECT array_agg(DISTINCT about::uuid) FROM alarm
-        WHERE about = ANY($2::text[]) AND cleared_at IS NULL),
+        WHERE about = ANY({given(2, "text")}) AND cleared_at IS NULL),
     (SELECT array_agg(locked) FROM (SELECT {", ".join(Exchange._fields)} FROM thread
-        WHERE id = ANY($3::uuid[]) ORDER BY id FOR UPDATE) AS locked)
+        WHERE id = ANY({given(3, "uuid")}) ORDER BY id FOR UPDATE) AS locked)
 """  # noqa: S608 (our own names)
 
 
