@@ -116,6 +116,13 @@ async def recipient(database: str, amqp: str, port: int) -> None:
         await consume(database, amqp, FORWARD, "recipient_row", receipt)
 
 
+async def analyzed(database: str) -> None:
+    """As the whole path is: see `bench.path`."""
+    connection = await asyncpg.connect(database)
+    await connection.execute("ANALYZE")
+    await connection.close()
+
+
 async def sender(
     database: str, amqp: str, port: int, *, count: int, size: int, window: int, alone: int
 ) -> dict[str, float]:
@@ -150,6 +157,7 @@ async def sender(
         started = time.perf_counter()
         under_load = await asyncio.gather(*(gated(f"load-{n}") for n in range(count)))
         rate = count / (time.perf_counter() - started)
+        await analyzed(database)
         single = [await one(f"alone-{n}") for n in range(alone)]
     consumer.cancel()
     return {
