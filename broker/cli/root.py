@@ -70,6 +70,8 @@ class ReferralCommand(click.Command):
             raise
         except (click.exceptions.Exit, click.Abort):
             raise
+        except BrokenPipeError:
+            raise  # who reads has read enough, as `head` has: Click ends without a word
         except FileNotFoundError as error:
             if voice.debug:
                 raise

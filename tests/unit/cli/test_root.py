@@ -219,3 +219,13 @@ def test_what_has_parts_stands_below_its_name() -> None:
         "    b  1",
         "none  -",
     ]
+
+
+def test_a_reader_that_has_read_enough_is_no_failure() -> None:
+    """As in `referral catalogue | head`: the pipe is closed before the first word."""
+    program = [sys.executable, "-m", "broker.cli", "catalogue"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == b""
