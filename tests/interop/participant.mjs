@@ -158,6 +158,17 @@ class Participant {
     return answer.json();
   }
 
+  // Our country enrolled us a moment ago: a hub that has not read the directory since knows nobody
+  // of our name yet.
+  async introduce() {
+    for (let tries = 30; ; tries--) {
+      const answer = await this.request("POST", "/incarnation", JSON.stringify({ incarnation: this.incarnation }));
+      if (answer.ok) return;
+      if (answer.status !== 401 || tries === 0) throw new Error(`/incarnation: ${answer.status} ${await answer.text()}`);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
+
   async tell(path, content) {
     const answer = await this.request("POST", path, JSON.stringify(content));
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
@@ -290,7 +301,7 @@ async function work(folder) {
   const self = new Participant(folder);
   const { task } = self;
   const seen = { facts: [], read: [] };
-  await self.tell("/incarnation", { incarnation: self.incarnation });
+  await self.introduce();
   await self.hand("/agreements", await self.countersigned(task.agreement));
   const scopes = [{ purpose: "protection", section: "case_admin" }];
 
