@@ -12,10 +12,13 @@ refuses the whole, so that nobody between can make a participant vanish; whoever
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -61,8 +64,23 @@ MAX_VERSION = 2**40
 that no honest version could ever follow."""
 
 
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Alone with the files of a folder; it ends with the process, too.
+
+    What is read after verifying must be what was verified, not what another wrote meanwhile.
+    """
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
 class DirectoryClient:
-    """Follows one repository. Not for several threads or processes at once on one `cache_dir`."""
+    """Follows one repository. Several processes may share one `cache_dir`, as a gateway and the
+    commands of its operator do: they take turns."""
 
     def __init__(
         self,
@@ -127,19 +145,20 @@ class DirectoryClient:
         try:
             self._metadata.mkdir(parents=True, exist_ok=True)
             self._targets.mkdir(parents=True, exist_ok=True)
-            updater = Updater(
-                str(self._metadata),
-                f"{base}/metadata/",
-                str(self._targets),
-                f"{base}/targets/",
-                fetcher=fetcher,
-                bootstrap=self._root,
-            )
-            # The library reads the machine's clock; our callers say what time it is. A test sees to
-            # it that this still has an effect.
-            updater._trusted_set.reference_time = now
-            updater.refresh()
-            return self._read(updater, now)
+            with _turn(self._cache):
+                updater = Updater(
+                    str(self._metadata),
+                    f"{base}/metadata/",
+                    str(self._targets),
+                    f"{base}/targets/",
+                    fetcher=fetcher,
+                    bootstrap=self._root,
+                )
+                # The library reads the machine's clock; our callers say what time it is. A test
+                # sees to it that this still has an effect.
+                updater._trusted_set.reference_time = now
+                updater.refresh()
+                return self._read(updater, now)
         except DownloadLengthMismatchError as error:
             raise DirectoryMismatch(str(error)) from None
         except DownloadError as error:

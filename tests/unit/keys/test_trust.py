@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tuf.api.metadata import Metadata, TargetFile, Targets
@@ -14,7 +17,7 @@ from tuf.api.metadata import Metadata, TargetFile, Targets
 from keys.ceremony import Repository, RoleSigner
 from keys.ceremony.roles import COUNTRY_LIFE, ONLINE_LIFE, ending_roles, life_of
 from keys.custody import Custody, create_custody
-from keys.trust import MAX_ENTRY_BYTES, insecure_directory
+from keys.trust import MAX_ENTRY_BYTES, DirectoryClient, insecure_directory
 from schemas.directory import (
     Compartment,
     Function,
@@ -22,6 +25,7 @@ from schemas.directory import (
     OrganisationKind,
     Participant,
     PublishedKey,
+    TrustedDirectory,
 )
 from schemas.errors import Conflict, DirectoryRefused, HubUnreachable, NotFound, SchemaRefused
 from tests.support.ceremony import QUICK, World, delegate, make_role, make_world
@@ -73,6 +77,37 @@ def test_a_change_makes_a_new_version_and_a_new_digest(world: World, italy: Part
     assert after.version > before.version
     assert after.digest != before.digest
     assert after.participants["it.nrm"] == renamed
+
+
+def test_two_on_one_cache_each_read_what_they_verified(
+    world: World, italy: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway and a command of its operator: the second comes while the first is reading."""
+    reading, on = threading.Event(), threading.Event()
+    read = DirectoryClient._read
+
+    def slowly(self: DirectoryClient, *arguments: Any) -> TrustedDirectory:
+        if not reading.is_set():
+            reading.set()
+            on.wait(30)
+        return read(self, *arguments)
+
+    with ThreadPoolExecutor(2) as threads:
+        monkeypatch.setattr(DirectoryClient, "_read", slowly)
+        first = threads.submit(world.reader().refresh, NOW)
+        reading.wait(30)
+        renamed = italy.entry.model_copy(update={"name": "Another invented name"})
+        world.repository.publish_participant(
+            renamed, country_signers=world.countries["it"], online=world.online, now=NOW
+        )
+        second = threads.submit(world.reader().refresh, NOW)
+        wait([second], timeout=1)
+        on.set()
+        before, after = first.result(), second.result()
+    assert before.participant("it.nrm") == italy.entry
+    assert after.participant("it.nrm") == renamed
+    assert before.version < after.version
+    assert before.digest != after.digest
 
 
 def test_a_removed_entry_is_gone(world: World) -> None:
