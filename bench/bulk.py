@@ -28,8 +28,8 @@ from adapters.base import CaseRecord
 from adapters.systems.files import FilesSystem
 from bench.people import COLUMNS, records, row
 from broker.cli.demo.processes import Child
-from broker.cli.hub_home import AmqpPlace
-from broker.cli.network import Network, create_network
+from broker.cli.homes.hub import AmqpPlace
+from broker.cli.homes.network import Network, create_network
 from tests.support.services import PostgreSQL, RabbitMQ
 
 MOST_RUNS = 30

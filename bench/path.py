@@ -26,9 +26,9 @@ from uuid import uuid4
 import httpx2
 
 from broker.cli.demo.processes import Child, free_port
-from broker.cli.hub_home import AmqpPlace
+from broker.cli.homes.hub import AmqpPlace
+from broker.cli.homes.network import Member, Network, create_network
 from broker.cli.local import LocalApi
-from broker.cli.network import Member, Network, create_network
 from schemas.directory import Compartment, Function, OrganisationKind
 from tests.support.services import PostgreSQL, RabbitMQ
 

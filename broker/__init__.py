@@ -5,6 +5,6 @@ gateway/   PROCESS  one per participant; the only one that opens a seal
 cli/       PROCESS  `referral ...`
 rules/     LIBRARY  pure decisions: header (both sides), content (gateway only)
 client/    LIBRARY  talks to a hub
-audit/     LIBRARY  the Merkle log
-amqp database http telemetry clock settings   PLUMBING
+audit/     LIBRARY  the Merkle log, its proofs, its witnesses
+amqp/  database  migrating  http  telemetry  clock  heap   PLUMBING
 """

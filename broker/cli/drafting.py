@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from broker.cli.local import LocalApi
-from broker.cli.output import current, fields
+from broker.cli.terminal.output import current, fields
 from schemas.codes.labels import LANGUAGES
 
 

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import click
 
-from broker.cli.failures import error_named
-from broker.cli.passphrase import warn_if_open
+from broker.cli.homes.passphrase import warn_if_open
+from broker.cli.terminal.failures import error_named
 from schemas.errors import BrokerError, Unavailable
 
 TIMEOUT_SECONDS = 30.0

@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from broker.cli.demo.tamper import altered
-from broker.cli.hub_home import AmqpPlace, amqp_definitions, renew_queue_access
-from broker.cli.network import HUB, MEMBERS, Network, create_network
+from broker.cli.homes.hub import AmqpPlace, amqp_definitions, renew_queue_access
+from broker.cli.homes.network import HUB, MEMBERS, Network, create_network
 from broker.clock import SystemClock
 from broker.hub.relay.channels import Names
 from broker.hub.settings import load_settings

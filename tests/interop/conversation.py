@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from broker.cli.network import Network, usual_terms
+from broker.cli.homes.network import Network, usual_terms
 from keys.ceremony import Repository, RoleSigner
 from keys.custody import open_custody
 from keys.signing import sign_agreement

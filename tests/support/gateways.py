@@ -19,8 +19,8 @@ import asyncpg
 import httpx2
 from fastapi import FastAPI
 
-from broker.cli.hub_home import AmqpPlace
-from broker.cli.network import MEMBERS, Member, Network, create_network
+from broker.cli.homes.hub import AmqpPlace
+from broker.cli.homes.network import MEMBERS, Member, Network, create_network
 from broker.clock import Clock, SystemClock, TurnedClock
 from broker.gateway.app import Gateway, build
 from broker.gateway.receive.mailbox import Mailbox

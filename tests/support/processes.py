@@ -1,7 +1,7 @@
 """Real processes for tests: one hub that tests speak to by hand, or a network with its gateways.
 
 `HandHub` is a hub process over a `tests.support.hub.World`, whose clients seal what no gateway
-would. `running` is a network as `broker.cli.network` lays it out, commands and all.
+would. `running` is a network as `broker.cli.homes.network` lays it out, commands and all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.cli.demo.processes import Child, free_port
-from broker.cli.network import Network, create_network
+from broker.cli.homes.network import Network, create_network
 from tests.support.hub import World
 
 SETTINGS = """

@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from broker.cli.network import ALL_COMPARTMENTS, Member
+from broker.cli.homes.network import ALL_COMPARTMENTS, Member
 from broker.clock import TurnedClock
 from broker.gateway.api.app import create_api
 from broker.gateway.home import add_worker

@@ -20,9 +20,9 @@ from uuid import UUID, uuid4
 
 from broker.cli.demo.processes import Child, StoryFailed, free_port, run_cli
 from broker.cli.demo.recount import Recount, business_ids_in, read_party, recount
-from broker.cli.hub_home import AmqpPlace
+from broker.cli.homes.hub import AmqpPlace
+from broker.cli.homes.network import Member, Network, create_network
 from broker.cli.local import LocalApi
-from broker.cli.network import Member, Network, create_network
 from schemas.directory import Compartment, Function, OrganisationKind
 from schemas.errors import Unavailable
 from tests.support.services import PostgreSQL, RabbitMQ

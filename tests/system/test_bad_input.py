@@ -24,8 +24,8 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-from broker.cli.failures import Exit
-from broker.cli.network import sample_cases
+from broker.cli.homes.network import sample_cases
+from broker.cli.terminal.failures import Exit
 from broker.clock import SystemClock
 from broker.gateway.send.compose import Composed, compose
 from broker.gateway.send.drafts import MessageDraft

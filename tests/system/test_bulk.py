@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from broker.cli.demo.processes import Child
-from broker.cli.failures import Exit
-from broker.cli.network import Network, create_network
+from broker.cli.homes.network import Network, create_network
+from broker.cli.terminal.failures import Exit
 
 ROWS = 300
 PERSON = "no-such-person"

@@ -19,8 +19,8 @@ import httpx2
 import pytest
 
 from broker.cli.demo.processes import free_port
-from broker.cli.failures import Exit
-from broker.cli.hub_home import AmqpPlace
+from broker.cli.homes.hub import AmqpPlace
+from broker.cli.terminal.failures import Exit
 from broker.clock import SystemClock
 from tests.support.processes import Running, eventually, running
 from tests.support.services import RabbitMQ

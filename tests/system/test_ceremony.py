@@ -15,8 +15,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from broker.cli.failures import Exit
 from broker.cli.root import referral
+from broker.cli.terminal.failures import Exit
 from broker.clock import SystemClock
 from keys.trust import DirectoryClient
 from schemas.directory import Participant, TrustedDirectory

@@ -23,10 +23,10 @@ from typing import Any
 import pytest
 
 from broker.cli.demo.processes import Child, free_port
-from broker.cli.failures import Exit
-from broker.cli.hub_home import AmqpPlace
-from broker.cli.identity import trusted_directory
-from broker.cli.network import Network, create_network, sample_cases
+from broker.cli.homes.hub import AmqpPlace
+from broker.cli.homes.identity import trusted_directory
+from broker.cli.homes.network import Network, create_network, sample_cases
+from broker.cli.terminal.failures import Exit
 from broker.gateway.settings import load_settings
 from keys.ceremony import Repository
 from keys.ceremony.roles import RoleSigner

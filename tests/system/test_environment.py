@@ -24,8 +24,8 @@ import httpx2
 import pytest
 
 from broker.cli.demo.processes import Child
-from broker.cli.failures import Exit
-from broker.cli.network import free_ports
+from broker.cli.homes.network import free_ports
+from broker.cli.terminal.failures import Exit
 from broker.clock import SystemClock, TurnedClock
 from keys.http_signing import sign_request
 from schemas.directory import KeyStatus

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from broker.cli.demo.processes import Child, until
-from broker.cli.network import MEMBERS, Member, create_network
+from broker.cli.homes.network import MEMBERS, Member, create_network
 from schemas.directory import Function, OrganisationKind
 from tests.support.processes import Running
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from broker.cli.demo.processes import Child, free_port
-from broker.cli.failures import Exit
+from broker.cli.terminal.failures import Exit
 from broker.clock import SystemClock
 from schemas.evidence import Fact
 from tests.support import hub as support

@@ -25,8 +25,15 @@ import pytest
 from click.testing import CliRunner
 
 from broker.cli.demo.processes import Child
+from broker.cli.homes.network import (
+    MEMBERS,
+    QUICK,
+    Network,
+    create_network,
+    free_ports,
+    usual_terms,
+)
 from broker.cli.local import LocalApi, open_home
-from broker.cli.network import MEMBERS, QUICK, Network, create_network, free_ports, usual_terms
 from broker.cli.root import referral
 from broker.clock import SystemClock
 from broker.gateway import home
@@ -47,7 +54,7 @@ eventually = partial(soon, seconds=90.0)
 OPEN = """
 import sys
 from pathlib import Path
-from broker.cli.identity import open_identity
+from broker.cli.homes.identity import open_identity
 from broker.clock import SystemClock
 from keys.signing import parse_envelope, verify_envelope
 from keys.unsealing import unseal_envelope

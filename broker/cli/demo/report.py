@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 
 import click
 
-from broker.cli.output import Output
+from broker.cli.terminal.output import Output
 
 
 @dataclass(slots=True)

@@ -18,10 +18,10 @@ from broker.cli.demo.processes import Child, StoryFailed, end_by_id
 from broker.cli.demo.report import Narrator, show
 from broker.cli.demo.story import STORY
 from broker.cli.demo.world import World
-from broker.cli.failures import Exit
-from broker.cli.hub_home import AmqpPlace
-from broker.cli.network import Network, create_network
-from broker.cli.output import Output
+from broker.cli.homes.hub import AmqpPlace
+from broker.cli.homes.network import Network, create_network
+from broker.cli.terminal.failures import Exit
+from broker.cli.terminal.output import Output
 from schemas.errors import BrokerError, NotFound, Refused
 
 SERVICES = Path(broker.__file__).resolve().parents[1] / "deploy" / "dev" / "services.py"

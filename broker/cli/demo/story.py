@@ -28,8 +28,8 @@ from broker.cli.demo.world import (
     expect,
 )
 from broker.cli.drafting import casefile_body, reply
+from broker.cli.homes.network import sample_cases
 from broker.cli.local import LocalApi
-from broker.cli.network import sample_cases
 from schemas.errors import PolicyRefused
 
 HELD = {"delivered", "filed", "read"}

@@ -8,8 +8,8 @@ from typing import Any
 
 from broker.cli.demo.processes import Child, StoryFailed, until
 from broker.cli.demo.report import Counts, Narrator
+from broker.cli.homes.network import Network
 from broker.cli.local import LocalApi
-from broker.cli.network import Network
 
 ITALY = "it.nrm"
 ALBANIA = "al.nrm"

@@ -14,11 +14,11 @@ from adapters.corridors import usual_basis
 from adapters.countries import country_profile
 from adapters.registry import open_adapter
 from broker.cli.demo.processes import Child
-from broker.cli.network import Member, Network, create_network, sample_cases, usual_terms
-from broker.cli.output import Output
+from broker.cli.homes.network import Member, Network, create_network, sample_cases, usual_terms
 from broker.cli.sandbox.partner import Partner
 from broker.cli.sandbox.script import script
 from broker.cli.sandbox.stray import Stray
+from broker.cli.terminal.output import Output
 from broker.clock import SystemClock
 from schemas.directory import Function, OrganisationKind
 from schemas.errors import BrokerError, Conflict, NotFound, Unavailable

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from broker.cli.identity import Identity
+from broker.cli.homes.identity import Identity
 from broker.client.results import Refusal
 from broker.clock import SystemClock
 from keys.binding import new_incarnation, uuid7

@@ -245,7 +245,7 @@ async def test_the_proof_of_a_delivery_can_be_fetched(two: World) -> None:
 
 
 async def test_drafts_come_from_a_national_file(two: World) -> None:
-    from broker.cli.network import sample_cases
+    from broker.cli.homes.network import sample_cases
 
     answer = await Desk(two, "it.nrm").post("/v1/drafts", {"file": str(sample_cases())})
 

@@ -20,7 +20,7 @@ from broker.audit.log.note import Verifier
 from broker.audit.proofs.offline import TrustedKey
 from broker.audit.proofs.policy import Policy
 from broker.audit.witnesses.countries import policy_of
-from broker.cli.log_bundle import make_bundle
+from broker.cli.log.bundle import make_bundle
 from broker.cli.root import referral
 from broker.hub.ending import erasing
 from broker.hub.state import Hub

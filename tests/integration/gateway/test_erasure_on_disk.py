@@ -17,7 +17,7 @@ from broker.audit.log.store import LogTables
 from broker.audit.proofs.policy import Policy
 from broker.audit.proofs.verify import verify_log
 from broker.cli.commands.trust.keys import renew
-from broker.cli.identity import open_identity
+from broker.cli.homes.identity import open_identity
 from broker.database import Database
 from broker.gateway.home import rename_database
 from broker.gateway.settings import VaultSettings

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from broker.cli.network import Member
+from broker.cli.homes.network import Member
 from broker.gateway.home import add_worker
 from schemas.agreement import TransferBasis
 from schemas.catalogue import catalogue

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from broker.audit.log.checkpoint import open_checkpoint
 from broker.audit.log.note import Verifier
-from broker.cli.hub_log import begin_another_log, log_standing
+from broker.cli.log.continuing import begin_another_log, log_standing
 from broker.gateway.store.tables import alarm, inbox, outbox
 from broker.hub.health import reasons_not_ready
 from broker.hub.settings import load_settings

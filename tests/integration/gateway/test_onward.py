@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from broker.cli.network import MEMBERS, Member
+from broker.cli.homes.network import MEMBERS, Member
 from broker.gateway.deadlines.answers import OVERDUE
 from broker.gateway.safeguards import keeping
 from broker.gateway.send.sender import Stored

@@ -15,7 +15,7 @@ from aiormq.exceptions import ProbableAuthenticationError
 from sqlalchemy import select
 
 from broker.amqp import Administration, Cluster
-from broker.cli.hub_home import AmqpPlace, amqp_definitions, renew_queue_access
+from broker.cli.homes.hub import AmqpPlace, amqp_definitions, renew_queue_access
 from broker.gateway.receive.queue import Queue
 from broker.gateway.store.tables import inbox, outbox, seen
 from tests.support.gateways import Side, World, world

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from broker.cli.identity import open_identity
+from broker.cli.homes.identity import open_identity
 from broker.gateway.store.tables import alarm
 from keys.ceremony import Repository
 from keys.ceremony.roles import RoleSigner

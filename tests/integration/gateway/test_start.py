@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from broker.cli.network import QUICK
+from broker.cli.homes.network import QUICK
 from broker.clock import TurnedClock
 from broker.database import Database
 from broker.gateway.app import Gateway, build

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import func, select
 
-from broker.cli.network import MEMBERS
+from broker.cli.homes.network import MEMBERS
 from broker.cli.root import referral
 from broker.hub.state import Hub
 from broker.hub.store.tables import METADATA

@@ -240,7 +240,9 @@ def test_a_gateway_and_a_hub_are_made_in_a_module_by_command(
         command = (*command[:2], tmp_path / f"{side}-again", *command[3:])
         assert referral(*command, "--suite", "2")[1] == "id-conflict"
     # Another process, since a module that is loaded already does not see new tokens.
-    opened = "from broker.cli.identity import open_identity; from pathlib import Path; import sys;"
+    opened = (
+        "from broker.cli.homes.identity import open_identity; from pathlib import Path; import sys;"
+    )
     opened += "held = open_identity(Path(sys.argv[1])).custody;"
     opened += "print(len(held.keys), held.has_secret('log'))"
     done = subprocess.run(

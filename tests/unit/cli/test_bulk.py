@@ -13,8 +13,8 @@ import pytest
 
 from adapters.base import CaseRecord, RejectedRow
 from adapters.systems.files.workbook import write_workbook
-from broker.cli import bulk
-from broker.cli.bulk import (
+from broker.cli.cases import bulk
+from broker.cli.cases.bulk import (
     Answer,
     ConsentTerms,
     Held,

@@ -10,8 +10,8 @@ import pytest
 from adapters.base import CaseRecord
 from adapters.systems.files import FilesSystem
 from adapters.systems.files.dropped import Taken
-from broker.cli.bulk import Answer, Tally
-from broker.cli.dropped import Rows, deal_with
+from broker.cli.cases.bulk import Answer, Tally
+from broker.cli.cases.dropped import Rows, deal_with
 from schemas.errors import SchemaRefused, Unavailable
 
 GOOD = "x_case_ref,prs_FirstName,x_invented\nXA-1,A,yes\nXA-2,B,yes\n"

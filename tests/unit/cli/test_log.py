@@ -21,8 +21,8 @@ from broker.audit.log.merkle import leaf_hash
 from broker.audit.log.note import NoteSigner, Verifier
 from broker.audit.log.tiles import Edge, entries_path, tile_path, write_bundle
 from broker.audit.log.tiles import Tile as TileName
-from broker.cli.failures import Exit
 from broker.cli.root import referral
+from broker.cli.terminal.failures import Exit
 from schemas.audit import Event
 from tests.support.audit_log import MemoryLog
 

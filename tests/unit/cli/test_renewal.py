@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from broker.cli.commands.trust.keys import renew
-from broker.cli.hub_home import NewHub
+from broker.cli.homes.hub import NewHub
 from keys.custody import new_custody, open_custody
 from keys.rotation import warnings
 from tests.support.ceremony import QUICK

@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from broker.cli import commands
-from broker.cli.failures import Exit, error_named, exit_code, sentence
-from broker.cli.output import current, fields, table
-from broker.cli.root import CHAPTERS, ReferralCommand, referral
+from broker.cli.root import CHAPTERS, referral
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.failures import Exit, error_named, exit_code, sentence
+from broker.cli.terminal.output import current, fields, table
 from schemas import errors
 
 COMMANDS = {name: entry for part in CHAPTERS.values() for name, entry in part.items()}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from broker.cli.output import END_OF_ISOLATE, ISOLATE, fields, isolated, table
-from broker.cli.worded import in_language
+from broker.cli.terminal.output import END_OF_ISOLATE, ISOLATE, fields, isolated, table
+from broker.cli.terminal.worded import in_language
 
 OPENED: dict[str, Any] = {
     "type": "referral.decline",

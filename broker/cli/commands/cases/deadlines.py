@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current
 
 COLUMNS = ("id", "type", "owed", "partner", "case_ref", "due_at", "state", "role")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from broker.cli.drafting import words_option
-from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current, fields
-from broker.cli.root import ReferralCommand
-from broker.cli.worded import in_language, rows_in_language
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current, fields
+from broker.cli.terminal.worded import in_language, rows_in_language
 
 COLUMNS = ("id", "type", "partner", "state", "case_ref", "at")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralGroup
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current
 
 ANSWERS = ("same", "another", "unsure", "filed", "not-filed")
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from broker.cli.drafting import preview, read_object, submit, with_fields
-from broker.cli.failures import PartlyDone
-from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current, table
-from broker.cli.root import ReferralCommand
-from broker.cli.worded import in_language
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.failures import PartlyDone
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current, table
+from broker.cli.terminal.worded import in_language
 from schemas.codes.labels import LANGUAGES
 
 if TYPE_CHECKING:
     from adapters.systems.files.dropped import Taken
-    from broker.cli.bulk import Order, Tally
-    from broker.cli.dropped import Rows
+    from broker.cli.cases.bulk import Order, Tally
+    from broker.cli.cases.dropped import Rows
 
 ONE_ONLY = (
     "case_ref",
@@ -182,7 +182,7 @@ def _send_one(
 ) -> None:
     sections: dict[str, Any] = {}
     if from_file is not None:
-        from broker.cli.cases import contents, one_case
+        from broker.cli.cases.reading import contents, one_case
 
         case = one_case(api.home, from_file, case_ref, spelling)
         case_ref = case.case_ref
@@ -225,9 +225,9 @@ def _send_all(
     terms: dict[str, Any] | None,
     **about: Any,
 ) -> None:
-    from broker.cli.bulk import ConsentTerms, Order, about_how_many, verdict
-    from broker.cli.cases import participant_of, read_cases, rejected_folder
-    from broker.cli.dropped import deal_with, drop_folder
+    from broker.cli.cases.bulk import ConsentTerms, Order, about_how_many, verdict
+    from broker.cli.cases.dropped import deal_with, drop_folder
+    from broker.cli.cases.reading import participant_of, read_cases, rejected_folder
 
     folder = rejected_folder(api.home)
     consent = None
@@ -281,7 +281,7 @@ def _send_file(
     api: LocalApi, order: Order, rows: Rows, refused: Path, *, label: str, total: int
 ) -> tuple[Tally, bool]:
     """Send what is in one file; also True if some of its cases are listed in `refused`."""
-    from broker.cli.bulk import RefusedFile, send_all
+    from broker.cli.cases.bulk import RefusedFile, send_all
 
     voice = current()
     with RefusedFile(refused) as kept, voice.progress(label) as at:

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from broker.cli.drafting import body_options, casefile_body, read_object, reply, submit, words
-from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralGroup
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current
 
 
 @click.group(cls=ReferralGroup)
@@ -115,7 +115,7 @@ def casefile(
 ) -> None:
     """Send the whole file with its manifest. MESSAGE is the acceptance."""
     if from_file is not None:
-        from broker.cli.cases import contents, one_case
+        from broker.cli.cases.reading import contents, one_case
 
         found = contents(one_case(api.home, from_file, case_ref))
     else:

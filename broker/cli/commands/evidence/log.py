@@ -15,11 +15,11 @@ from typing import Any
 import click
 
 from broker.cli.commands.evidence.log_watch import monitor, witness
-from broker.cli.failures import VerificationFailed
-from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralGroup
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.failures import VerificationFailed
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current
 
 BATCH = 1000
 
@@ -210,7 +210,7 @@ def _hub_options(command: Any) -> Any:
 
 def _hub_key(home: Path, hub_id: str | None) -> tuple[Any, Any]:
     from broker.audit.log.note import Verifier
-    from broker.cli.identity import trusted_directory
+    from broker.cli.homes.identity import trusted_directory
     from broker.gateway.settings import load_settings
     from schemas.errors import NotFound
 
@@ -284,8 +284,8 @@ def export(home: Path, passphrase_file: str | None, folder: Path | None, out: Pa
 
     FOLDER is then a static C2SP tlog-tiles tree, which any web server can serve. A second export into the same folder continues where the first one stopped.
     """
-    from broker.cli.identity import open_identity
-    from broker.cli.log_export import export_log
+    from broker.cli.homes.identity import open_identity
+    from broker.cli.log.export import export_log
 
     target = folder or out
     if target is None:
@@ -316,7 +316,7 @@ def bundle(
     All evidence with its proofs, the directory's history, a signed table of contents, and a report
     (HTML and PDF). `log verify TARGET` checks it offline.
     """
-    from broker.cli.log_bundle import make_bundle
+    from broker.cli.log.bundle import make_bundle
 
     made = make_bundle(settings, target, first, last, corridor)
     current().result(made)

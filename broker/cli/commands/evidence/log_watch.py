@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from broker.cli.failures import VerificationFailed
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand, ReferralGroup
+from broker.cli.terminal.command import ReferralCommand, ReferralGroup
+from broker.cli.terminal.failures import VerificationFailed
+from broker.cli.terminal.output import current
 
 KEYS = "keys"
 LOGS = "logs"

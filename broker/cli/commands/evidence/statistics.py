@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralGroup
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.output import current
 
 COLUMNS = ("corridor", "exploitation", "age", "sex", "count")
 DAY = click.DateTime(formats=["%Y-%m-%d"])

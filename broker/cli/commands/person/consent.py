@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from broker.cli.drafting import read_object
-from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand, ReferralGroup
+from broker.cli.terminal.command import ReferralCommand, ReferralGroup
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current
 
 
 @click.group(cls=ReferralGroup)

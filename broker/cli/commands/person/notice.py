@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralGroup
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current
 from schemas.codes.labels import LANGUAGES
 
 WAYS = ("handed_over", "read_out", "safe_contact", "by_other_office", "not_wanted")

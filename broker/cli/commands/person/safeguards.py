@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from broker.cli.drafting import read_object
-from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralGroup
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current
 
 
 @click.group(cls=ReferralGroup)

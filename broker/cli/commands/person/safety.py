@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from broker.cli.drafting import read_object, with_fields
-from broker.cli.ids import ID
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralGroup
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current
 
 CODES = (
     "vital_interest_life",

@@ -20,11 +20,11 @@ from aiormq.exceptions import ProbableAuthenticationError
 
 from broker.amqp import Cluster
 from broker.amqp.link import LOST
-from broker.cli.failures import NEXT_STEP, Exit, PartlyDone
 from broker.cli.fetch import get
-from broker.cli.identity import Identity, home_option
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand
+from broker.cli.homes.identity import Identity, home_option
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.failures import NEXT_STEP, Exit, PartlyDone
+from broker.cli.terminal.output import current
 from keys.ceremony.roles import ending_roles
 from keys.rotation import slot_of, warnings
 from keys.statements.revocation import verify_revocation
@@ -201,7 +201,7 @@ def _revoked(identity: Identity, directory: TrustedDirectory) -> list[str]:
 
 def examine_home(home: Path) -> Iterator[Finding]:
     """Settings, secrets, keys, hub, directory, revocations, log, queue, disk, workers: in order of need."""
-    from broker.cli.identity import open_identity, trusted_directory
+    from broker.cli.homes.identity import open_identity, trusted_directory
     from broker.gateway.receive.queue import cluster_of
     from broker.gateway.settings import load_settings
 

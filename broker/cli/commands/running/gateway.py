@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from broker.cli.identity import chosen_custody, custody_options, home_option
-from broker.cli.ids import ID
+from broker.cli.homes.identity import chosen_custody, custody_options, home_option
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralGroup
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.ids import ID
+from broker.cli.terminal.output import current
 from schemas.directory import Compartment
 
 

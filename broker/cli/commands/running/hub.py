@@ -10,9 +10,9 @@ from typing import Literal
 
 import click
 
-from broker.cli.identity import chosen_custody, custody_options
-from broker.cli.output import current
-from broker.cli.root import ReferralGroup
+from broker.cli.homes.identity import chosen_custody, custody_options
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.output import current
 from schemas.errors import Refused
 
 ORIGIN = re.compile(r"[^\s+]{1,100}")
@@ -69,7 +69,7 @@ def init(
     pin_file: Path | None,
 ) -> None:
     """Make FOLDER with new keys; print the entry that the directory's keepers publish."""
-    from broker.cli.hub_home import init_hub
+    from broker.cli.homes.hub import init_hub
 
     made = init_hub(
         folder,
@@ -119,7 +119,7 @@ def definitions(settings: Path) -> None:
     Import them with rabbitmqctl when the hub may not administer RabbitMQ itself. Each participant
     gets its password from the hub, sealed to its own key.
     """
-    from broker.cli.hub_home import amqp_definitions
+    from broker.cli.homes.hub import amqp_definitions
 
     current().text(json.dumps(asyncio.run(amqp_definitions(settings)), indent=1))
 
@@ -132,7 +132,7 @@ def queue_access(settings: Path, participant: str) -> None:
 
     The gateway fetches it by itself, sealed to its own key. A compromised key does this too.
     """
-    from broker.cli.hub_home import renew_queue_access
+    from broker.cli.homes.hub import renew_queue_access
 
     applied = asyncio.run(renew_queue_access(settings, participant))
     if not applied:
@@ -157,7 +157,7 @@ def restored(settings: Path, new_log: str | None) -> None:
     seen it. If that is further, the hub accepts nothing. Put back a newer copy, and nothing else is
     needed. If there is none, stop the hub and name another log.
     """
-    from broker.cli.hub_log import begin_another_log, log_standing
+    from broker.cli.log.continuing import begin_another_log, log_standing
 
     if new_log is None:
         found = asyncio.run(log_standing(settings))

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 
 import click
 
-from broker.cli.identity import home_option, open_identity, passphrase_option
-from broker.cli.output import current
-from broker.cli.root import ReferralGroup
+from broker.cli.homes.identity import home_option, open_identity, passphrase_option
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.output import current
 from broker.clock import SystemClock
 from keys import strict_json
 from keys.jws import sign_jws

@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from broker.cli.identity import passphrase_option
-from broker.cli.output import current
-from broker.cli.passphrase import read_passphrase
-from broker.cli.root import ReferralCommand, ReferralGroup
+from broker.cli.homes.identity import passphrase_option
+from broker.cli.homes.passphrase import read_passphrase
+from broker.cli.terminal.command import ReferralCommand, ReferralGroup
+from broker.cli.terminal.output import current
 from broker.clock import SystemClock
 from keys import strict_json
 from keys.ceremony import Repository, RoleKeys, first_plan

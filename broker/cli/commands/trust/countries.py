@@ -15,9 +15,14 @@ from adapters.countries import (
     country_codes,
     country_profile,
 )
-from broker.cli.identity import home_option, open_identity, passphrase_option, trusted_directory
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand
+from broker.cli.homes.identity import (
+    home_option,
+    open_identity,
+    passphrase_option,
+    trusted_directory,
+)
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.output import current
 from broker.clock import SystemClock
 from broker.gateway.settings import load_settings
 from keys.statements.code_sets import sign_code_set, verify_code_set

@@ -11,10 +11,10 @@ import click
 
 from broker.cli.commands.trust import ceremony
 from broker.cli.commands.trust.ceremony import LIMIT, read_entry_file, repository_option
-from broker.cli.identity import home_option, passphrase_option, trusted_directory
-from broker.cli.output import current
-from broker.cli.passphrase import read_passphrase
-from broker.cli.root import ReferralGroup
+from broker.cli.homes.identity import home_option, passphrase_option, trusted_directory
+from broker.cli.homes.passphrase import read_passphrase
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.output import current
 from broker.clock import SystemClock
 from broker.gateway.settings import load_settings
 from keys import strict_json

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from broker.cli.identity import home_option, trusted_directory
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand
+from broker.cli.homes.identity import home_option, trusted_directory
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.output import current
 from broker.gateway.settings import load_settings
 from broker.hub.finding import as_page, as_rows, offices
 from schemas.codes.labels import LANGUAGES

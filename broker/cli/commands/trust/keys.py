@@ -12,16 +12,16 @@ from uuid import uuid4
 
 import click
 
-from broker.cli.identity import (
+from broker.cli.homes.identity import (
     Identity,
     home_option,
     open_identity,
     passphrase_option,
     trusted_directory,
 )
-from broker.cli.output import current
-from broker.cli.passphrase import MINIMUM_LENGTH, read_passphrase, write_secret
-from broker.cli.root import ReferralGroup
+from broker.cli.homes.passphrase import MINIMUM_LENGTH, read_passphrase, write_secret
+from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.output import current
 from broker.client.revocations import KnownRevocations
 from broker.clock import SystemClock
 from broker.database import Database
@@ -185,7 +185,7 @@ def rotate(home: Path, out: Path, settings_file: Path | None, passphrase_file: s
     now = SystemClock().now()
     identity = None
     if settings_file is not None or (home / "hub.toml").is_file():
-        from broker.cli.hub_home import open_hub
+        from broker.cli.homes.hub import open_hub
 
         participant, custody, directory = open_hub(settings_file or home / "hub.toml")
     else:

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from broker.cli.local import LocalApi, with_gateway
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.output import current
 
 COLUMNS = ("id", "function", "agreement", "emergency", "hours", "can_take", "until", "stale")
 

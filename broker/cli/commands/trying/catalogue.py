@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.output import current
 from schemas.catalogue import catalogue as types
 from schemas.catalogue import elsewhere
 from schemas.errors import UnknownType

@@ -12,10 +12,10 @@ import click
 from adapters.base import Tools
 from adapters.conformance import conform as run
 from adapters.registry import adapter_names
-from broker.cli.failures import Exit
-from broker.cli.identity import lent_tools
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand
+from broker.cli.homes.identity import lent_tools
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.failures import Exit
+from broker.cli.terminal.output import current
 from schemas.errors import SchemaRefused
 
 

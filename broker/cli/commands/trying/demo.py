@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.output import current
 
 
 @click.command(cls=ReferralCommand)

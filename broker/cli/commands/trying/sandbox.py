@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from broker.cli.output import current
-from broker.cli.root import ReferralCommand
 from broker.cli.sandbox.script import DEFAULT
+from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.output import current
 
 
 @click.command(cls=ReferralCommand)

@@ -16,8 +16,8 @@ import click
 from adapters.base import CaseRecord, RejectedRow
 from adapters.registry import open_adapter
 from adapters.systems.files.dropped import Drops, HasDrops, Taken
-from broker.cli.bulk import Tally
-from broker.cli.identity import lent_tools
+from broker.cli.cases.bulk import Tally
+from broker.cli.homes.identity import lent_tools
 from broker.gateway.settings import load_settings
 from schemas.errors import SchemaRefused
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from broker.audit.log.checkpoint import make_log_key
 from broker.audit.log.note import NoteSigner
-from broker.cli.hub_home import hub_database, open_hub
-from broker.cli.passphrase import write_secret
+from broker.cli.homes.hub import hub_database, open_hub
+from broker.cli.homes.passphrase import write_secret
 from broker.clock import SystemClock
 from broker.hub.log.continuing import Standing, begin_another, standing
 from broker.hub.log.set_back import HeadFile

@@ -364,7 +364,7 @@ class _Attempt:
 
 def _ended(message: Mapping[str, Any]) -> BrokerError:
     """Why an earlier request of the same name never arrived; its id is in `where`."""
-    from broker.cli.failures import error_named
+    from broker.cli.terminal.failures import error_named
 
     where = (f"message {message['id']}: {message['state']}",)
     if message.get("code"):
@@ -450,7 +450,7 @@ def verdict(tally: Tally) -> BrokerError | None:
     if tally.undecided:
         return Unavailable("the gateway could not decide; run the same command again")
     if len(tally.by_code) == 1 and not tally.rows_rejected:
-        from broker.cli.failures import error_named
+        from broker.cli.terminal.failures import error_named
 
         return error_named(next(iter(tally.by_code)), detail="for every case")
     return Refused("nothing was sent")

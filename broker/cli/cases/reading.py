@@ -14,7 +14,7 @@ import click
 
 from adapters.base import CaseRecord, RejectedRow
 from adapters.registry import open_adapter
-from broker.cli.identity import lent_tools
+from broker.cli.homes.identity import lent_tools
 from broker.gateway.settings import load_settings
 from schemas.errors import NotFound, SchemaRefused
 

@@ -5,7 +5,7 @@ cost of guessing a passphrase, which is set low so that processes start at once:
 folders for real people.
 
 <path>/directory/   the TUF repository     authority/  the keys of root, targets, online, countries
-<path>/hub/         see `hub_home`         <participant>/  see `broker.gateway.home`
+<path>/hub/         see `broker.cli.homes.hub`  <participant>/  see `broker.gateway.home`
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from adapters.systems import files
-from broker.cli.hub_home import AmqpPlace, NewHub, init_hub
-from broker.cli.identity import Identity, open_identity
+from broker.cli.homes.hub import AmqpPlace, NewHub, init_hub
+from broker.cli.homes.identity import Identity, open_identity
+from broker.cli.homes.passphrase import new_passphrase_file
 from broker.cli.local import LocalApi, open_home
-from broker.cli.passphrase import new_passphrase_file
 from broker.clock import SystemClock
 from broker.gateway.home import add_worker, init_home
 from keys.ceremony import Repository, RoleSigner, new_role_key

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from broker.cli.cases import one_case
+from broker.cli.cases.reading import one_case
 from schemas.errors import NotFound, SchemaRefused
 
 HEADER = "x_case_ref,x_invented,cas_Status,prs_Gender"

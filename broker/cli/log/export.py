@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from broker.audit.log.tiles import WIDTH, entries_path, tile_list, tile_path
-from broker.cli.identity import Identity
+from broker.cli.homes.identity import Identity
 
 CHECKPOINT = "checkpoint"
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from adapters.base import Tools
-from broker.cli.passphrase import read_passphrase
+from broker.cli.homes.passphrase import read_passphrase
 from broker.client.hub import HubClient
 from broker.clock import SystemClock
 from broker.gateway.lending import lend

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.audit.log.checkpoint import make_log_key
-from broker.cli.passphrase import new_passphrase_file, write_secret
+from broker.cli.homes.passphrase import new_passphrase_file, write_secret
 from broker.clock import SystemClock
 from broker.database import Database
 from broker.hub.app import MIGRATIONS

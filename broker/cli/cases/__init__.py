@@ -1,0 +1,1 @@
+"""Cases of a national file, on their way to the gateway: read, sent in bulk, put aside."""
