@@ -135,7 +135,7 @@ def verify_envelope(
     6. Each part is to another key, and no part is to a key that the directory gives to another
        participant, another use or another suite.
 
-    Age, repetition, consent and agreement are for `broker.rules.header`.
+    Age, consent and agreement are for `broker.rules.header`, repetition for whoever stores it.
 
     Raises:
         KeyUnknown: Step 1.

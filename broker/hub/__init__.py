@@ -2,7 +2,7 @@
 
 app  settings  state      the composition root, and what all parts share while the process runs
 api/                      one module per resource of docs/protocol.md, section 4
-intake/    steps 4 to 6   parse, key, signature, age, repetition, rules; one transaction for many
+intake/    steps 4 to 6   parse, key, signature; then repetition, rules and record, one transaction for many
 relay/     step 7         ask the rules again, hand over, RabbitMQ with confirms
 evidence   step 10        what comes back
 registry  revocations     grants, agreements, the directory's versions; keys in other hands

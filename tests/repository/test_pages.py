@@ -85,6 +85,22 @@ def test_the_diagrams_of_outbox_and_inbox_have_the_states_of_the_tables(
     assert drawn == stored, after
 
 
+def test_the_life_of_a_referral_leads_through_the_code_as_it_is() -> None:
+    """Each name beside a file is defined there, and both pages go the same way."""
+    steps = _life_in(ARCHITECTURE)
+    short = _life_in(ROOT / "README.md")
+    assert list(steps) == list(short) == list(range(1, 12))
+    for number, row in steps.items():
+        read = re.findall(r"\]\(\.\./([^)]+\.py)\)((?: `[\w.]+`)+)", row)
+        for path, named in read:
+            missing = set(re.findall(r"`([\w.]+)`", named)) - _defined_in(ROOT / path)
+            assert missing == set(), path
+        shown = set(re.findall(r"\]\(([^)]+)\)", short[number]))
+        assert shown, number
+        for path in shown:
+            assert any(one.startswith(path) for one, _ in read), f"step {number}: {path}"
+
+
 def test_every_alarm_that_can_be_raised_is_explained_to_operators() -> None:
     explained = set(re.findall(r"`([a-z-]+)`", _part_of_operations("## Alarms")))
     source = "".join(path.read_text("utf-8") for path in (ROOT / "broker/gateway").rglob("*.py"))
@@ -118,6 +134,23 @@ def _part_of_operations(heading: str) -> str:
     return page.split(f"\n{heading}\n")[1].split("\n## ")[0]
 
 
+def _life_in(page: Path) -> dict[int, str]:
+    """The rows of the steps, by number."""
+    part = page.read_text("utf-8").split("\n## The life of a referral\n")[1].split("\n## ")[0]
+    return {int(n): row for n, row in re.findall(r"^\| (\d+) \|(.*)$", part, re.MULTILINE)}
+
+
+def _defined_in(path: Path) -> set[str]:
+    """Functions, classes and their methods, as `Class.method`."""
+    found = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{name}" for name in _functions(node)}
+    return found
+
+
 def _states_of(table: object) -> list[str]:
     constraints = getattr(table, "constraints", ())
     text = " ".join(str(getattr(one, "sqltext", "")) for one in constraints)
@@ -127,7 +160,10 @@ def _states_of(table: object) -> list[str]:
 def _tests_of(path: Path) -> set[str]:
     if not path.is_file():
         return set()
-    tree = ast.parse(path.read_text("utf-8"))
+    return _functions(ast.parse(path.read_text("utf-8")))
+
+
+def _functions(tree: ast.AST) -> set[str]:
     return {
         node.name
         for node in ast.walk(tree)
