@@ -233,6 +233,7 @@ GATEWAY: Mapping[str, Mapping[int, Shape]] = MappingProxyType(
                         "same_as": Or(str),
                         "state": str,
                         "at": str,
+                        "before": [{"id": str, "type": str, "at": str}],
                     }
                 ],
                 "more": bool,

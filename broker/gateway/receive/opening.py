@@ -101,13 +101,13 @@ async def open_attachment(parts: Parts, message: UUID, digest: str) -> bytes:
     return data
 
 
-async def may_open(parts: Parts, connection: AsyncConnection, message: UUID) -> bool:
-    """True if a worker who opened this message now would see it. Tells nobody that it was looked at."""
+async def looked_at(parts: Parts, connection: AsyncConnection, message: UUID) -> Message | None:
+    """What a worker who opened this message now would see; None if she may not. For deciding what to
+    show her: nobody is told that it was looked at, and nothing of it is answered."""
     try:
-        await _open(parts, connection, message)
+        return (await _open(parts, connection, message)).message
     except Refused:
-        return False
-    return True
+        return None
 
 
 async def why_not(parts: Parts, message: UUID) -> Verdict:

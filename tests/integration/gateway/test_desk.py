@@ -16,6 +16,7 @@ from adapters.base import Memory, Skill
 from adapters.registry import open_adapter
 from broker.gateway.cases.questions import Answer
 from broker.gateway.store.tables import case_question, inbox
+from broker.gateway.vault import Vault
 from schemas.consent import Purpose
 from tests.integration.gateway.test_api import Desk
 from tests.support.gateways import Side, World, world
@@ -179,7 +180,13 @@ def first_day(answer: Any) -> str:
     return str(answer.json()["messages"][0]["at"])[:10]
 
 
-async def test_what_may_not_be_opened_is_not_found(two: World) -> None:
+async def _not_to_be_read(*_args: Any, **_more: Any) -> Any:
+    raise AssertionError("read before it was asked whether it may be opened")
+
+
+async def test_what_may_not_be_opened_is_not_found_and_nothing_of_it_is_read(
+    two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     italy = two["it.nrm"]
     _, grant = await refer(two)
     desk = Desk(two, "al.nrm")
@@ -190,6 +197,11 @@ async def test_what_may_not_be_opened_is_not_found(two: World) -> None:
     assert asked.status_code == 200, asked.text
     await two.settle()
     assert (await desk.post("/v1/cases/search", {"name": "Łódź"})).json()["cases"] == []
+    with monkeypatch.context() as watched:
+        watched.setattr(Vault, "read", _not_to_be_read)
+        watched.setattr(Vault, "read_many", _not_to_be_read)
+        by_birth = {"name": "Łódź", "born": "1990"}
+        assert (await desk.post("/v1/cases/search", by_birth)).json()["cases"] == []
     assert await _in_thread(two["al.nrm"].gateway.core.adapter.candidates, _case()) == ()
 
     await italy.parts.withdrawals.order(grant)
@@ -198,7 +210,7 @@ async def test_what_may_not_be_opened_is_not_found(two: World) -> None:
 
 
 async def test_a_sheet_says_the_case_in_the_workers_language_and_is_marked(two: World) -> None:
-    first, grant = await refer(two)
+    first, _ = await refer(two)
     desk = Desk(two, "al.nrm")
     marks = {"en": "CONFIDENTIAL", "fr": "CONFIDENTIEL", "ar": "سرّي"}
     for language, marked in marks.items():
@@ -215,32 +227,57 @@ async def test_a_sheet_says_the_case_in_the_workers_language_and_is_marked(two: 
         read = await connection.scalar(select(inbox.c.opened_at).where(inbox.c.id == first.id))
     assert read is not None
 
-    await _corrected(two, first, grant)
+
+async def test_a_case_is_found_under_any_name_she_had_and_shown_as_it_is_now(two: World) -> None:
+    first, grant = await refer(two)
+    other = two["it.nrm"]
+    now = await _amended(two, first, grant, first_name="Poprawiona", birthdate="1991-05-14")
+    albania = two["al.nrm"]
+    there = await _in_thread(albania.gateway.core.adapter.read, f"desk:{first.business_id}")
+    assert there.sections["identity_core"]["first_name"] == "Poprawiona"
+
+    desk = Desk(two, "al.nrm")
+    for known in (
+        {"business_id": str(first.business_id)},
+        {"business_id": str(now.business_id)},
+        {"name": "Zmyślona"},
+        {"name": "poprawiona"},
+        {"name": "Zmyślona", "born": "1991"},
+        {"name": "Poprawiona", "born": "1990"},
+    ):
+        (case,) = (await desk.post("/v1/cases/search", known)).json()["cases"]
+        assert (case["id"], case["type"]) == (str(now.id), "referral.amend"), known
+        assert [one["id"] for one in case["before"]] == [str(first.id)]
+    for wrong in ({"name": "Zmyślona Poprawiona"}, {"name": "Poprawiona", "born": "1992"}):
+        assert (await desk.post("/v1/cases/search", wrong)).json()["cases"] == []
+
+    # What was said under a consent that is gone leads nowhere; the present case stays findable.
+    again = await other.consent("al.nrm", "CASE-1", sections=tuple(PERSON))
+    newest = await _amended(two, now, again, first_name="Najnowsza")
+    await other.parts.withdrawals.order(grant)
+    await two.settle()
+    for name, cases in (("Zmyślona", []), ("Poprawiona", []), ("Najnowsza", [str(newest.id)])):
+        found = (await desk.post("/v1/cases/search", {"name": name})).json()["cases"]
+        assert [one["id"] for one in found] == cases, name
 
 
-async def _corrected(two: World, first: Any, grant: UUID) -> None:
+async def _amended(two: World, before: Any, grant: UUID, **person: str) -> Any:
     """What is amended is what the desk holds from then on."""
     italy, albania = two["it.nrm"], two["al.nrm"]
-    right = {**PERSON, "identity_core": {**PERSON["identity_core"], "first_name": "Poprawiona"}}
-    await italy.send(
+    right = {**PERSON, "identity_core": {**PERSON["identity_core"], **person}}
+    sent = await italy.send(
         type="referral.amend",
         to="al.nrm",
         case_ref="CASE-1",
         grant=grant,
         purpose=Purpose.PROTECTION,
-        thread=first.thread,
-        in_reply_to=first.id,
+        thread=before.thread,
         sections=right,
-        body={"replaces": str(first.business_id), "services": ["safe_house"]},
+        body={"replaces": str(before.business_id), "services": ["safe_house"]},
     )
     await italy.push()
     await albania.pull()
-
-    there = await _in_thread(albania.gateway.core.adapter.read, f"desk:{first.business_id}")
-    assert there.sections["identity_core"]["first_name"] == "Poprawiona"
-    by_id = {"business_id": str(first.business_id)}
-    found = (await Desk(two, "al.nrm").post("/v1/cases/search", by_id)).json()["cases"]
-    assert [each["type"] for each in found] == ["referral.amend", "referral.request"]
+    return sent
 
 
 async def _in_thread(ask: Any, *given: Any) -> Any:

@@ -45,7 +45,8 @@ def find(
     first: str | None,
     last: str | None,
 ) -> None:
-    """Find received cases that you may open. What speaks of a person comes from a file or from
+    """Find received cases that you may open: each once, in its newest version, by anything that any
+    version of it says. What speaks of a person comes from a file or from
     standard input, and so stands in no history and no list of processes."""
     if [name, number, born].count("-") > 1:
         raise click.UsageError("only one of them can be read from standard input")
@@ -64,6 +65,10 @@ def find(
     if not answer["cases"]:
         raise NotFound("no case that you may open fits")
     current().rows(answer["cases"], COLUMNS)
+    for one in answer["cases"]:
+        before = ", ".join(version["id"] for version in one["before"])
+        if before:
+            current().say(f"{one['id']} is its newest version. Before, newest first: {before}")
     if answer["more"]:
         current().say("There are more: say more of it.")
 
