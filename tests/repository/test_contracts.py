@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,34 @@ def test_the_import_contracts_hold() -> None:
         [command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_hub_starts_where_what_opens_a_seal_is_not_installed() -> None:
+    """The contract reads what is imported; here the interpreter refuses it, however it is asked."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [blind] = [one for one in contracts["contracts"] if one["id"] == "blind-hub"]
+    program = f"""
+import importlib, pkgutil, sys
+
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if any(f"{{name}}.".startswith(f"{{one}}.") for one in {blind["forbidden_modules"]!r}):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NotInstalled())
+for package in map(importlib.import_module, ("broker.hub", "broker.audit")):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if "migrations" not in module.name:
+            importlib.import_module(module.name)
+try:
+    import keys.unsealing
+except ModuleNotFoundError:
+    print("blind")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("blind\n", 0), done.stderr
 
 
 @pytest.mark.parametrize("name", ["schemas", "keys", "adapters", "broker"])

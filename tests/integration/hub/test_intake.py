@@ -264,13 +264,17 @@ async def test_a_stranger_gets_an_unsigned_answer_and_leaves_a_counter_only(
     document = json.loads(sealed.raw)
     header = {"alg": "Ed25519", "kid": "A" * 43, "typ": "referral-envelope+jws"}
     document["protected"] = b64u(json.dumps(header).encode())
+    counter = served.hub.metrics.strangers.labels("key-unknown")
     before = await leaves(served), await count(served, EVIDENCE)
+    counted = counter._value.get()
 
     answer = await served.http.post("/envelopes", content=json.dumps(document))
 
     assert (answer.status_code, answer.json()["code"]) == (401, "key-unknown")
     assert "evidence" not in answer.json()
+    assert counter._value.get() == counted + 1
     assert (await leaves(served), await count(served, EVIDENCE)) == before
+    assert await count(served, QUARANTINE) == 0
 
 
 def _stripped(document: dict[str, str]) -> None:
