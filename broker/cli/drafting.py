@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from broker.cli.local import LocalApi
 from broker.cli.terminal.output import current, fields
 from schemas.codes.labels import LANGUAGES
+from schemas.errors import NotFound
+
+NO_SUCH_FILE: Final = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+FROM_A_FILE: Final = "no such file; a text comes from a file, or with - from standard input"
 
 
 def read_object(source: str | None) -> dict[str, Any]:
@@ -23,14 +27,35 @@ def read_object(source: str | None) -> dict[str, Any]:
     """
     if source is None:
         return {}
-    text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    text = _text_of(source)
     try:
         value = json.loads(text)
-    except ValueError:
-        raise click.UsageError(f"{source} is not JSON") from None
+    except json.JSONDecodeError as error:
+        # Where, and not what: it may be about a person.
+        raise click.UsageError(f"not JSON: line {error.lineno}, column {error.colno}") from None
     if not isinstance(value, dict):
-        raise click.UsageError(f"{source} is not a JSON object")
+        raise click.UsageError("JSON, but no object: {…} is wanted")
     return value
+
+
+def _text_of(source: str) -> str:
+    """What a file holds, or standard input (`-`). Where a file is wanted, people type the text
+    itself; so nothing of what was given is repeated.
+
+    Raises:
+        NotFound: No such file.
+        click.UsageError: It cannot be read as text.
+    """
+    try:
+        with click.open_file(source, encoding="utf-8") as handle:
+            text: str = handle.read()
+            return text
+    except UnicodeDecodeError:
+        raise click.UsageError("not text: a file in UTF-8 is wanted") from None
+    except OSError as error:
+        if error.errno in NO_SUCH_FILE:
+            raise NotFound(FROM_A_FILE) from None
+        raise click.UsageError(f"the file cannot be read: {error.strerror}") from None
 
 
 def read_line(source: str | None, prompt: str) -> str | None:
@@ -44,7 +69,7 @@ def read_line(source: str | None, prompt: str) -> str | None:
     if source == "-" and sys.stdin.isatty():
         text: str = click.prompt(prompt, err=True)
     else:
-        text = sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="utf-8")
+        text = sys.stdin.readline() if source == "-" else _text_of(source)
     if not text.strip():
         raise click.UsageError(f"{prompt.lower()}: nothing was given")
     return text.strip()
@@ -60,7 +85,7 @@ def with_fields(body: Mapping[str, Any], assignments: Iterable[str]) -> dict[str
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"--set wants NAME=VALUE, not {assignment!r}")
+            raise click.UsageError("--set wants NAME=VALUE")
         try:
             merged[name] = json.loads(text)
         except ValueError:
@@ -90,8 +115,7 @@ def words(**sources: str | None) -> dict[str, str]:
     found = {}
     for name, source in sources.items():
         if source is not None:
-            with click.open_file(source, encoding="utf-8") as handle:
-                found[name] = handle.read().strip()
+            found[name] = _text_of(source).strip()
     return found
 
 

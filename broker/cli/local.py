@@ -138,21 +138,30 @@ def open_home(home: Path, worker: str | None = None) -> LocalApi:
     """
     settings_file = home / "gateway.toml"
     if not settings_file.is_file():
-        raise click.UsageError(f"{home} is no gateway home: it has no gateway.toml")
-    api = tomllib.loads(settings_file.read_text(encoding="utf-8")).get("api", {})
+        raise click.UsageError(
+            f"{home} is no gateway home: it has no gateway.toml. Say which with --home FOLDER"
+        )
+    try:
+        api = tomllib.loads(settings_file.read_text(encoding="utf-8")).get("api", {})
+    except tomllib.TOMLDecodeError as error:
+        raise click.UsageError(f"{settings_file} is no TOML: {error}") from None
     tokens = {path.stem: path for path in sorted((home / "workers").glob("*.token"))}
     if worker is None and len(tokens) == 1:
         worker = next(iter(tokens))
+    add = f"referral gateway worker add {worker or 'NAME'} --home {home}"
     if worker is None:
-        named = ", ".join(tokens) or "none yet"
-        raise click.UsageError(f"say which worker with --worker NAME ({named})")
+        named = f"with --worker NAME ({', '.join(tokens)})" if tokens else f"({add})"
+        raise click.UsageError(f"say which worker {named}")
     if worker not in tokens:
-        raise click.UsageError(f"no worker {worker} here: referral gateway worker add {worker}")
+        raise click.UsageError(f"no worker {worker} here: {add}")
     warn_if_open(tokens[worker])
+    token = tokens[worker].read_bytes().strip()
+    if not token.isascii() or not token:
+        raise click.UsageError(f"{tokens[worker]} holds no token: {add}")
     return LocalApi(
         str(api.get("host", "127.0.0.1")),
         int(api.get("port", 8420)),
-        tokens[worker].read_text(encoding="ascii").strip(),
+        token.decode(),
         home=home,
     )
 

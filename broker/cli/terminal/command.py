@@ -77,21 +77,18 @@ class ReferralCommand(click.Command):
         except FileNotFoundError as error:
             if voice.debug:
                 raise
-            voice.say(f"not found: {error.filename}", fg="red")
-            ctx.exit(Exit.NOT_FOUND)
+            ctx.exit(_fail(voice, Exit.NOT_FOUND, f"not found: {error.filename}"))
         except OSError as error:
             if voice.debug:
                 raise
-            voice.say(f"failed: {error.strerror or error}: {error.filename or ''}", fg="red")
-            ctx.exit(Exit.FAILED)
+            where = f": {error.filename}" if error.filename else ""
+            ctx.exit(_fail(voice, Exit.FAILED, f"failed: {error.strerror or error}{where}"))
         except Exception as error:
             # The text of a foreign exception may repeat what it was given: name it, no more.
             if voice.debug:
                 raise
-            voice.say(
-                f"failed: {type(error).__name__}, which is a bug; --debug shows where", fg="red"
-            )
-            ctx.exit(Exit.FAILED)
+            text = f"failed: {type(error).__name__}, which is a bug; --debug shows where"
+            ctx.exit(_fail(voice, Exit.FAILED, text))
 
 
 class ReferralGroup(click.Group):
@@ -142,11 +139,30 @@ class LazyGroup(click.Group):
 
 def _said_as_json(error: click.ClickException) -> click.exceptions.Exit:
     """Tell what ends a command, for a script; what is returned ends it."""
-    names = {Exit.USAGE: "usage", Exit.PARTLY: "partly-done", Exit.VERIFICATION: "not-verified"}
-    code = names.get(Exit(error.exit_code), "failed")
-    told = {"code": code, "family": "command", "detail": error.format_message(), "where": []}
-    click.echo(json.dumps({"error": told}, ensure_ascii=False), err=True)
+    _tell(Exit(error.exit_code), error.format_message())
     return click.exceptions.Exit(error.exit_code)
+
+
+def _fail(voice: Output, code: Exit, text: str) -> Exit:
+    """Tell, as it was asked for, what ended a command that is no word of the protocol."""
+    if voice.as_json:
+        _tell(code, text)
+    else:
+        voice.say(text, fg="red")
+    return code
+
+
+_NAMES = {
+    Exit.USAGE: "usage",
+    Exit.PARTLY: "partly-done",
+    Exit.VERIFICATION: "not-verified",
+    Exit.NOT_FOUND: "not-found",
+}
+
+
+def _tell(code: Exit, text: str) -> None:
+    told = {"code": _NAMES.get(code, "failed"), "family": "command", "detail": text, "where": []}
+    click.echo(json.dumps({"error": told}, ensure_ascii=False), err=True)
 
 
 def _voice(ctx: click.Context) -> Output:

@@ -48,17 +48,72 @@ class Exit(IntEnum):
 
 
 NEXT_STEP = {
+    "refused": "see what is wrong: referral doctor --home HOME",
+    "unavailable": "see what is wrong: referral doctor --home HOME; then do the same again",
+    "suspect": "leave it closed and tell the hub's operator: referral inbox --quarantine",
+    # The form
+    "malformed-json": "correct the JSON; each member may stand once",
+    "schema": "what each field takes: referral catalogue TYPE",
+    "too-large": "send less at once: files as attachments, a long file case by case",
+    "truncated": "do the same again",
+    "version": "one side runs an older program: telephone its operator",
+    "suite": "which suites it reads: referral participants; telephone its operator",
+    "unknown-type": "see the types: referral catalogue",
+    "unknown-code": "see the codes: referral catalogue TYPE",
+    "not-permitted": "see where the exchange stands: referral show THREAD --thread",
+    "id-conflict": "two gateways on one identity, or a restored backup: docs/operations/restore.md",
+    "not-found": "ids are in referral inbox, referral inbox --sent and referral consent list",
+    # Who
+    "unauthenticated": "make a token: referral gateway worker add NAME --home HOME",
+    "forbidden": "who may do this is in docs/command-line.md; do it from that home, as that worker",
+    "key-unknown": "see whether the directory here is the newest: referral doctor --home HOME",
+    "key-revoked": "sign with a key that counts: docs/operations/compromise.md",
+    "recipient-unknown": "see who is enrolled: referral directory show",
+    "directory": "this machine's clock first; then: docs/operations/ceremony.md",
+    "directory-expired": "its keepers sign anew: docs/operations/ceremony.md",
+    "directory-frozen": "this machine's clock first; then: docs/operations/ceremony.md",
+    "directory-rollback": "tell the directory's keepers: docs/operations/ceremony.md",
+    "directory-mismatch": "do the same again; if it stays, tell its keepers: docs/operations/ceremony.md",
+    "directory-signature": "tell the directory's keepers: docs/operations/ceremony.md",
+    "directory-scope": "tell the directory's keepers: docs/operations/ceremony.md",
+    "directory-moved": "plan the change again: referral directory plan --help",
+    "second-incarnation": "stop the other gateway of this participant, wherever it runs",
+    # When
+    "expired": "say it anew: referral send --replaces MESSAGE",
+    "from-the-future": "compare this machine's clock with another: date -u; set it by NTP",
+    "stream-number": "a restored backup or a copy of this gateway: docs/operations/restore.md",
+    # Consent and law
+    "policy": "which rule it is, for a worker with the right to know: referral safeguards why --help",
+    "use-restricted": "she contests it. Once that is settled: referral rights ask lift CASE",
     "consent-missing": "record one: referral consent record --help",
     "consent-scope": "see what the grant covers: referral consent show GRANT",
     "consent-expired": "ask the person again, then: referral consent record --help",
     "consent-withdrawn": "nothing may be sent under it; a new decision of the person is a new grant",
+    "consent-recipient": "a grant is for one recipient: referral consent list, or record another",
+    "consent-stale": "wait until the hub was asked whether she withdrew: referral doctor --home HOME",
+    "grant-widened": "record what she agrees to now as a new grant: referral consent record --help",
     "no-agreement": "see what is in force: referral agreement list; then do the same again",
-    "hub-unreachable": "see what is wrong: referral doctor --home HOME",
-    "recipient-unknown": "see who is enrolled: referral directory show",
+    "transfer-basis": "see the agreement's legal basis: referral agreement list --json",
     "exception": "a second worker decides: referral safety approve EXCEPTION --worker OTHER",
-    "unauthenticated": "make a token: referral gateway worker add NAME --home HOME",
+    "child": "record what guardian and child say: referral consent record --help",
+    "rate-limited": "wait a minute, then do the same again",
+    # Not now
+    "log-unavailable": "for who runs it, the disk first: docs/operations/README.md#readiness",
+    "log-set-back": "for who runs the hub: docs/operations/restore.md",
+    "storage-unavailable": "for who runs it, the disk first: referral doctor --home HOME",
+    "queue-unavailable": "for who runs the hub: is RabbitMQ up? What waits is safe at the hub",
+    "hub-unreachable": "see what is wrong: referral doctor --home HOME",
     "custody-locked": "give the passphrase: --passphrase-file FILE (or - for standard input)",
+    "case-system-unavailable": "nothing is lost: it is tried again. Is your case system up?",
+    "outcome-unknown": "look in the case system, then: referral question list",
+    # Not what it claims to be
+    "bad-signature": "leave it closed and tell the hub's operator: referral inbox --quarantine",
+    "cannot-open": "leave it closed and tell the hub's operator: referral inbox --quarantine",
+    "scope-mismatch": "leave it closed and tell the hub's operator: referral inbox --quarantine",
+    "log-inconsistent": "keep both heads and tell the other countries: docs/operations/split-log.md",
+    "vault-tampered": "stop the gateway, keep its disk as it is: docs/operations/compromise.md",
 }
+"""What a person can do about an error, by its code. Every code of the protocol has an entry."""
 
 
 class PartlyDone(click.ClickException):
@@ -107,9 +162,7 @@ def error_named(
 
 def sentence(error: BrokerError) -> str:
     """What happened, why, and what to do next, for a person at a terminal."""
-    text = f"{error.family}: {error.describe()}"
-    step = NEXT_STEP.get(error.code)
-    return f"{text}\nnext: {step}" if step else text
+    return f"{error.family}: {error.describe()}\nnext: {_next(error)}"
 
 
 def as_json(error: BrokerError) -> dict[str, object]:
@@ -120,5 +173,11 @@ def as_json(error: BrokerError) -> dict[str, object]:
             "family": error.family,
             "detail": error.detail or (type(error).__doc__ or "").splitlines()[0],
             "where": list(error.where),
+            "next": _next(error),
         }
     }
+
+
+def _next(error: BrokerError) -> str:
+    # A newer process may say a code that this program does not know: its family then.
+    return NEXT_STEP.get(error.code) or NEXT_STEP[error.family]

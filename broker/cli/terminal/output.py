@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 import unicodedata
@@ -49,7 +50,8 @@ class Output:
         elif not rows:
             self.say("none")
         else:
-            click.echo(table(rows, columns))
+            wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+            click.echo(table(rows, columns) if wide is None else fitting(rows, columns, wide))
 
     def text(self, text: str) -> None:
         """A result that is text in a format of its own (a key, a checkpoint, a proof)."""
@@ -170,6 +172,18 @@ def _has_parts(item: Any) -> bool:
     if isinstance(item, list | tuple):
         return bool(item) and all(isinstance(row, Mapping) for row in item)
     return isinstance(item, Mapping) and bool(item)
+
+
+def fitting(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], width: int) -> str:
+    """A table if a terminal has room for it; otherwise what stands in each row, name by name, since
+    a line that the terminal breaks is read wrongly."""
+    whole = table(rows, columns)
+    if all(_columns(line) <= width for line in whole.splitlines()):
+        return whole
+    named = [{name.replace("_", " "): row.get(name) for name in columns} for row in rows]
+    return "\n\n".join(
+        fields({name: item for name, item in row.items() if item is not None}) for row in named
+    )
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

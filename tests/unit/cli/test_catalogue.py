@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import click
 import pytest
 
-from broker.cli.commands.cases.answer import followers
+from broker.cli.commands.cases.answer import decline, followers
 from broker.cli.commands.trying.catalogue import carried, described
+from schemas.bodies.common import DeclineReason
 from schemas.catalogue import catalogue, elsewhere
 
 
@@ -17,6 +19,20 @@ def test_each_word_is_described_in_plain_json() -> None:
     for other in elsewhere.values():
         assert json.loads(json.dumps(carried(other)))["done_by"]
     assert len(catalogue) + len(elsewhere) >= 132
+
+
+def test_a_type_says_which_codes_its_fields_take() -> None:
+    body = described(catalogue["referral.decline"])["body"]
+    assert body["reason"].startswith("required, one of: no_capacity, ")
+    assert body["note"] == "optional"
+    services = described(catalogue["referral.request"])["body"]["services"]
+    assert services.startswith("required, a list of: safe_house, ")
+
+
+def test_the_reasons_in_the_help_of_decline_are_those_of_the_language() -> None:
+    (reason,) = (option for option in decline.params if option.name == "reason")
+    assert isinstance(reason, click.Option)
+    assert reason.help == "One of " + ", ".join(DeclineReason) + "."
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from broker.cli.commands.person.consent import scopes_of
 from broker.cli.drafting import preview, read_object, reply, with_fields, words
 from broker.cli.local import LocalApi, open_home
+from schemas.errors import NotFound
 
 
 class Gateway(LocalApi):
@@ -54,6 +55,48 @@ def test_free_text_comes_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "note.txt"
     file.write_text("Invented.\n")
     assert words(note=str(file), other=None) == {"note": "Invented."}
+
+
+@pytest.mark.parametrize("reader", [read_object, lambda text: words(note=text)])
+def test_a_text_typed_where_a_file_is_wanted_is_not_repeated_and_it_is_said_what_is_wanted(
+    reader: Callable[[str], object],
+) -> None:
+    for typed in ("Invented Person is afraid", "Invented Person " * 400):
+        with pytest.raises(NotFound) as refused:
+            reader(typed)
+        assert "Invented" not in refused.value.describe()
+        assert "from a file" in refused.value.describe()
+
+
+def test_what_is_no_json_is_named_by_its_place_and_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "body.json"
+    file.write_text('{\n "note": Invented}')
+    with pytest.raises(click.UsageError, match="line 2, column 10") as refused:
+        read_object(str(file))
+    assert "Invented" not in refused.value.format_message()
+    with pytest.raises(click.UsageError) as refused:
+        with_fields({}, ["Invented Person"])
+    assert "Invented" not in refused.value.format_message()
+
+
+@pytest.mark.parametrize(
+    ("settings", "token", "said"),
+    [
+        ("[api\n", b"t", "no TOML"),
+        ("", b"caf\xc3\xa9", "holds no token"),
+        ("", b"\n", "holds no token"),
+        ("", None, "referral gateway worker add NAME"),
+    ],
+)
+def test_a_home_that_is_not_in_order_says_what_to_do(
+    tmp_path: Path, settings: str, token: bytes | None, said: str
+) -> None:
+    (tmp_path / "gateway.toml").write_text(settings)
+    (tmp_path / "workers").mkdir()
+    if token is not None:
+        (tmp_path / "workers" / "ana.token").write_bytes(token)
+    with pytest.raises(click.UsageError, match=said):
+        open_home(tmp_path)
 
 
 def test_an_answer_goes_back_along_the_thread_of_what_it_answers() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -14,8 +18,8 @@ from click.testing import CliRunner
 from broker.cli import commands
 from broker.cli.root import CHAPTERS, referral
 from broker.cli.terminal.command import ReferralCommand
-from broker.cli.terminal.failures import Exit, error_named, exit_code, sentence
-from broker.cli.terminal.output import current, fields, table
+from broker.cli.terminal.failures import NEXT_STEP, Exit, as_json, error_named, exit_code, sentence
+from broker.cli.terminal.output import current, fields, fitting, table
 from schemas import errors
 
 COMMANDS = {name: entry for part in CHAPTERS.values() for name, entry in part.items()}
@@ -177,12 +181,77 @@ def test_a_bug_is_named_without_repeating_what_it_was_about() -> None:
     assert "Invented" not in out + err
 
 
-def test_a_missing_file_is_not_found() -> None:
+def test_every_code_of_the_protocol_has_a_next_step_and_a_new_one_has_its_familys() -> None:
+    for code, kind in errors.codes().items():
+        assert NEXT_STEP[code], kind
+        assert as_json(kind())["error"]["next"] == NEXT_STEP[code]  # type: ignore[index]
+    newer = error_named("of-tomorrow", family="unavailable")
+    assert sentence(newer).endswith(f"next: {NEXT_STEP['unavailable']}")
+
+
+def test_every_command_of_a_next_step_could_be_typed() -> None:
+    for step in NEXT_STEP.values():
+        for said in re.findall(r"referral ([a-z -]+)", step):
+            command: click.Command = referral
+            for word in said.split():
+                if not isinstance(command, click.Group) or word.startswith("-"):
+                    break
+                found = command.get_command(click.Context(command), word)
+                assert found is not None, said
+                command = found
+
+
+def test_every_page_of_a_next_step_is_there() -> None:
+    for step in NEXT_STEP.values():
+        for page in re.findall(r"docs/[a-z/-]+\.md", step, re.IGNORECASE):
+            assert Path(page).is_file(), page
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_missing_file_is_not_found_and_is_told_as_it_was_asked_for(
+    options: tuple[str, ...],
+) -> None:
     def read() -> None:
         with open("/nowhere/at/all"):
             pass
 
-    assert run(read)[0] == Exit.NOT_FOUND
+    code, out, err = run(read, *options)
+    assert (code, out) == (Exit.NOT_FOUND, "")
+    if options:
+        assert json.loads(err)["error"]["code"] == "not-found"
+    else:
+        assert err == "not found: /nowhere/at/all\n"
+
+
+def test_with_json_a_bug_and_a_full_disk_are_json_too() -> None:
+    def break_down() -> None:
+        raise ValueError("Invented Person, born 2001")
+
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for work in (break_down, fill):
+        code, out, err = run(work, "--json")
+        assert (code, out) == (Exit.FAILED, "")
+        assert json.loads(err)["error"]["detail"].startswith("failed: ")
+        assert "Invented" not in err
+
+
+def test_a_table_too_wide_for_the_terminal_is_said_name_by_name() -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": "1" * 30, "case_ref": "C-1", "role": None},
+        {"id": "2", "case_ref": "C-2"},
+    ]
+    columns = ("id", "case_ref", "role")
+    assert fitting(rows, columns, 60) == table(rows, columns)
+    cards = fitting(rows, columns, 40)
+    assert cards.splitlines() == [
+        f"id        {'1' * 30}",
+        "case ref  C-1",
+        "",
+        "id        2",
+        "case ref  C-2",
+    ]
 
 
 def test_a_result_is_one_json_object_and_narration_is_elsewhere() -> None:

@@ -116,7 +116,12 @@ def accept(
 @answer.command()
 @with_gateway
 @click.argument("message", type=ID)
-@click.option("--reason", required=True, help="A code, for example no_capacity or language.")
+@click.option(
+    "--reason",
+    required=True,
+    help="One of no_capacity, out_of_mandate, unsafe, not_found, no_consent, declined_by_person, "
+    "language, other.",
+)
 @_note
 @body_options
 def decline(

@@ -34,6 +34,7 @@ from schemas.errors import BrokerError, DirectoryRefused, QueueUnavailable
 
 SMALLEST_DISK = 200 * 1024 * 1024
 WORST_SKEW_SECONDS = 120
+NOBODY_HERE = "none, as where nobody works"
 SECONDS = 5
 """How long each answer is waited for."""
 
@@ -71,7 +72,7 @@ def doctor(home: Path) -> None:
     if (home / "hub.toml").is_file():
         report(examine_hub(home / "hub.toml"))
     else:
-        report(examine_home(home))
+        report(examine_home(home, runs=True))
 
 
 def report(findings: Iterator[Finding]) -> None:
@@ -199,13 +200,27 @@ def _revoked(identity: Identity, directory: TrustedDirectory) -> list[str]:
     )
 
 
-def examine_home(home: Path) -> Iterator[Finding]:
-    """Settings, secrets, keys, hub, directory, revocations, log, queue, disk, workers: in order of need."""
+def examine_home(home: Path, *, runs: bool) -> Iterator[Finding]:
+    """Settings, secrets, keys, hub, directory, revocations, log, queue, disk, workers, the process
+    itself: in order of need.
+
+    Args:
+        runs: Its gateway should be running now. One without workers, as an auditor's home, need not.
+    """
     from broker.cli.homes.identity import open_identity, trusted_directory
     from broker.gateway.receive.queue import cluster_of
     from broker.gateway.settings import load_settings
 
-    settings_check = _look("settings", lambda: load_settings(home).participant)
+    def participant() -> str:
+        try:
+            return load_settings(home).participant
+        except BrokerError as error:
+            step = (
+                "--home names a folder with gateway.toml or hub.toml; deploy/settings has samples"
+            )
+            raise Wrong(error.describe(), step) from None
+
+    settings_check = _look("settings", participant)
     yield settings_check
     if not settings_check.well:
         return
@@ -259,11 +274,26 @@ def examine_home(home: Path) -> Iterator[Finding]:
             raise Wrong(f"{heads}: {kept[-1]}", NEXT["log-inconsistent"])
         return "the hub has shown us one history"
 
+    names = sorted(path.stem for path in (home / "workers").glob("*.token"))
+
     def workers() -> str:
-        names = sorted(path.stem for path in (home / "workers").glob("*.token"))
         if not names:
             raise Wrong("none", f"referral gateway worker add NAME --home {home}")
         return ", ".join(names)
+
+    def process() -> str:
+        address = f"{settings.api.host}:{settings.api.port}"
+        try:
+            get(f"http://{address}/readyz", seconds=SECONDS)
+        except urllib.error.HTTPError as error:
+            step = "what each code means: docs/operations/README.md#readiness"
+            raise Wrong(f"not ready: {_codes(error)}", step) from None
+        except OSError:
+            if not names:
+                return NOBODY_HERE
+            step = f"its journal; to start it by hand: referral gateway run --home {home}"
+            raise Wrong(f"no gateway answers at {address}", step) from None
+        return "ready"
 
     yield _look("secrets", secrets)
     yield _look("keys", keys)
@@ -274,6 +304,11 @@ def examine_home(home: Path) -> Iterator[Finding]:
     if settings.channel.kind == "rabbitmq":
         yield _look("queue", queue)
     yield _look("disk", lambda: _disk(settings.home))
+    if runs:
+        found = _look("process", process)
+        yield found
+        if found.detail == NOBODY_HERE:
+            return
     yield _look("workers", workers)
 
 

@@ -124,7 +124,7 @@ def check(home: Path) -> None:
     """Check settings, keys, directory and hub, without starting anything."""
     from broker.cli.commands.running.doctor import examine_home, report
 
-    report(examine_home(home))
+    report(examine_home(home, runs=False))
 
 
 @gateway.command()

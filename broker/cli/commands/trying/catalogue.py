@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 
 from broker.cli.terminal.command import ReferralCommand
 from broker.cli.terminal.output import current
+from schemas.bodies.words import own_codes
 from schemas.catalogue import catalogue as types
 from schemas.catalogue import elsewhere
 from schemas.errors import UnknownType
@@ -93,11 +95,17 @@ def described(entry: MessageType) -> dict[str, Any]:
         "deadline_from": None if deadline is None else deadline.origin,
         "threads": dict(entry.events()),
         "filed": entry.filed,
-        "body": {
-            name: "required" if field.is_required() else "optional"
-            for name, field in entry.body.model_fields.items()
-        },
+        "body": {name: _takes(field) for name, field in entry.body.model_fields.items()},
     }
+
+
+def _takes(field: FieldInfo) -> str:
+    """Whether a field must be there, and which codes it takes."""
+    needed = "required" if field.is_required() else "optional"
+    codes = ", ".join(dict.fromkeys(own_codes(field.annotation)))
+    if not codes:
+        return needed
+    return f"{needed}, {'a list' if get_origin(field.annotation) is tuple else 'one'} of: {codes}"
 
 
 def carried(entry: CarriedElsewhere) -> dict[str, Any]:
