@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -35,7 +35,7 @@ from schemas.directory import (
 from schemas.envelope import Lane
 from schemas.errors import codes
 from schemas.message import ExceptionUse, Message, ScopeEntry
-from schemas.sections.index import SECTION_INDEX
+from schemas.sections.index import SECTION_INDEX, DataClass
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -215,3 +215,130 @@ def codes_given_by(rule: Callable[..., Any]) -> set[str]:
     words = ast.walk(ast.parse(textwrap.dedent(inspect.getsource(rule))))
     named = {word.id for word in words if isinstance(word, ast.Name)}
     return {error.code for error in codes().values() if error.__name__ in named}
+
+
+ALL = tuple(Compartment)
+TODAY = NOW.date()
+SHELTERED = {"contact_location": {"shelter_address": "An invented road 1"}}
+NARRATED = {"case_narrative": {"case_comment": "Invented."}}
+
+
+def party(
+    name: str, function: Function = Function.NRM, kind: OrganisationKind = OrganisationKind.STATE
+) -> Participant:
+    return participant(name, kind, ALL).model_copy(update={"function": function})
+
+
+FOCAL_POINT = party("al.nrm")
+POLICE = party("al.police", Function.POLICE)
+SHELTER = party("al.shelter", Function.SHELTER, OrganisationKind.NGO)
+
+
+def basis_for(section: str) -> str:
+    match SECTION_INDEX[section].data_class:
+        case DataClass.CRIMINAL:
+            return "eu-gdpr:A6-1-e"
+        case DataClass.SPECIAL | DataClass.SPECIAL_OR_CRIMINAL:
+            return "eu-gdpr:A9-2-a"
+        case _:
+            return "eu-gdpr:A6-1-e"
+
+
+def says(
+    sections: Mapping[str, Mapping[str, Any]],
+    *,
+    purpose: Purpose = Purpose.PROTECTION,
+    to: Participant = FOCAL_POINT,
+    transfer: str = "eu-gdpr:A49-1-d",
+    **person: Any,
+) -> Question:
+    """Italy refers to `to`, consented and agreed in every other respect."""
+    message = a_message(
+        sections={name: dict(content) for name, content in sections.items()},
+        scopes=tuple(
+            entry(name, purpose, processing_basis=basis_for(name), transfer_basis=transfer)
+            for name in sections
+        ),
+    )
+    return question(
+        message=message,
+        recipient=to,
+        grant=a_grant(
+            recipient=to.id, scopes=frozenset((purpose, section) for section in sections)
+        ),
+        agreement=an_agreement(
+            parties=("it.nrm", to.id),
+            sections=("*",),
+            purposes=tuple(Purpose),
+            types=("*",),
+            transfer=(TransferBasis(sender="it.nrm", basis=transfer),),
+        ),
+        **person,
+    )
+
+
+def alert(
+    sections: Mapping[str, Mapping[str, Any]], *, transfer: str | None = None, **use: Any
+) -> Question:
+    """An alert under an exception, with these sections."""
+    asked = an_alert(a_use(**use))
+    basis = transfer or last_resort(a_use(**use))
+    scopes = tuple(
+        entry(name, scope=None, processing_basis="eu-gdpr:A9-2-c", transfer_basis=basis)
+        for name in sections
+    )
+    content = {name: dict(values) for name, values in sections.items()}
+    message = asked.message.model_copy(update={"sections": content, "scopes": scopes})
+    return replace(asked, message=message)
+
+
+def granted(asked: Question, **changes: Any) -> Question:
+    assert asked.grant is not None
+    return replace(asked, grant=replace(asked.grant, **changes))
+
+
+def bases(asked: Question, **changes: str) -> Question:
+    scopes = tuple(item.model_copy(update=changes) for item in asked.message.scopes)
+    return replace(asked, message=asked.message.model_copy(update={"scopes": scopes}))
+
+
+def under(asked: Question, **changes: Any) -> Question:
+    """Under an agreement that differs."""
+    assert asked.agreement is not None
+    content = asked.agreement.content.model_copy(update=changes)
+    return replace(asked, agreement=replace(asked.agreement, content=content))
+
+
+def offer(sections: Mapping[str, Mapping[str, Any]]) -> Question:
+    """The case is offered to Albania."""
+    asked = says({"case_admin": {}, **sections}, purpose=Purpose.CASE_TRANSFER)
+    message = asked.message.model_copy(update={"type": "transfer.offer"})
+    return replace(asked, message=message, type=catalogue["transfer.offer"])
+
+
+def plan(sections: Mapping[str, Mapping[str, Any]]) -> Question:
+    """A return is planned together with Albania, whose focal point keeps health apart."""
+    asked = says({"return_travel": {}, **sections}, purpose=Purpose.RETURN_PLANNING)
+    body = {"risk_valid_until": TODAY.isoformat()}
+    message = asked.message.model_copy(update={"type": "return.plan.propose", "body": body})
+    recipient = asked.recipient.model_copy(update={"compartments": tuple(Compartment)})
+    row = catalogue["return.plan.propose"]
+    return replace(asked, message=message, type=row, recipient=recipient)
+
+
+def tracing(origin: str) -> Question:
+    """Italy asks Albania to look for a family."""
+    asked = says({"family_dependants": {}, "identity_core": {}}, purpose=Purpose.FAMILY_TRACING)
+    message = asked.message.model_copy(update={"type": "family.tracing.request"})
+    person = replace(asked.person, origin=origin)
+    return replace(asked, message=message, type=catalogue["family.tracing.request"], person=person)
+
+
+# --- bases -----------------------------------------------------------------------------------------
+
+
+def with_basis(*, transfer: str = ARRANGEMENT, processing: str | None = None) -> Message:
+    changes: dict[str, Any] = {"transfer_basis": transfer}
+    if processing:
+        changes["processing_basis"] = processing
+    return a_message(scopes=tuple(entry(section, **changes) for section in SECTIONS))
