@@ -51,8 +51,9 @@ def as_page(directory: TrustedDirectory, language: str, country: str | None = No
     """
     words = _words(language)
     direction = "rtl" if is_right_to_left(language) else "ltr"
+    same = "" if country is None else f"&amp;country={country}"
     links = " ".join(
-        f'<a href="?lang={code}" lang="{code}" hreflang="{code}">{_OWN_NAME[code]}</a>'
+        f'<a href="?lang={code}{same}" lang="{code}" hreflang="{code}">{_OWN_NAME[code]}</a>'
         for code in LANGUAGES
         if code != language
     )

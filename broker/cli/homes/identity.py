@@ -15,6 +15,7 @@ import click
 
 from adapters.base import Tools
 from broker.cli.homes.passphrase import read_passphrase
+from broker.cli.terminal.output import current
 from broker.client.hub import HubClient
 from broker.clock import SystemClock
 from broker.gateway.lending import lend
@@ -24,6 +25,7 @@ from keys.custody.credentials import CREDENTIAL
 from keys.jws import Signer
 from keys.trust import DirectoryClient
 from schemas.directory import TrustedDirectory
+from schemas.errors import HubUnreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,41 @@ class Identity:
 
 
 def trusted_directory(settings: Settings) -> TrustedDirectory:
-    """The trust directory as one home sees it; needs no key."""
-    client = DirectoryClient(
+    """The trust directory as one home sees it now; needs no key.
+
+    Raises:
+        HubUnreachable: It cannot be fetched.
+        DirectoryRefused: It does not verify.
+    """
+    return _client(settings).refresh(SystemClock().now())
+
+
+def known_directory(settings: Settings) -> TrustedDirectory:
+    """The same for whoever only reads: where nobody can be asked, as it was verified last, as long
+    as it is still good. It is said that it is not of today.
+
+    Raises:
+        HubUnreachable: Nor is there one that is still good.
+        DirectoryRefused: It does not verify.
+    """
+    client = _client(settings)
+    try:
+        return client.refresh(SystemClock().now())
+    except HubUnreachable:
+        kept = client.cached(SystemClock().now())
+        current().say(
+            "The directory cannot be asked for now; this is what was verified last, "
+            f"version {kept.version}, good until {kept.ends_at.date()}."
+        )
+        return kept
+
+
+def _client(settings: Settings) -> DirectoryClient:
+    return DirectoryClient(
         settings.directory.url,
         settings.path(settings.directory.cache),
         settings.path(settings.directory.root).read_bytes(),
     )
-    return client.refresh(SystemClock().now())
 
 
 def open_identity(home: Path, passphrase_file: str | None = None) -> Identity:

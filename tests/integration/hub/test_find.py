@@ -59,6 +59,7 @@ async def test_anybody_reads_whom_to_call_in_three_languages(network: World) -> 
         one = await http.get("/find", params={"country": "AL"})
         none = await http.get("/find", params={"country": "LY"})
         assert (TELEPHONE in one.text, TELEPHONE in none.text) == (True, False)
+        assert 'href="?lang=ar&amp;country=AL"' in one.text, "another language, the same country"
         other = await http.get("/find", params={"lang": "xx"})
         assert other.json()["code"] == "not-found"
 
@@ -120,3 +121,27 @@ async def test_the_command_finds_the_same_without_a_key(network: World, tmp_path
     printed = ["find", "--home", str(home), "--language", "ar", "--html", str(page)]
     assert run.invoke(referral, printed).exit_code == 0
     assert TELEPHONE in page.read_text(encoding="utf-8")
+
+
+async def test_without_a_network_the_command_finds_what_was_verified_last_and_says_so(
+    network: World, tmp_path: Path
+) -> None:
+    home, mirror = tmp_path / "anybody", tmp_path / "mirror"
+    shutil.copytree(network.network.participants["it.nrm"].home, home)
+    shutil.copytree(network.network.path / "directory", mirror)
+    offline(home, mirror)
+    run = CliRunner()
+    asked = ["find", "AL", "--home", str(home), "--json"]
+    assert run.invoke(referral, asked).exit_code == 0
+
+    shutil.rmtree(mirror)
+    settings = home / "gateway.toml"
+    text = settings.read_text().replace(f'url = "{mirror}"', 'url = "http://127.0.0.1:9/directory"')
+    settings.write_text(text)
+    found = run.invoke(referral, asked)
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["telephone"] == TELEPHONE
+    assert "verified last" in found.stderr
+
+    shutil.rmtree(home / "directory")
+    assert run.invoke(referral, asked).exit_code == 6

@@ -210,12 +210,12 @@ def _hub_options(command: Any) -> Any:
 
 def _hub_key(home: Path, hub_id: str | None) -> tuple[Any, Any]:
     from broker.audit.log.note import Verifier
-    from broker.cli.homes.identity import trusted_directory
+    from broker.cli.homes.identity import known_directory
     from broker.gateway.settings import load_settings
     from schemas.errors import NotFound
 
     settings = load_settings(home)
-    directory = trusted_directory(settings)
+    directory = known_directory(settings)
     entry = directory.participant(hub_id or settings.hub.id)
     if entry is None or entry.log_vkey is None:
         raise NotFound("the directory has no log key for that hub")

@@ -11,7 +11,7 @@ import click
 
 from broker.cli.commands.trust import ceremony
 from broker.cli.commands.trust.ceremony import LIMIT, read_entry_file, repository_option
-from broker.cli.homes.identity import home_option, passphrase_option, trusted_directory
+from broker.cli.homes.identity import home_option, known_directory, passphrase_option
 from broker.cli.homes.passphrase import read_passphrase
 from broker.cli.terminal.command import ReferralGroup
 from broker.cli.terminal.output import current
@@ -288,7 +288,7 @@ def refresh(repository: Path, online_keys: tuple[Path, ...], passphrase_file: st
 @home_option
 def show(home: Path) -> None:
     """Show the directory as this home verifies it."""
-    found = trusted_directory(load_settings(home))
+    found = known_directory(load_settings(home))
     current().say(f"version {found.version}")
     rows = [
         {
@@ -305,7 +305,7 @@ def show(home: Path) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def keys(home: Path, out: Path) -> None:
     """Write every signing key with its owner, for `referral log verify --keys`, offline."""
-    found = trusted_directory(load_settings(home))
+    found = known_directory(load_settings(home))
     written = {
         kid: {"participant": participant.id, "alg": published.alg, "jwk": published.jwk}
         for kid, (participant, published) in sorted(found.by_kid.items())

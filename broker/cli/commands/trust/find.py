@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from broker.cli.homes.identity import home_option, trusted_directory
+from broker.cli.homes.identity import home_option, known_directory
 from broker.cli.terminal.command import ReferralCommand
 from broker.cli.terminal.output import current
 from broker.gateway.settings import load_settings
@@ -29,7 +29,7 @@ def find(country: str | None, language: str, html: Path | None, home: Path) -> N
 
     The hub shows the same to anybody at /find, without an account.
     """
-    directory = trusted_directory(load_settings(home))
+    directory = known_directory(load_settings(home))
     wanted = None if country is None else country.upper()
     found = offices(directory, wanted)
     if html is not None:
