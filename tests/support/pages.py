@@ -19,6 +19,7 @@ from types import MappingProxyType
 from pydantic import BaseModel
 
 from broker.cli.publishing.drawing import drawn, moves_of
+from broker.cli.terminal.alarms import ALARMS
 from broker.rules.content import RULES
 from broker.rules.content.exceptions import MINIMUM, MINIMUM_VIEW
 from keys.lifecycle import MOVES
@@ -351,6 +352,19 @@ _MODULES = {
 }
 
 
+def alarm_table() -> str:
+    """Every alarm of a gateway: what happened, and what to do."""
+    rows = ["| code | what happened | do |", "|---|---|---|"]
+    for code, one in ALARMS.items():
+        mark = " *" if one.clears else ""
+        happened, do = (
+            re.sub(r"`docs/operations/(([a-z-]+)\.md[#a-z-]*)`", r"[\2](\1)", text)
+            for text in (one.happened, one.do)
+        )
+        rows.append(f"| `{code}`{mark} | {happened} | {do} |")
+    return "\n".join(rows)
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "catalogue": word_table,
@@ -358,6 +372,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "key": key_diagram,
         "words": _words,
         "content rules": content_rules,
+        "alarms": alarm_table,
         "exceptions": exception_minimum,
         "consent kinds": consent_kinds,
         **{name: partial(_tables, models) for name, models in _OBJECTS.items()},
@@ -384,7 +399,7 @@ def names(page: str) -> list[str]:
 if __name__ == "__main__":
     for name, picture in pictures().items():
         (DOCS / "diagrams" / name).write_text(picture, "utf-8")
-    for path in sorted(DOCS.glob("*.md")):
+    for path in sorted(DOCS.rglob("*.md")):
         before = path.read_text("utf-8")
         after = rewritten(before)
         if after != before:

@@ -232,6 +232,10 @@ def router(parts: Parts) -> APIRouter:
         async with core.database.read() as connection:
             state = await threads.require(connection, thread)
             events = await threads.history(connection, thread)
+            ours = await connection.execute(
+                select(outbox.c.id, TOLD).where(outbox.c.thread == thread)
+            )
+            sent = {row.id: row.told for row in ours}
         return {
             "thread": str(thread),
             "machine": state.machine,
@@ -251,6 +255,7 @@ def router(parts: Parts) -> APIRouter:
                     "state": item.state,
                     "late": item.late,
                     "unsaid": item.unsaid,
+                    "sent": sent.get(item.message),
                 }
                 for item in events
             ],

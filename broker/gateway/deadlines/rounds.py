@@ -22,11 +22,14 @@ from broker.gateway.core import Core
 from broker.gateway.deadlines.answers import answers_due
 from broker.gateway.deadlines.testimony import testify
 from broker.gateway.erasure.attested import still_open
+from broker.gateway.network.unsaid import not_there
 from broker.gateway.receive.receipts import Owed, owe
 from broker.gateway.store.alarms import clear_alarms_of, raise_alarm
-from broker.gateway.store.bulk import one_of
+from broker.gateway.store.bulk import batches, one_of, padded
+from broker.gateway.store.outbox import set_state
 from broker.gateway.store.tables import (
     alarm,
+    doubt,
     exception_request,
     fact,
     grant,
@@ -35,6 +38,7 @@ from broker.gateway.store.tables import (
     receipt,
     seen,
 )
+from broker.rules.header import SKEW
 from broker.telemetry import logger
 from keys.rotation import warnings
 from schemas.catalogue import catalogue
@@ -76,6 +80,7 @@ class Deadlines:
             late += await self._untold(connection, now)
             late += await self._keys(connection, now)
             late += await still_open(self._core, connection, now)
+            await self._too_late(connection, now)
             await self._unretrieved(connection, now)
             # Ids are kept until nothing with them can be valid any more.
             await connection.execute(delete(seen).where(seen.c.forget_after < now))
@@ -157,6 +162,28 @@ class Deadlines:
             found = list(settled.scalars())
             if found:
                 await clear_alarms_of(connection, found, "filing-overdue", now=now)
+
+    async def _too_late(self, connection: AsyncConnection, now: datetime) -> None:
+        """What we gave up, the hub does not have and cannot take any more was never said."""
+        open_ones = select(alarm.c.about).where(
+            alarm.c.code == "send-failed", alarm.c.cleared_at.is_(None)
+        )
+        given_up = [UUID(about) for about in await connection.scalars(open_ones)]
+        for batch in batches(sorted(given_up)):
+            rows = await connection.execute(
+                select(outbox.c.id, outbox.c.thread).where(
+                    outbox.c.id.in_(padded(batch)),
+                    outbox.c.state == "failed",
+                    outbox.c.submitted_at.is_(None),
+                    outbox.c.expires_at < now - SKEW,
+                    ~exists().where(doubt.c.message == outbox.c.id),
+                )
+            )
+            for row in rows.all():
+                await set_state(connection, row.id, "expired", code="expired")
+                await not_there(self._core, connection, row.thread, row.id, "expire")
+                await clear_alarms_of(connection, [row.id], "send-failed", now=now)
+                await raise_alarm(connection, "expired", row.id, now=now)
 
     async def _unretrieved(self, connection: AsyncConnection, now: datetime) -> None:
         """Tell senders what lies here neither filed nor opened: only we can know it."""

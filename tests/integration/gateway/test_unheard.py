@@ -16,7 +16,8 @@ from broker.gateway.store.tables import alarm, inbox, outbox, thread, thread_eve
 from keys.jws import sign_jws
 from schemas.agreement import SUSPENSION_TYP, Suspension
 from schemas.consent import Purpose
-from schemas.errors import ConsentMissing
+from schemas.errors import ConsentMissing, NotPermitted
+from tests.integration.gateway.test_api import Desk
 from tests.support.gateways import CASE, Side, World, world
 
 TODAY = datetime.now(UTC).date().isoformat()
@@ -100,6 +101,54 @@ async def test_what_would_answer_nothing_is_refused_before_it_moves_anything(two
     assert await column(italy, outbox.c.state, outbox.c.id == said.id) == ["filed"]
     assert await states(two, asked.thread) == {"answered"}
     assert await column(albania, alarm.c.code) == []
+
+
+async def test_what_was_given_up_is_shown_as_unheard_and_counts_as_not_said_once_it_can_go_no_more(
+    two: World,
+) -> None:
+    italy, albania = two["it.nrm"], two["al.nrm"]
+    asked = await italy.refer("al.nrm", await italy.consent("al.nrm"))
+    await two.settle()
+    answer: dict[str, Any] = {
+        "type": "referral.accept",
+        "to": "it.nrm",
+        "case_ref": "CASE-1",
+        "thread": asked.thread,
+        "body": {"worker_role": "case worker"},
+    }
+    desk = Desk(two, "al.nrm")
+
+    async def seen() -> tuple[str, str]:
+        shown = (await desk.get(f"/v1/threads/{asked.thread}")).json()
+        assert shown["history"][0]["sent"] is None, "what the partner said is the partner's"
+        return shown["state"], shown["history"][-1]["sent"]
+
+    said = await albania.send(**answer)
+    past = albania.gateway.core.now() - timedelta(hours=1)
+    await change(albania, said.id, hard_stop_at=past)
+    albania.line.cut = True
+    await albania.parts.outbox.run_once()
+    assert await seen() == ("accepted", "unknown")
+    albania.line.cut = False
+    await albania.parts.reconciling.run_once()
+    await albania.parts.deadlines.run_once()
+    assert await seen() == ("accepted", "failed"), "it may still be sent"
+
+    await change(albania, said.id, expires_at=past)
+    await albania.parts.deadlines.run_once()
+    assert await seen() == ("delivered", "expired")
+    assert await column(albania, alarm.c.code, alarm.c.cleared_at.is_(None)) == ["expired"]
+    with pytest.raises(NotPermitted):
+        await albania.parts.outbox.replay(said.id)
+
+    await albania.send(**answer, replaces=said.id)
+    await two.settle()
+    assert await states(two, asked.thread) == {"accepted"}
+
+
+async def change(side: Side, message: UUID, **values: Any) -> None:
+    async with side.gateway.core.database.begin() as connection:
+        await connection.execute(update(outbox).where(outbox.c.id == message).values(**values))
 
 
 async def test_an_answer_that_the_hub_refuses_is_owed_again_and_a_question_is_a_draft_again(

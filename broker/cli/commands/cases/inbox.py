@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from broker.cli.cases.standing import of_message, of_thread
 from broker.cli.drafting import words_option
 from broker.cli.local import LocalApi, with_gateway
+from broker.cli.terminal.alarms import explained
 from broker.cli.terminal.command import ReferralCommand
 from broker.cli.terminal.ids import ID
 from broker.cli.terminal.output import current, fields
@@ -33,7 +35,8 @@ def inbox(
     if quarantine:
         current().rows(api.items("/v1/quarantine", "items"), ("id", "partner", "code", "at"))
     elif alarms:
-        current().rows(api.items("/v1/alarms", "items"), ("code", "id", "at"))
+        raised = [explained(row) for row in api.items("/v1/alarms", "items")]
+        current().rows(raised, ("code", "id", "at", "happened", "do"))
     else:
         box = "outbox" if sent else "inbox"
         found = api.pages("/v1/messages", "messages", box=box, state=state)
@@ -56,4 +59,12 @@ def show(api: LocalApi, message: str, opened: bool, thread: bool, language: str 
         answer = api.post(f"/v1/messages/{message}/open")
     else:
         answer = api.get(f"/v1/{'threads' if thread else 'messages'}/{message}")
-    current().result(answer, plain=fields(in_language(answer, language)))
+    voice = current()
+    voice.result(answer, plain=fields(in_language(answer, language)))
+    if voice.as_json or opened:
+        return
+    said = (
+        of_thread(answer) if thread else [of_message(answer)] if answer["box"] == "outbox" else []
+    )
+    for line in filter(None, said):
+        voice.say(line)
