@@ -44,6 +44,14 @@ from schemas.errors import StorageUnavailable
 SCRUB_ATTEMPTS = 50
 SCRUB_PAUSE_SECONDS = 0.1
 GIVE_BACK_PAGES = 1000
+STATEMENT_SECONDS = 30.0
+"""How long one statement on PostgreSQL may take. Who waits longer waits for nobody: a server or a
+firewall that forgets a connection tells neither end, and without this it is waited for for ever."""
+UNFINISHED_SECONDS = 30.0
+"""After so long without a statement PostgreSQL ends a transaction of ours: a process that is frozen,
+or that cannot be reached any more, does not keep its locks from all others."""
+LEAVE_SECONDS = 5.0
+HOUSEKEEPING_SECONDS = 3600.0
 SQLITE_PATIENCE_MS = 10_000
 """How long one connection waits for another's lock. Ours queue before that, so only strangers do."""
 
@@ -117,7 +125,11 @@ class Database:
             # much as dozens of statements. The one used last is used next: its statements are
             # prepared.
             self.engine = create_async_engine(
-                url, pool_size=2 * pool_size, max_overflow=0, pool_use_lifo=True
+                url,
+                pool_size=2 * pool_size,
+                max_overflow=0,
+                pool_use_lifo=True,
+                connect_args=_postgresql_arguments(),
             )
             _prepare_postgresql(self.engine)
         # Reads need no BEGIN and no ROLLBACK on PostgreSQL: at its isolation level (READ COMMITTED)
@@ -163,7 +175,7 @@ class Database:
                 yield connection
         else:
             with self._not_inside(), as_unavailable():
-                async with self._reader.connect() as connection:
+                async with self._reader.connect() as connection, _given_up_in_time(connection):
                     yield connection
 
     @asynccontextmanager
@@ -173,7 +185,10 @@ class Database:
             async with self._reader.connect() as connection:
                 if self.dialect == "sqlite":
                     await connection.execution_options(sqlite_read=True)
-                yield connection
+                    yield connection
+                    return
+                async with _given_up_in_time(connection):
+                    yield connection
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -183,7 +198,7 @@ class Database:
                     yield connection
                 return
             # Begun and ended on the driver: half of what it takes through SQLAlchemy.
-            async with self._reader.connect() as connection:
+            async with self._reader.connect() as connection, _given_up_in_time(connection):
                 driver = _driver(connection)
                 await driver.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
                 try:
@@ -274,7 +289,7 @@ class Database:
             driver: Any = raw.driver_connection
             if self.dialect != "sqlite":
                 for table in tables:
-                    await driver.execute(f"VACUUM {table}")
+                    await driver.execute(f"VACUUM {table}", timeout=HOUSEKEEPING_SECONDS)
                 return
             # It would wait for readers with the right to write in hand, and a reader may have to
             # write before it ends. So it does not wait: it lets go and asks again.
@@ -304,7 +319,8 @@ class Database:
             driver: Any = raw.driver_connection
             if self.dialect != "sqlite":
                 for table in tables:
-                    await driver.execute(f"VACUUM (SKIP_LOCKED) {table}")
+                    vacuum = f"VACUUM (SKIP_LOCKED) {table}"
+                    await driver.execute(vacuum, timeout=HOUSEKEEPING_SECONDS)
                 return
             free = -1
             while True:
@@ -332,12 +348,26 @@ def _driver(connection: AsyncConnection) -> Any:
 
 async def _leave(driver: Any) -> None:
     """Leave a transaction that failed; a connection that cannot even do that is closed."""
-    if driver.is_in_transaction():
+    if not driver.is_closed() and driver.is_in_transaction():
         try:
-            await driver.execute("ROLLBACK")
+            # The driver waits for what it cancelled before, and its own time begins only then.
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await driver.execute("ROLLBACK")
         except BaseException:
             driver.terminate()
             raise
+
+
+@asynccontextmanager
+async def _given_up_in_time(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Close a connection on which something took too long: whoever gets it next would wait for the
+    end of that first, and the driver sets no limit to it."""
+    driver = _driver(connection)
+    try:
+        yield
+    except TimeoutError:
+        driver.terminate()
+        raise
 
 
 async def fetch(connection: AsyncConnection, statement: str, arguments: Sequence[Any]) -> list[Any]:
@@ -357,6 +387,19 @@ async def fetch(connection: AsyncConnection, statement: str, arguments: Sequence
 
 IDLE_SECONDS = 5.0
 """A connection that was not used for so long is asked whether the server is still there."""
+
+
+def _postgresql_arguments() -> dict[str, Any]:
+    """What each connection to PostgreSQL is opened with; both ends find out that the other is gone."""
+    return {
+        "command_timeout": STATEMENT_SECONDS,
+        "server_settings": {
+            "idle_in_transaction_session_timeout": str(int(UNFINISHED_SECONDS * 1000)),
+            "tcp_keepalives_idle": "30",
+            "tcp_keepalives_interval": "10",
+            "tcp_keepalives_count": "3",
+        },
+    }
 
 
 def _prepare_postgresql(engine: AsyncEngine) -> None:

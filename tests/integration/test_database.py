@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +19,7 @@ from broker.database import Database, fetch
 from broker.migrating import upgrade
 from schemas.errors import StorageUnavailable
 from tests.support.services import PostgreSQL
+from tests.support.silence import Silence
 
 
 @pytest.fixture
@@ -58,6 +61,67 @@ async def test_a_connection_that_died_silently_is_found_after_a_pause(
 
 def _dead(*_: object) -> bool:
     raise ConnectionResetError
+
+
+async def _fall_silent_within(
+    way: AbstractAsyncContextManager[AsyncConnection], silent: Silence
+) -> None:
+    async with way as connection:
+        silent.fall()
+        await connection.execute(text("SELECT 2"))
+
+
+async def _freeze_while_another_works(frozen: Database, awake: Database) -> None:
+    async with frozen.begin() as connection:
+        await connection.execute(text("UPDATE head SET size = 2"))
+        async with asyncio.timeout(10), awake.begin() as other:
+            await other.execute(text("UPDATE head SET size = 3"))
+
+
+@pytest.fixture
+def silent(postgres_server: PostgreSQL) -> Iterator[Silence]:
+    """A way to PostgreSQL that can fall silent."""
+    way = Silence(postgres_server.port)
+    yield way
+    way.close()
+
+
+async def test_a_connection_that_answers_no_more_is_given_up_and_the_next_one_works(
+    postgres_url: str, silent: Silence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall that forgets a connection tells neither end."""
+    monkeypatch.setattr(module, "STATEMENT_SECONDS", 0.3)
+    monkeypatch.setattr(module, "LEAVE_SECONDS", 0.3)
+    port = str(make_url(postgres_url).port)
+    database = Database(postgres_url.replace(f":{port}/", f":{silent.port}/"))
+    try:
+        for way in (database.begin, database.alone, database.read):
+            async with way() as connection:
+                await connection.execute(text("SELECT 1"))
+            with pytest.raises(StorageUnavailable):
+                await _fall_silent_within(way(), silent)
+            async with asyncio.timeout(10), way() as connection:
+                assert await connection.scalar(text("SELECT 3")) == 3
+    finally:
+        await database.close()
+
+
+async def test_a_process_that_is_frozen_in_a_transaction_keeps_nobody_waiting(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNFINISHED_SECONDS", 0.3)
+    frozen, awake = Database(postgres_url), Database(postgres_url)
+    try:
+        async with awake.begin() as connection:
+            await connection.execute(text("CREATE TABLE head (size int)"))
+            await connection.execute(text("INSERT INTO head VALUES (1)"))
+        with pytest.raises(StorageUnavailable):
+            await _freeze_while_another_works(frozen, awake)
+        async with frozen.read() as connection:
+            assert await connection.scalar(text("SELECT size FROM head")) == 3
+    finally:
+        await frozen.close()
+        await awake.close()
 
 
 async def _insert_and_fail(database: Database) -> None:
