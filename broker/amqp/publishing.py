@@ -61,6 +61,8 @@ class Publisher(Link):
         self._refusing: dict[str, float] = {}
         """Since when a queue confirms nothing on this channel."""
         self._tolerated = FIRST_TOLERANCE
+        self.connections = 0
+        """How often it was connected, its queues there: another number, perhaps another RabbitMQ."""
 
     @property
     def is_connected(self) -> bool:
@@ -129,6 +131,7 @@ class Publisher(Link):
     async def _serve(self, channel: Channel) -> None:
         await self._create(channel, self._queues.values())
         self._ready = channel
+        self.connections += 1
         self._announce()
         try:
             await first(gone(channel), self._stopping.wait(), self._given_up.wait())

@@ -201,9 +201,7 @@ class HubClient(Calls):
             id=UUID(str(body["id"])),
             digest=str(body["digest"]),
             state=str(body["state"]),
-            facts=tuple(
-                str(fact.get("fact") if isinstance(fact, dict) else fact) for fact in body["facts"]
-            ),
+            evidence=frozenset(UUID(str(fact["evidence"])) for fact in body["facts"]),
         )
 
     async def stream_highest(

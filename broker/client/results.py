@@ -110,7 +110,8 @@ class EnvelopeState:
     id: UUID
     digest: str
     state: str
-    facts: tuple[str, ...]
+    evidence: frozenset[UUID]
+    """The statements behind it."""
 
 
 @dataclass(frozen=True, slots=True)

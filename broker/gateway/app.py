@@ -143,6 +143,7 @@ class Gateway:
                 parts.receipts.run,
                 parts.attachments.run,
                 parts.reconciling.run,
+                parts.lost_receipts.run,
                 self._receive,
             ):
                 group.create_task(self._once_leased(loop))

@@ -25,6 +25,7 @@ from broker.gateway.network.agreements import Agreements
 from broker.gateway.network.clocks import Clocks
 from broker.gateway.network.evidence import EvidenceBook
 from broker.gateway.network.hub_restored import HubRestored
+from broker.gateway.network.lost_receipts import LostReceipts
 from broker.gateway.network.reconciling import Reconciling
 from broker.gateway.network.witness import HubWitness
 from broker.gateway.notify import Notifier
@@ -68,6 +69,7 @@ class Parts:
     exceptions: Exceptions
     witness: HubWitness
     reconciling: Reconciling
+    lost_receipts: LostReceipts
     polling: Polling
     telling: Telling
     reporting: Reporting
@@ -97,6 +99,7 @@ def join(core: Core) -> Parts:
     intake = Intake(core, withdrawals, orders, excluding)
     composer = Composer(core, agreements)
     sender.outbox = outbox = Outbox(core, consents, book, attachments)
+    receiver = Receiver(core, agreements, grants, book, intake)
     return Parts(
         core=core,
         agreements=agreements,
@@ -110,7 +113,7 @@ def join(core: Core) -> Parts:
         ending=Ending(core, orders),
         epochs=Epochs(core),
         outbox=outbox,
-        receiver=Receiver(core, agreements, grants, book, intake),
+        receiver=receiver,
         receipts=receipts,
         filing=Filing(core, receipts),
         attachments=attachments,
@@ -120,6 +123,7 @@ def join(core: Core) -> Parts:
         polling=Polling(core, composer, sender),
         telling=Telling(core),
         reporting=Reporting(core, composer, sender),
+        lost_receipts=LostReceipts(core, receiver),
         reconciling=Reconciling(core, agreements, HubRestored(core, agreements, consents)),
         questions=Questions(core),
         retention=Retention(core),

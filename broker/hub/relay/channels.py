@@ -107,7 +107,7 @@ class Channels:
         self._hub = hub
         self._settings = hub.settings.amqp
         self._names = Names.of(self._settings) if self._settings else None
-        self._applied: tuple[int, int, dict[str, int]] | None = None
+        self._applied: tuple[int, int, dict[str, int], int] | None = None
 
     async def offer(self, participant: str, use: str | None) -> dict[str, object]:
         """The channels; chooses RabbitMQ for the relay unless told `mailbox`.
@@ -147,7 +147,9 @@ class Channels:
         return self._names.queue(participant, lane)
 
     async def provide(self, publisher: Publisher) -> None:
-        """Declare the queues of everybody in the directory, and their users where we may.
+        """Declare the queues of everybody in the directory, and their users where we may: when
+        something has changed, and after each connection, since it may be to a RabbitMQ that was
+        made anew and knows nobody.
 
         Raises:
             QueueUnavailable: RabbitMQ or its management cannot be reached.
@@ -158,7 +160,8 @@ class Channels:
         directory = self._hub.directory.current()
         async with self._hub.database.read() as connection:
             generations = await participants.access_generations(connection)
-        known = (directory.order, len(directory.compromised_since), generations)
+        connections = publisher.connections
+        known = (directory.order, len(directory.compromised_since), generations, connections)
         if self._applied == known:
             return
         before = self._applied[2] if self._applied else generations

@@ -225,6 +225,26 @@ async def test_a_participant_can_read_its_own_queues_and_do_nothing_else(
             await (await connection.channel()).declare_queue("q.mine", durable=True)
 
 
+async def test_a_rabbitmq_that_was_made_anew_gets_its_queues_and_users_back(
+    served: Served, amqp: AmqpSettings, rabbitmq: RabbitMQ
+) -> None:
+    """Its disk was lost, say: nobody has to start the hub again before gateways are let in."""
+    own = await channels_of(served.client("it.nrm"))
+    await (await _as_reader(amqp, "it.nrm", own)).close()
+    queues = own["queues"]
+    assert isinstance(queues, dict)
+
+    await asyncio.to_thread(rabbitmq.ctl, "delete_user", str(own["user"]))
+    for queue in queues.values():
+        await asyncio.to_thread(rabbitmq.ctl, "delete_queue", str(queue))
+    await asyncio.to_thread(rabbitmq.ctl, "close_all_connections", "--global", "made anew")
+
+    connection = await _as_reader(amqp, "it.nrm", own)
+    async with connection:
+        queue = await (await connection.channel()).get_queue(queues["routine"], ensure=False)
+        assert await queue.get(fail=False) is None
+
+
 @pytest.mark.parametrize("why", ["the operator", "a compromise"])
 async def test_a_new_password_is_handed_out_sealed_and_the_old_one_opens_nothing_more(
     served: Served, amqp: AmqpSettings, why: str
