@@ -18,7 +18,8 @@ from keys.ceremony import Repository, RoleSigner
 from keys.custody import open_custody
 from keys.signing import sign_agreement
 from schemas.directory import Participant
-from tests.support.processes import Running, eventually, running
+from broker.cli.demo.processes import until
+from tests.support.processes import Running, running
 
 NODE, ITALY = "al.node", "it.nrm"
 
@@ -97,7 +98,7 @@ def judged(made: Running, at_work: subprocess.Popen[bytes]) -> int:
         rows = worker.get("/v1/messages?box=inbox")["messages"]
         return next((row for row in rows if row["type"] == "referral.request"), None)
 
-    eventually("its referral", lambda: came() is not None, seconds=60)
+    until("its referral", lambda: came() is not None, seconds=60)
     request = came() or {}
     opened = worker.post(f"/v1/messages/{request['id']}/open")
     assert opened["sections"] == {"case_admin": {"status": "Active"}}, "we opened something else"
@@ -121,6 +122,6 @@ def judged(made: Running, at_work: subprocess.Popen[bytes]) -> int:
     def delivered() -> bool:
         return bool(worker.get(f"/v1/messages/{answer['id']}")["state"] == "delivered")
 
-    eventually("its receipt", delivered)
+    until("its receipt", delivered)
     assert worker.get("/v1/quarantine")["items"] == [], "nothing of it was suspect"
     return len(facts) + len(read) + 3

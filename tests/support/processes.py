@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.cli.demo.processes import Child, free_port
+from broker.cli.demo.processes import until as wait_until
 from broker.cli.homes.network import Network, create_network
 from tests.support.hub import World
 
@@ -86,6 +86,10 @@ class Ended:
         return found
 
     @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
     def error(self) -> dict[str, Any]:
         """The error that `--json` writes as the last line of standard error."""
         found: dict[str, Any] = json.loads(self.err.splitlines()[-1])["error"]
@@ -112,18 +116,40 @@ class Running:
         options = ("--home", str(self.home(participant)), "--worker", worker, "--json")
         return command(*arguments, *options)
 
+    def eventually(
+        self, participant: str, *arguments: str, until: Callable[[Ended], bool] = lambda _: True
+    ) -> Ended:
+        """A command of a worker that succeeds before long, and then this is true of it."""
+
+        def look() -> Ended | None:
+            ended = self.run(participant, *arguments)
+            return ended if ended.code == 0 and until(ended) else None
+
+        return wait_until(" ".join(arguments), look)
+
+    def consent(self, case: str, *sections: str) -> str:
+        """A grant of Italy's for Albania, over these sections of one invented person."""
+        ended = self.run(
+            "it.nrm",
+            *("consent", "record", "--to", "al.nrm", "--case", case, "--principal", "p-1"),
+            *("--scope", "protection:" + ",".join(sections), "--until", "2030-01-01"),
+            *("--language", "sqi", "--notice", "n-1"),
+        )
+        assert ended.code == 0, ended.err
+        return str(ended.json["grant"])
+
     def everything(self) -> Sequence[Child]:
         return (*self.gateways.values(), self.hub)
 
 
-def command(*arguments: str) -> Ended:
+def command(*arguments: str, stdin: str = "", seconds: float = 60) -> Ended:
     """Run `referral` to its end, as a person would."""
     done = subprocess.run(
         [sys.executable, "-m", "broker.cli", *arguments],
-        input="",
+        input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds,
         env={**os.environ, "NO_COLOR": "1"},
         check=False,
     )
@@ -181,13 +207,3 @@ def running(
     finally:
         for child in made.everything():
             child.end()
-
-
-def eventually(
-    what: str, look: Callable[[], bool], *, seconds: float = 30.0, pause: float = 0.1
-) -> None:
-    """Look again and again until it is so."""
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
-        time.sleep(pause)

@@ -24,6 +24,7 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
+from broker.cli.demo.processes import until
 from broker.cli.homes.network import sample_cases
 from broker.cli.terminal.failures import Exit
 from broker.clock import SystemClock
@@ -42,7 +43,7 @@ from tests.support import hub as support
 from tests.support.gateways import CASE, Side
 from tests.support.hub import Client, Grant, World
 from tests.support.parties import make_party
-from tests.support.processes import Ended, HandHub, Running, eventually, running
+from tests.support.processes import Ended, HandHub, Running, running
 
 NAMES = ("it.nrm", "al.nrm", "al.shelter", "it.coordinator")
 
@@ -440,9 +441,7 @@ async def test_an_attachment_that_is_cut_off_leaves_nothing_and_may_come_again(t
     )
 
     await _cut_off(two.hub, head, data[:1_500_000], len(data))
-    await asyncio.to_thread(
-        eventually, "no chunk is left", lambda: two.rows("attachment_chunk") == 0
-    )
+    await asyncio.to_thread(until, "no chunk is left", lambda: two.rows("attachment_chunk") == 0)
     again = await two.http.put(path, headers=two.it.signed("PUT", path), content=data)
 
     assert again.status_code == 201
@@ -639,7 +638,7 @@ def test_a_byte_order_mark_is_no_reason_to_refuse(
     ended = _send(net, consent, file)
 
     assert ended.code == 0, ended.err
-    eventually("filed", lambda: len(net.filed("al.nrm")) == before + 1)
+    until("filed", lambda: len(net.filed("al.nrm")) == before + 1)
 
 
 def test_a_line_of_100_mb_costs_its_row_and_no_memory(
@@ -739,4 +738,4 @@ def test_the_sample_still_goes_through_after_all_this(net: Running, consent: str
     ended = _send(net, consent, sample_cases(), case="IT-DEMO-0001")
 
     assert ended.code == 0, ended.err
-    eventually("filed", lambda: len(net.filed("al.nrm")) == before + 1)
+    until("filed", lambda: len(net.filed("al.nrm")) == before + 1)

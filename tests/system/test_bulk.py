@@ -3,84 +3,47 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from broker.cli.demo.processes import Child
-from broker.cli.homes.network import Network, create_network
+from broker.cli.demo.processes import until
 from broker.cli.terminal.failures import Exit
+from tests.support.processes import Ended, Running, command, running
 
 ROWS = 300
 PERSON = "no-such-person"
-
-
-@dataclass
-class Running:
-    """A hub and two gateways."""
-
-    network: Network
-
-    def send(self, file: Path, *more: str) -> list[str]:
-        """The command that sends a whole file."""
-        return [
-            *(sys.executable, "-m", "broker.cli", "send", "--json", "--all"),
-            *("--home", str(self.home("it.nrm")), "--worker", "first"),
-            *("--from-file", str(file), "--to", "al.nrm", "--type", "referral.request"),
-            *("--purpose", "protection", "--set", 'services=["safe_house"]', *more),
-        ]
-
-    def home(self, participant: str) -> Path:
-        return self.network.participants[participant].home
-
-    def filed(self) -> list[Path]:
-        return list((self.home("al.nrm") / "htcds" / "in").glob("*.csv"))
-
-    def consents(self, prefix: str) -> list[dict[str, Any]]:
-        given = self.network.worker("it.nrm").items("/v1/consents", "consents")
-        return [one for one in given if str(one["case_ref"]).startswith(prefix)]
 
 
 TERMS = ("--record-consent", "--until", "2030-01-01", "--language", "sqi", "--notice", "n-1")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    path = tmp_path_factory.mktemp("network")
-    network = create_network(path)
-    hub = Child(
-        "hub",
-        ["hub", "run", "--settings", str(network.hub.settings_file)],
-        ready_url=f"{network.url}/readyz",
-        log=path / "hub.log",
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("network")) as made:
+        yield made
+
+
+def sending(net: Running, file: Path, *more: str) -> tuple[str, ...]:
+    """The command that sends a whole file."""
+    return (
+        *("send", "--json", "--all", "--home", str(net.home("it.nrm")), "--worker", "first"),
+        *("--from-file", str(file), "--to", "al.nrm", "--type", "referral.request"),
+        *("--purpose", "protection", "--set", 'services=["safe_house"]', *more),
     )
-    italy, albania = (
-        Child(
-            name,
-            ["gateway", "run", "--home", str(network.participants[name].home)],
-            ready_url=f"http://127.0.0.1:{network.participants[name].port}/readyz",
-            log=path / f"{name}.log",
-        )
-        for name in ("it.nrm", "al.nrm")
-    )
-    try:
-        for child in (hub, italy, albania):
-            child.start()
-            child.wait_ready()
-        network.register_agreement("it.nrm", "al.nrm")
-        yield Running(network)
-    finally:
-        for child in (albania, italy, hub):
-            child.end()
+
+
+def send(net: Running, file: Path, *more: str) -> Ended:
+    return command(*sending(net, file, *more), seconds=180)
+
+
+def consents(net: Running, prefix: str) -> list[dict[str, Any]]:
+    given = net.network.worker("it.nrm").items("/v1/consents", "consents")
+    return [one for one in given if str(one["case_ref"]).startswith(prefix)]
 
 
 def national_file(path: Path, prefix: str, rows: int) -> dict[str, int]:
@@ -111,40 +74,38 @@ def national_file(path: Path, prefix: str, rows: int) -> dict[str, int]:
     return kinds
 
 
-def done(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
+def sent(net: Running) -> list[str]:
+    """Every message of Italy, in the order in which they were stored."""
+    outbox = net.network.worker("it.nrm").pages("/v1/messages", "messages", box="outbox")
+    return [str(one["id"]) for page in outbox for one in page]
 
 
-def eventually_filed(running: Running, wanted: int) -> None:
-    deadline = time.monotonic() + 90
-    while len(running.filed()) < wanted and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert len(running.filed()) == wanted
+def filed(net: Running) -> int:
+    return len(net.filed("al.nrm"))
+
+
+def eventually_filed(net: Running, wanted: int) -> None:
+    until(f"{wanted} cases to be filed", lambda: filed(net) >= wanted, seconds=90)
+    assert filed(net) == wanted
 
 
 def test_a_whole_file_is_sent_once_and_the_rest_is_listed_with_reasons(
-    running: Running, tmp_path: Path
+    net: Running, tmp_path: Path
 ) -> None:
     file = tmp_path / "national.csv"
     kinds = national_file(file, "WHOLE", ROWS)
-    before = len(running.filed())
+    before = filed(net)
 
-    first = done(running.send(file, *TERMS))
+    first = send(net, file, *TERMS)
 
-    assert first.returncode == Exit.PARTLY, first.stderr
-    result = json.loads(first.stdout)
+    assert first.code == Exit.PARTLY, first.err
+    result = first.json
     assert result["sent"] == result["consents_recorded"] == kinds["good"]
     assert result["refused"] == kinds["box"] + kinds["child"]
     assert result["rows_rejected"] == kinds["bad"]
     assert result["by_code"] == {"child": kinds["child"], "consent-missing": kinds["box"]}
-    assert PERSON not in first.stdout + first.stderr
-    eventually_filed(running, before + kinds["good"])
+    assert PERSON not in first.out + first.err
+    eventually_filed(net, before + kinds["good"])
 
     refused, rejected = Path(result["refused_file"]), Path(result["rejected_file"])
     for listed, rows in ((refused, result["refused"]), (rejected, kinds["bad"])):
@@ -152,61 +113,59 @@ def test_a_whole_file_is_sent_once_and_the_rest_is_listed_with_reasons(
         assert len(listed.read_text().splitlines()) == rows + 1
     assert PERSON not in refused.read_text()
 
-    again = done(running.send(file, *TERMS))
+    stored = sent(net)
+    again = send(net, file, *TERMS)
 
-    assert again.returncode == Exit.PARTLY
-    assert json.loads(again.stdout) == {**result, "consents_recorded": 0}
-    assert len(running.consents("WHOLE")) == kinds["good"]
-    time.sleep(1)
-    assert len(running.filed()) == before + kinds["good"]
+    assert again.code == Exit.PARTLY
+    assert again.json == {**result, "consents_recorded": 0}
+    assert len(consents(net, "WHOLE")) == kinds["good"]
+    assert sent(net) == stored
 
 
 def test_a_run_that_was_killed_is_run_again_and_nothing_is_double(
-    running: Running, tmp_path: Path
+    net: Running, tmp_path: Path
 ) -> None:
     file = tmp_path / "killed.csv"
     kinds = national_file(file, "KILLED", 60)
-    before = len(running.filed())
-    command = running.send(file, *TERMS)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while not running.consents("KILLED") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    before = filed(net)
+    program = [sys.executable, "-m", "broker.cli", *sending(net, file, *TERMS)]
+    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until("the first consent", lambda: consents(net, "KILLED"), pause=0.02)
+    process.kill()
     process.wait()
 
-    ended = done(command)
+    ended = send(net, file, *TERMS)
 
-    assert json.loads(ended.stdout)["sent"] == kinds["good"]
-    assert len(running.consents("KILLED")) == kinds["good"]
-    eventually_filed(running, before + kinds["good"])
+    assert ended.json["sent"] == kinds["good"]
+    assert len(consents(net, "KILLED")) == kinds["good"]
+    eventually_filed(net, before + kinds["good"])
 
 
-def test_who_withdrew_is_not_sent_again_by_the_same_file(running: Running, tmp_path: Path) -> None:
+def test_who_withdrew_is_not_sent_again_by_the_same_file(net: Running, tmp_path: Path) -> None:
     file = tmp_path / "two.csv"
     national_file(file, "TWO", 2)
-    before = len(running.filed())
-    assert done(running.send(file, *TERMS)).returncode == Exit.OK
-    eventually_filed(running, before + 2)
-    (grant,) = [one["grant"] for one in running.consents("TWO-0000")]
-    running.network.worker("it.nrm").post(f"/v1/consents/{grant}/withdraw")
+    before = filed(net)
+    assert send(net, file, *TERMS).code == Exit.OK
+    eventually_filed(net, before + 2)
+    (grant,) = [one["grant"] for one in consents(net, "TWO-0000")]
+    net.network.worker("it.nrm").post(f"/v1/consents/{grant}/withdraw")
 
-    again = done(running.send(file, *TERMS))
+    again = send(net, file, *TERMS)
 
-    assert again.returncode == Exit.PARTLY
-    assert json.loads(again.stdout)["by_code"] == {"consent-withdrawn": 1}
-    assert len(running.consents("TWO")) == 2
+    assert again.code == Exit.PARTLY
+    assert again.json["by_code"] == {"consent-withdrawn": 1}
+    assert len(consents(net, "TWO")) == 2
 
 
-def test_without_consent_nothing_of_a_file_is_sent(running: Running, tmp_path: Path) -> None:
+def test_without_consent_nothing_of_a_file_is_sent(net: Running, tmp_path: Path) -> None:
     file = tmp_path / "none.csv"
     national_file(file, "NONE", 3)
 
-    ended = done(running.send(file))
+    ended = send(net, file)
 
-    assert ended.returncode == Exit.POLICY
-    assert json.loads(ended.stdout)["by_code"] == {"consent-missing": 3}
-    assert running.consents("NONE") == []
+    assert ended.code == Exit.POLICY
+    assert ended.json["by_code"] == {"consent-missing": 3}
+    assert consents(net, "NONE") == []
 
 
 @pytest.mark.parametrize(
@@ -219,9 +178,9 @@ def test_without_consent_nothing_of_a_file_is_sent(running: Running, tmp_path: P
     ],
 )
 def test_what_makes_no_sense_for_many_is_a_usage_error(
-    running: Running, tmp_path: Path, more: tuple[str, ...]
+    net: Running, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     file = tmp_path / "usage.csv"
     national_file(file, "USAGE", 1)
-    ended = done(running.send(file, *more))
-    assert (ended.returncode, ended.stdout) == (Exit.USAGE, "")
+    ended = send(net, file, *more)
+    assert (ended.code, ended.out) == (Exit.USAGE, "")

@@ -18,11 +18,11 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from broker.cli.demo.processes import free_port
+from broker.cli.demo.processes import free_port, until
 from broker.cli.homes.hub import AmqpPlace
 from broker.cli.terminal.failures import Exit
 from broker.clock import SystemClock
-from tests.support.processes import Running, eventually, running
+from tests.support.processes import Running, running
 from tests.support.services import RabbitMQ
 
 HEADER = "x_case_ref,x_invented,cas_Status,cas_OutgoingReferralDetails,prs_FirstName,prs_Gender"
@@ -70,7 +70,7 @@ def test_no_word_about_a_person_is_anywhere_outside_the_case_systems(
     waiting = _until_queued(rabbitmq)
     net.gateways["al.nrm"].start()
     net.gateways["al.nrm"].wait_ready()
-    eventually("filed", lambda: len(net.filed("al.nrm")) == 2, seconds=60)
+    until("filed", lambda: len(net.filed("al.nrm")) == 2, seconds=60)
     said.append(_answered(net, words))
 
     filed = b"".join(path.read_bytes() for path in net.filed("al.nrm")).decode()
@@ -157,7 +157,7 @@ def _said_by_commands(net: Running, folder: Path, words: dict[str, str]) -> str:
     )
     sent = net.run("it.nrm", *send, "--from-file", str(file), "--grant", grant)
     assert sent.code == 0, sent.err
-    eventually("filed", lambda: len(net.filed("al.nrm")) == 1, seconds=60)
+    until("filed", lambda: len(net.filed("al.nrm")) == 1, seconds=60)
     bad = [
         net.run("it.nrm", *send, "--from-file", str(wrong), "--grant", grant),
         net.run("it.nrm", *send, "--from-file", str(file)),
@@ -200,7 +200,7 @@ def _answered(net: Running, words: dict[str, str]) -> str:
         inbox = italy.items("/v1/messages", "messages", box="inbox")
         return [message for message in inbox if message["type"] == "referral.clarify.request"]
 
-    eventually("the question is there", lambda: bool(questions()), seconds=60)
+    until("the question is there", lambda: bool(questions()), seconds=60)
     opened = italy.post(f"/v1/messages/{questions()[0]['id']}/open")
     assert words["x"] in json.dumps(opened)
     return json.dumps(net.run("it.nrm", "inbox").err)
@@ -214,7 +214,7 @@ def _until_queued(rabbitmq: RabbitMQ) -> str:
         found[:] = [text for queue in _queues(rabbitmq) for text in _peek(rabbitmq, queue)]
         return bool(found)
 
-    eventually("something waits in RabbitMQ", look, seconds=60)
+    until("something waits in RabbitMQ", look, seconds=60)
     return "".join(found)
 
 

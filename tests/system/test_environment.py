@@ -23,7 +23,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from broker.cli.demo.processes import Child
+from broker.cli.demo.processes import Child, until
 from broker.cli.homes.network import free_ports
 from broker.cli.terminal.failures import Exit
 from broker.clock import SystemClock, TurnedClock
@@ -38,7 +38,6 @@ from tests.support.processes import (
     HandHub,
     Running,
     command,
-    eventually,
     gateway_child,
     running,
 )
@@ -311,7 +310,7 @@ def _wait_filed(net: Running, *wanted: str, seconds: float = 30) -> None:
     def all_there() -> bool:
         return set(wanted) <= {path.stem for path in net.filed("al.nrm")}
 
-    eventually("filed", all_there, seconds=seconds)
+    until("filed", all_there, seconds=seconds)
 
 
 def _ready(net: Running, participant: str) -> int:
@@ -334,13 +333,13 @@ def test_a_gateway_without_room_stores_nothing_that_it_did_not_accept_and_recove
         with pytest.raises(Unavailable) as refused:
             _refer(net, grant, business_id=wanted)
         ended = _cli_send(net, grant)
-        eventually("readiness is red", lambda: _ready(net, "it.nrm") == 503, seconds=10)
+        until("readiness is red", lambda: _ready(net, "it.nrm") == 503, seconds=10)
     finally:
         give_back()
 
     assert _codes(refused) == "storage-unavailable"
     assert ended.code == Exit.UNREACHABLE
-    eventually("readiness is green again", lambda: _ready(net, "it.nrm") == 200, seconds=20)
+    until("readiness is green again", lambda: _ready(net, "it.nrm") == 200, seconds=20)
     assert child.running
     outbox = net.network.worker("it.nrm").items("/v1/messages", "messages", box="outbox")
     assert wanted not in {message["business_id"] for message in outbox}
@@ -364,7 +363,7 @@ def test_while_the_recipient_has_no_room_messages_wait_and_are_filed_once_afterw
     give_back = _limited(child.pid)
     try:
         wanted = [_refer(net, grant) for _ in range(5)]
-        eventually("readiness is red", lambda: _ready(net, "al.nrm") == 503, seconds=10)
+        until("readiness is red", lambda: _ready(net, "al.nrm") == 503, seconds=10)
         _pause(2)
         there = {path.stem for path in net.filed("al.nrm")}
         known = _states(net, wanted)
@@ -397,7 +396,7 @@ def test_after_a_long_outage_of_the_hub_everybody_goes_on_without_a_restart(
     _wait_filed(net, *wanted, seconds=20)
     assert ready == [200, 200]  # what is sent meanwhile waits on disk, so nobody is broken
     assert {name: child.pid for name, child in net.gateways.items()} == before
-    eventually("the sender knows", lambda: _states(net, wanted) == {"filed"})
+    until("the sender knows", lambda: _states(net, wanted) == {"filed"})
 
 
 def _states(net: Running, wanted: Sequence[str]) -> set[str]:
@@ -443,7 +442,7 @@ def test_of_two_gateways_on_one_identity_the_second_ends_and_the_first_goes_on(
     twin = _twin(net, tmp_path / "twin", with_database=with_database)
     twin.start()
     try:
-        eventually("the second has ended", lambda: not twin.running, seconds=20)
+        until("the second has ended", lambda: not twin.running, seconds=20)
     finally:
         twin.end()
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.processes import eventually
+from broker.cli.demo.processes import until
 from tests.support.services import PostgreSQL, RabbitMQ
 from tests.support.storm import Storm, make_storm
 
@@ -84,7 +84,7 @@ def test_after_a_broker_restart_under_load_the_consumers_really_consume(
     assert storm.wait_filed(last, seconds=60) == set()
     assert storm.files() == {str(one): 1 for one in [*before, *during, *after, *last]}
     # And the broker agrees. Asked for a while: an idle consumer renews its channel now and then.
-    eventually("somebody consumes", lambda: _consumers(rabbitmq) > 0, seconds=30)
+    until("somebody consumes", lambda: _consumers(rabbitmq) > 0, seconds=30)
 
 
 @pytest.mark.timeout(400)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from broker.cli.demo.processes import Child, until
-from broker.cli.homes.network import MEMBERS, Member, create_network
+from broker.cli.homes.network import MEMBERS, Member
 from schemas.directory import Function, OrganisationKind
-from tests.support.processes import Running
+from tests.support.processes import Running, running
 
 HOSTED = Member(
     "xk.mission",
@@ -20,50 +20,27 @@ HOSTED = Member(
 )
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    tmp_path = tmp_path_factory.mktemp("hosted")
-    network = create_network(tmp_path / "network", members=(*MEMBERS[:2], HOSTED))
-    homes = {name: place.home for name, place in network.participants.items()}
-    ports = {name: place.port for name, place in network.participants.items()}
-    hub = Child(
-        "hub",
-        ["hub", "run", "--settings", str(network.hub.settings_file)],
-        ready_url=f"{network.url}/readyz",
-        log=tmp_path / "hub.log",
+def stands_in_albania(net: Running) -> None:
+    """Albania's gateway serves the mission too, whose workers have an address of their own."""
+    host, hosted = net.gateways["al.nrm"], net.network.participants["xk.mission"]
+    net.gateways["al.nrm"] = Child(
+        "al.nrm",
+        ["gateway", "run", "--home", str(net.home("al.nrm")), "--host", str(hosted.home)],
+        ready_url=f"http://127.0.0.1:{hosted.port}/readyz",
+        log=host.log,
     )
-    run = ["gateway", "run", "--home"]
-    gateways = {
-        "it.nrm": Child(
-            "it.nrm",
-            [*run, str(homes["it.nrm"])],
-            ready_url=f"http://127.0.0.1:{ports['it.nrm']}/readyz",
-            log=tmp_path / "it.log",
-        ),
-        "al.nrm": Child(
-            "al.nrm",
-            [*run, str(homes["al.nrm"]), "--host", str(homes["xk.mission"])],
-            ready_url=f"http://127.0.0.1:{ports['xk.mission']}/readyz",
-            log=tmp_path / "al.log",
-        ),
-    }
-    try:
-        hub.start()
-        hub.wait_ready()
-        for child in gateways.values():
-            child.start()
-        for child in gateways.values():
-            child.wait_ready()
-        yield Running(network, hub, gateways)
-    finally:
-        for child in (*gateways.values(), hub):
-            child.end()
 
 
-def test_a_hosted_participant_receives_under_its_own_name_and_answers(running: Running) -> None:
-    for partner in ("al.nrm", "xk.mission"):
-        running.network.register_agreement("it.nrm", partner)
-    italy = running.network.worker("it.nrm")
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    path, members = tmp_path_factory.mktemp("hosted") / "network", (*MEMBERS[:2], HOSTED)
+    with running(path, members=members, before=stands_in_albania) as made:
+        yield made
+
+
+def test_a_hosted_participant_receives_under_its_own_name_and_answers(net: Running) -> None:
+    net.network.register_agreement("it.nrm", "xk.mission")
+    italy = net.network.worker("it.nrm")
     grant = italy.post(
         "/v1/consents",
         {
@@ -88,10 +65,10 @@ def test_a_hosted_participant_receives_under_its_own_name_and_answers(running: R
             "body": {"services": ["legal"]},
         },
     )
-    until("it is filed", lambda: running.filed("xk.mission"), seconds=20)
-    assert not running.filed("al.nrm")
+    until("it is filed", lambda: net.filed("xk.mission"), seconds=20)
+    assert not net.filed("al.nrm")
 
-    answered = running.run("xk.mission", "answer", "accept", sent["id"])
+    answered = net.run("xk.mission", "answer", "accept", sent["id"])
     assert answered.code == 0, answered.err
     until(
         "the answer is back",
@@ -99,16 +76,16 @@ def test_a_hosted_participant_receives_under_its_own_name_and_answers(running: R
         seconds=20,
     )
     # Its workers are its own: the host's do not get in, and neither opens the other's message.
-    host = running.run("al.nrm", "show", sent["id"])
-    assert host.code == 4, running.gateways["al.nrm"].tail()
+    host = net.run("al.nrm", "show", sent["id"])
+    assert host.code == 4, net.gateways["al.nrm"].tail()
 
 
-def test_whoever_the_directory_does_not_call_hosted_does_not_start_so(running: Running) -> None:
-    italy = running.gateways["it.nrm"]
-    running.gateways["al.nrm"].end()
+def test_whoever_the_directory_does_not_call_hosted_does_not_start_so(net: Running) -> None:
+    italy = net.gateways["it.nrm"]
+    net.gateways["al.nrm"].end()
     stray = Child(
         "stray",
-        ["gateway", "run", "--home", str(running.home("xk.mission"))],
+        ["gateway", "run", "--home", str(net.home("xk.mission"))],
         ready_url=italy.ready_url,
         log=italy.log.with_name("stray.log"),
     )

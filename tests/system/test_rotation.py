@@ -25,6 +25,7 @@ import pytest
 from click.testing import CliRunner
 
 from broker.cli.demo.processes import Child
+from broker.cli.demo.processes import until as soon
 from broker.cli.homes.network import (
     MEMBERS,
     QUICK,
@@ -39,7 +40,6 @@ from broker.clock import SystemClock
 from broker.gateway import home
 from schemas.errors import BrokerError
 from tests.support.processes import Ended, command, gateway_child
-from tests.support.processes import eventually as soon
 
 MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm.so")
 PIN = "invented-pin"
@@ -48,7 +48,7 @@ NAMES = {"it.nrm": "NRM Italy", "al.nrm": "NRM Albania"}
 ENROLLED = -60
 """Days. What is due, is due with day 0: sealing keys end with day 30."""
 
-eventually = partial(soon, seconds=90.0)
+until = partial(soon, seconds=90.0)
 
 # What whoever has the key of `home` makes of recorded bytes, whatever consent says.
 OPEN = """
@@ -405,13 +405,13 @@ def test_keys_go_through_their_whole_life_while_messages_flow(
     albania = office.gateways["al.nrm"]
     flow.start()
     try:
-        eventually("messages flow", lambda: len(filed(office)) >= 2)
+        until("messages flow", lambda: len(filed(office)) >= 2)
         assert office.states("al.nrm") == {"active": 1}
         with flow.hold():
             early = flow.refer("IT-early")["grant"]
-            eventually("it is there", lambda: all_filed(office, flow))
+            until("it is there", lambda: all_filed(office, flow))
             office.run("withdraw", early, "--home", office.homes["it.nrm"], "--worker", "first")
-            eventually("it is erased", lambda: sealed_copies(office, early) == "unknown")
+            until("it is erased", lambda: sealed_copies(office, early) == "unknown")
             flow.said.remove("IT-early")
 
         # Day 0. The successor is made, and published by its country.
@@ -425,10 +425,10 @@ def test_keys_go_through_their_whole_life_while_messages_flow(
         )
         assert again == {"made": [], "retired": [], "destroyed": []}
         with flow.hold():
-            eventually("nothing is on its way", lambda: all_filed(office, flow))
+            until("nothing is on its way", lambda: all_filed(office, flow))
             albania.end()  # it is away for a week; its messages wait at the hub
             waiting = flow.refer("IT-waiting")
-            eventually(
+            until(
                 "the hub has it",
                 lambda: flow.italy.get(f"/v1/messages/{waiting['id']}")["state"] == "submitted",
             )
@@ -436,40 +436,40 @@ def test_keys_go_through_their_whole_life_while_messages_flow(
             shutil.copytree(tmp_path / "tokens", tmp_path / "thief" / "tokens")
             office.turn(7.1)
             office.refresh_directory()
-            eventually("the hub has gone over", lambda: _is_ready(office.hub))
+            until("the hub has gone over", lambda: _is_ready(office.hub))
             # Day 7. Both are in force; what was sealed to the old one still opens.
             albania.start()
             albania.wait_ready()
-            eventually("all is there", lambda: all_filed(office, flow))
+            until("all is there", lambda: all_filed(office, flow))
         assert office.states("al.nrm") == {"active": 2}
         assert opens(office, kept).endswith("opened")
         count = len(flow.said)
-        eventually("messages flow", lambda: len(filed(office)) > count + 2)
+        until("messages flow", lambda: len(filed(office)) > count + 2)
 
         # Day 30. The old one has ended; its word is not believed, its past not yet gone.
         with flow.hold():
-            eventually("all is there", lambda: all_filed(office, flow))
+            until("all is there", lambda: all_filed(office, flow))
             office.turn(30.1)
-            eventually("nobody believes what stood still", lambda: not ready(office))
+            until("nobody believes what stood still", lambda: not ready(office))
             assert "directory-frozen" in albania.tail() + office.hub.tail()
             office.refresh_directory()
-            eventually("everybody is ready again", lambda: ready(office))
+            until("everybody is ready again", lambda: ready(office))
         assert office.states("al.nrm") == {"retired": 1, "active": 1}
         assert opens(office, kept).endswith("opened")
 
         # Day 31. The gateway destroys it by itself, and says so of what it erased.
         office.turn(31.2)
-        eventually("it is destroyed", lambda: "key:destroyed" in albania.log.read_text())
+        until("it is destroyed", lambda: "key:destroyed" in albania.log.read_text())
         assert opens(office, kept) == "cannot-open"
         done = office.rotate("al.nrm")
         assert (len(done["made"]), len(done["destroyed"])) == (0, 1)
         assert office.states("al.nrm") == {"destroyed": 1, "active": 1}
-        eventually("who withdrew is told", lambda: sealed_copies(office, early) == "erased")
+        until("who withdrew is told", lambda: sealed_copies(office, early) == "erased")
         count = len(flow.said)
-        eventually("messages flow", lambda: len(filed(office)) > count + 2)
+        until("messages flow", lambda: len(filed(office)) > count + 2)
     finally:
         flow.end()
-    eventually("all is there", lambda: all_filed(office, flow))
+    until("all is there", lambda: all_filed(office, flow))
     assert not [one for one in flow.said if one.startswith("refused")]
     assert len(filed(office)) == len(flow.said) == len(set(flow.said))
     thief = tmp_path / "thief" / "softhsm2.conf"

@@ -14,8 +14,9 @@ from uuid import uuid4
 
 import pytest
 
+from broker.cli.demo.processes import until
 from broker.clock import SystemClock
-from tests.support.processes import Running, eventually, running
+from tests.support.processes import Running, running
 
 
 class Line:
@@ -128,22 +129,22 @@ def test_a_hub_killed_between_commit_and_answer_leaves_an_unknown_outcome_until_
         return str(api.get(f"/v1/messages/{message}")["state"])
 
     first = refer(net, grant)
-    eventually("a message goes through the line", lambda: state(first) == "filed")
+    until("a message goes through the line", lambda: state(first) == "filed")
 
     line.kill = net.hub.kill
     taken = refer(net, grant)
-    eventually("the hub is dead", lambda: not net.hub.running)
+    until("the hub is dead", lambda: not net.hub.running)
     never_came = refer(net, grant)
     both = {taken, never_came}
-    eventually("we gave up", lambda: {state(one) for one in both} == {"unknown"})
+    until("we gave up", lambda: {state(one) for one in both} == {"unknown"})
     listed = api.items("/v1/messages", "messages", box="outbox", state="unknown")
     counted = api.get("/v1/recount")["outbox"]
     failed = api.items("/v1/messages", "messages", box="outbox", state="failed")
 
     net.hub.start()
     net.hub.wait_ready()
-    eventually("the hub was asked", lambda: "unknown" not in {state(one) for one in both})
-    eventually("what it had is filed", lambda: state(taken) == "filed")
+    until("the hub was asked", lambda: "unknown" not in {state(one) for one in both})
+    until("what it had is filed", lambda: state(taken) == "filed")
 
     assert {one["id"] for one in listed} == both
     assert counted["unknown"] == 2

@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 def until(
-    what: str, look: Callable[[], Found | None], *, seconds: float = 20.0, pause: float = 0.05
+    what: str, look: Callable[[], Found | None], *, seconds: float = 30.0, pause: float = 0.05
 ) -> Found:
     """Look again and again until there is something, and return it.
 
