@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from broker.cli.demo.processes import Child, free_port
 from broker.cli.demo.processes import until as wait_until
 from broker.cli.homes.network import Network, create_network
@@ -207,3 +209,10 @@ def running(
     finally:
         for child in made.everything():
             child.end()
+
+
+def says(answer: httpx2.Response, code: str, status: int) -> None:
+    """The answer is a problem document with this code, and repeats nothing."""
+    assert (answer.json()["code"], answer.status_code) == (code, status), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "Invented" not in answer.text
