@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from broker.cli.demo.processes import until
 from broker.cli.homes.network import Network, usual_terms
 from keys.ceremony import Repository, RoleSigner
 from keys.custody import open_custody
 from keys.signing import sign_agreement
 from schemas.directory import Participant
-from broker.cli.demo.processes import until
 from tests.support.processes import Running, running
 
 NODE, ITALY = "al.node", "it.nrm"
