@@ -11,12 +11,13 @@ from typing import Any, Final
 import click
 
 from broker.cli.local import LocalApi
+from broker.cli.terminal.failures import advised
 from broker.cli.terminal.output import current, fields
 from schemas.codes.labels import LANGUAGES
 from schemas.errors import NotFound
 
 NO_SUCH_FILE: Final = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
-FROM_A_FILE: Final = "no such file; a text comes from a file, or with - from standard input"
+FROM_A_FILE: Final = "write it into a file and name that, or give - and type it"
 
 
 def read_object(source: str | None) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def _text_of(source: str) -> str:
         raise click.UsageError("not text: a file in UTF-8 is wanted") from None
     except OSError as error:
         if error.errno in NO_SUCH_FILE:
-            raise NotFound(FROM_A_FILE) from None
+            raise advised(NotFound("no such file"), FROM_A_FILE) from None
         raise click.UsageError(f"the file cannot be read: {error.strerror}") from None
 
 

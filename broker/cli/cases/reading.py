@@ -15,6 +15,7 @@ import click
 from adapters.base import CaseRecord, RejectedRow
 from adapters.registry import open_adapter
 from broker.cli.homes.identity import lent_tools
+from broker.cli.terminal.failures import advised
 from broker.gateway.settings import load_settings
 from schemas.errors import NotFound, SchemaRefused
 
@@ -92,7 +93,10 @@ def one_case(
     if rejected:
         more = (f"and {rejected - MOST_REASONS} more",) if rejected > MOST_REASONS else ()
         raise SchemaRefused("not among the rows that can be read", where=(*reasons, *more))
-    raise NotFound(f"no such case in {path.name}")
+    raise advised(
+        NotFound(f"no such case in {path.name}"),
+        "--case is the number as it stands in the file; --all takes every case of it",
+    )
 
 
 def _choose(path: Path) -> click.UsageError:

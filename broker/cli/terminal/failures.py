@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TypeVar
 
 import click
 
@@ -32,6 +33,8 @@ from schemas.errors import (
     Unavailable,
     codes,
 )
+
+_Error = TypeVar("_Error", bound=BrokerError)
 
 
 class Exit(IntEnum):
@@ -53,7 +56,7 @@ NEXT_STEP = {
     "suspect": "leave it closed and tell the hub's operator: referral inbox --quarantine",
     # The form
     "malformed-json": "correct the JSON; each member may stand once",
-    "schema": "what each field takes: referral catalogue TYPE",
+    "schema": "correct what is named; what a message's fields take: referral catalogue TYPE",
     "too-large": "send less at once: files as attachments, a long file case by case",
     "truncated": "do the same again",
     "version": "one side runs an older program: telephone its operator",
@@ -114,6 +117,9 @@ NEXT_STEP = {
     "vault-tampered": "stop the gateway, keep its disk as it is: docs/operations/compromise.md",
 }
 """What a person can do about an error, by its code. Every code of the protocol has an entry."""
+
+
+WHO = NEXT_STEP["recipient-unknown"]
 
 
 class PartlyDone(click.ClickException):
@@ -178,6 +184,15 @@ def as_json(error: BrokerError) -> dict[str, object]:
     }
 
 
+def advised(error: _Error, step: str) -> _Error:
+    """An error with a next step of its own, where a command knows better than the error's code."""
+    error.add_note(step)
+    return error
+
+
 def _next(error: BrokerError) -> str:
+    notes: list[str] = getattr(error, "__notes__", [])
+    if notes:
+        return notes[-1]
     # A newer process may say a code that this program does not know: its family then.
     return NEXT_STEP.get(error.code) or NEXT_STEP[error.family]

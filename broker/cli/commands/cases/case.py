@@ -9,6 +9,7 @@ import click
 from broker.cli.drafting import read_line
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.failures import advised
 from broker.cli.terminal.ids import ID
 from broker.cli.terminal.output import current
 from schemas.codes.labels import LANGUAGES
@@ -63,7 +64,10 @@ def find(
     asked = {key: value for key, value in wanted.items() if value is not None}
     answer = api.post("/v1/cases/search", asked)
     if not answer["cases"]:
-        raise NotFound("no case that you may open fits")
+        raise advised(
+            NotFound("no case that you may open fits"),
+            "say less of it, or spell it as it was sent; what was withdrawn is not found",
+        )
     current().rows(answer["cases"], COLUMNS)
     for one in answer["cases"]:
         before = ", ".join(version["id"] for version in one["before"])

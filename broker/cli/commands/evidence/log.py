@@ -17,7 +17,7 @@ import click
 from broker.cli.commands.evidence.log_watch import monitor, witness
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.terminal.command import ReferralGroup
-from broker.cli.terminal.failures import VerificationFailed
+from broker.cli.terminal.failures import VerificationFailed, advised
 from broker.cli.terminal.ids import ID
 from broker.cli.terminal.output import current
 
@@ -179,7 +179,9 @@ def fetch(url: str) -> bytes:
         return get(url, seconds=20)[0]
     except urllib.error.HTTPError as error:
         if error.code == 404:
-            raise NotFound("the log has nothing there") from None
+            raise advised(
+                NotFound("the log has nothing there"), "compare the URL with the log's own page"
+            ) from None
         raise HubUnreachable(f"answers {error.code}") from None
     except OSError as error:
         raise HubUnreachable(type(error).__name__) from None

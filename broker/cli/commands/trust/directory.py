@@ -14,6 +14,7 @@ from broker.cli.commands.trust.ceremony import LIMIT, read_entry_file, repositor
 from broker.cli.homes.identity import home_option, known_directory, passphrase_option
 from broker.cli.homes.passphrase import read_passphrase
 from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.failures import WHO, advised
 from broker.cli.terminal.output import current
 from broker.clock import SystemClock
 from broker.gateway.settings import load_settings
@@ -213,9 +214,9 @@ def mark(participant: str, repository: Path, status: str, kids: tuple[str, ...],
     """Write PARTICIPANT's present entry with keys that are lost or stolen, for its country to sign."""
     found = {entry.id: entry for entry in Repository(repository).entries()}.get(participant)
     if found is None:
-        raise NotFound(participant)
+        raise advised(NotFound(participant), WHO)
     if set(kids) - {key.kid for key in found.keys}:
-        raise NotFound("no such key")
+        raise advised(NotFound("no such key"), "referral keys list shows them")
     wanted = KeyStatus(status)
     keys = tuple(ended(key, wanted) if not kids or key.kid in kids else key for key in found.keys)
     made = found.model_copy(update={"keys": keys, "entry_issued_at": SystemClock().now()})

@@ -8,6 +8,7 @@ import click
 
 from broker.cli.homes.identity import home_option, known_directory
 from broker.cli.terminal.command import ReferralCommand
+from broker.cli.terminal.failures import advised
 from broker.cli.terminal.output import current
 from broker.gateway.settings import load_settings
 from broker.hub.finding import as_page, as_rows, offices
@@ -37,6 +38,9 @@ def find(country: str | None, language: str, html: Path | None, home: Path) -> N
         current().result({"page": str(html), "offices": len(found)})
         return
     if not found:
-        raise NotFound("no office that can be called: call the one of the country where you are")
+        raise advised(
+            NotFound("no office there that can be called"),
+            "call the one of the country where you are: referral find",
+        )
     columns = ("country", "name", "telephone", "hours", "languages")
     current().rows(as_rows(found, language), columns)

@@ -21,6 +21,7 @@ from broker.cli.homes.identity import (
 )
 from broker.cli.homes.passphrase import MINIMUM_LENGTH, read_passphrase, write_secret
 from broker.cli.terminal.command import ReferralGroup
+from broker.cli.terminal.failures import WHO, advised
 from broker.cli.terminal.output import current
 from broker.client.revocations import KnownRevocations
 from broker.clock import SystemClock
@@ -144,7 +145,7 @@ def list_(home: Path) -> None:
     settings, now = load_settings(home), SystemClock().now()
     entry = trusted_directory(settings).participant(settings.participant)
     if entry is None:
-        raise NotFound(settings.participant)
+        raise advised(NotFound(settings.participant), WHO)
     rows = [
         {
             "kid": key.kid,
@@ -194,7 +195,7 @@ def rotate(home: Path, out: Path, settings_file: Path | None, passphrase_file: s
         directory = identity.directory()
     published = directory.participant(participant)
     if published is None:
-        raise NotFound(participant)
+        raise advised(NotFound(participant), WHO)
     known = directory if identity is None else _as_revoked(home, identity, directory, now)
     entry = known.participants[participant]
     todo, made, renewed = renew(custody, entry, now)
@@ -281,10 +282,10 @@ def compromise(
     directory = identity.directory()
     entry = directory.participant(subject)
     if entry is None:
-        raise NotFound(subject)
+        raise advised(NotFound(subject), WHO)
     chosen = [key for key in entry.keys if not kids or key.kid in kids]
     if set(kids) - {key.kid for key in chosen}:
-        raise NotFound("no such key")
+        raise advised(NotFound("no such key"), "referral keys list shows them")
     if not yes:
         click.confirm(f"Stop {len(chosen)} keys of {subject}, for good?", abort=True, err=True)
     raw = _revocation(home, identity, subject, chosen, since.replace(tzinfo=UTC))

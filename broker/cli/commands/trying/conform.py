@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import click
 
@@ -14,9 +16,35 @@ from adapters.conformance import conform as run
 from adapters.registry import adapter_names
 from broker.cli.homes.identity import lent_tools
 from broker.cli.terminal.command import ReferralCommand
-from broker.cli.terminal.failures import Exit
+from broker.cli.terminal.failures import Exit, advised
 from broker.cli.terminal.output import current
-from schemas.errors import SchemaRefused
+from schemas.errors import NotFound, SchemaRefused
+
+LEAST: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "external": ('command = ["/usr/bin/node", "/srv/casebook.mjs"]',),
+        "fhir": ('url = "https://fhir.example.org/r4"',),
+        "files": ('root = "/srv/trial"',),
+        "primero": (
+            'url = "https://primero.example.org"',
+            'user = "broker"',
+            'password_file = "/srv/password"',
+        ),
+        "sftp": (
+            'host = "files.example.org"',
+            'user = "broker"',
+            'root = "trial"',
+            'key_file = "/srv/key"',
+            'host_key_file = "/srv/host-key.pub"',
+            "sealed = true",
+        ),
+        "webhook": ('url = "https://cases.example.org/referral"', 'memory = "keys"'),
+    }
+)
+"""What each adapter cannot do without: lines of a settings file."""
+PAGES: Final[Mapping[str, str]] = MappingProxyType(
+    {"fhir": "docs/adapters-fhir.md", "primero": "docs/adapters-primero.md"}
+)
 
 
 @click.command(cls=ReferralCommand)
@@ -60,25 +88,39 @@ def conform(
     """
     voice = current()
     if adapter not in adapter_names():
-        voice.say(f"adapters here: {', '.join(adapter_names())}")
-    settings = {} if settings_file is None else _table(settings_file)
-    tools = Tools(state=state) if home is None else lent_tools(home)
-    with voice.progress("trying") as at:
-        found = run(
-            adapter,
-            settings,
-            tools,
-            now=datetime.now(UTC),
-            kills=kills,
-            seed=seed,
-            at=at,
-        )
+        here = f"adapters here: {', '.join(adapter_names())}"
+        raise advised(NotFound("no such adapter"), here)
+    try:
+        settings = {} if settings_file is None else _table(settings_file)
+        tools = Tools(state=state) if home is None else lent_tools(home)
+        with voice.progress("trying") as at:
+            found = run(
+                adapter,
+                settings,
+                tools,
+                now=datetime.now(UTC),
+                kills=kills,
+                seed=seed,
+                at=at,
+            )
+    except SchemaRefused as error:
+        raise advised(error, to_give(adapter)) from None
     if report is not None:
         report.write_text(found.to_html(), encoding="utf-8")
         voice.say(f"written: {report}")
     voice.result(found.to_json(), plain=found.to_text())
     if not found.passed:
         click.get_current_context().exit(Exit.VERIFICATION)
+
+
+def to_give(adapter: str) -> str:
+    """How an adapter is told of the system that it is tried on."""
+    least = f", at least {'; '.join(LEAST[adapter])}" if adapter in LEAST else ""
+    page = PAGES.get(adapter, "docs/adapters.md")
+    return (
+        "write the settings of a system made for trials into a file"
+        f"{least} ({page}), then: referral conform {adapter} --settings FILE"
+    )
 
 
 def _table(path: Path) -> dict[str, Any]:
