@@ -13,6 +13,7 @@ import pytest
 from broker.cli.commands.person.consent import scopes_of
 from broker.cli.drafting import preview, read_object, reply, with_fields, words
 from broker.cli.local import LocalApi, open_home
+from broker.cli.terminal.failures import sentence
 from schemas.errors import NotFound
 
 
@@ -64,8 +65,8 @@ def test_a_text_typed_where_a_file_is_wanted_is_not_repeated_and_it_is_said_what
     for typed in ("Invented Person is afraid", "Invented Person " * 400):
         with pytest.raises(NotFound) as refused:
             reader(typed)
-        assert "Invented" not in refused.value.describe()
-        assert "from a file" in refused.value.describe()
+        assert "Invented" not in sentence(refused.value)
+        assert "into a file" in sentence(refused.value)
 
 
 def test_what_is_no_json_is_named_by_its_place_and_not_repeated(tmp_path: Path) -> None:
