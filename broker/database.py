@@ -17,7 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from asyncpg.exceptions import IntegrityConstraintViolationError, PostgresError
+from asyncpg.exceptions import (
+    IntegrityConstraintViolationError,
+    InternalClientError,
+    PostgresError,
+)
 from asyncpg.exceptions import InterfaceError as PostgresInterfaceError
 from sqlalchemy import (
     DateTime,
@@ -475,8 +479,9 @@ def as_unavailable() -> Iterator[None]:
         if error.connection_invalidated or _state(error.orig).startswith(_AWAY):
             raise StorageUnavailable(type(error).__name__) from error
         raise
-    except (PostgresError, PostgresInterfaceError) as error:
-        # What the driver raises while connecting does not pass through SQLAlchemy.
+    except (PostgresError, PostgresInterfaceError, InternalClientError) as error:
+        # What the driver raises while connecting does not pass through SQLAlchemy; nor what it finds
+        # impossible, as it does of a server that ends between two parts of an answer (seen).
         raise StorageUnavailable(type(error).__name__) from error
 
 

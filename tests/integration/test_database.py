@@ -9,13 +9,14 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from asyncpg.exceptions import InternalClientError
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import database as module
-from broker.database import Database, fetch
+from broker.database import Database, as_unavailable, fetch
 from broker.migrating import upgrade
 from schemas.errors import StorageUnavailable
 from tests.support.services import PostgreSQL
@@ -200,6 +201,12 @@ async def test_a_transaction_that_was_given_up_leaves_its_connection_as_it_was(
 
 
 @pytest.mark.usefixtures("table")
+def test_what_the_driver_finds_impossible_is_a_server_that_is_away_and_no_bug() -> None:
+    """A backend ended between two parts of an answer; an innocent message went to quarantine."""
+    with pytest.raises(StorageUnavailable), as_unavailable():
+        raise InternalClientError("cannot switch to state")
+
+
 async def test_a_statement_of_ours_fails_as_any_other_does(
     database: Database, postgres_server: PostgreSQL
 ) -> None:
