@@ -9,7 +9,7 @@ envelopes.json      the clear part of each envelope: who, to whom, which kind
 keys.json           the participants' public keys, of now and of before
 policy              who must have signed the head (C2SP tlog-policy), as the hub states it
 directory/          every version of the trust directory that the hub still serves (TUF)
-report.html, .pdf   what it adds up to, for people
+report.html, .pdf   what it adds up to, for people; also .fr and .ar
 
 Verifying needs the standard library and `cryptography` alone.
 """

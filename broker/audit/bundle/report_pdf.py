@@ -1,8 +1,13 @@
-"""The same report on paper (reportlab). Content and order are those of `broker.audit.bundle.report`."""
+"""The same report on paper (reportlab). Content and order are those of `broker.audit.bundle.report`.
+
+In the languages whose letters the fonts of every PDF reader have. Arabic would need a font of its own
+and its letters joined: its report is the page, printed from a browser.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 from xml.sax.saxutils import escape
 
 from reportlab.graphics.shapes import Drawing, Rect, String
@@ -16,16 +21,19 @@ from reportlab.platypus import KeepTogether, LongTable, Paragraph, SimpleDocTemp
 from broker.audit.bundle.figures import Figures, Row
 from broker.audit.bundle.report import (
     CHECK,
-    HOW,
-    LIMITS,
     MEASURES,
     About,
     Table,
+    Words,
     facts_about,
     headline,
+    period,
     tables,
+    words_of,
 )
 
+IN: Final = ("en", "fr")
+"""Languages."""
 INK, SOFT, TONE = HexColor("#1b2a33"), HexColor("#5a6b75"), HexColor("#1f5f7a")
 LINE, BACK = HexColor("#d5dde2"), HexColor("#f4f7f8")
 TEXT = ParagraphStyle("text", fontName="Helvetica", fontSize=9.5, leading=13, textColor=INK)
@@ -41,12 +49,13 @@ CODE = ParagraphStyle("code", parent=TEXT, fontName="Courier", fontSize=9, backC
 WIDTH = landscape(A4)[0] - 36 * mm
 
 
-def write_pdf(path: Path, about: About, figures: Figures) -> None:
-    """Write the report; A4, each page with its number.
+def write_pdf(path: Path, about: About, figures: Figures, language: str) -> None:
+    """Write the report in one of the languages that `IN` has; A4, each page with its number.
 
     Raises:
         OSError: The file cannot be written.
     """
+    words = words_of(language)
     document = SimpleDocTemplate(
         str(path),
         pagesize=landscape(A4),
@@ -54,42 +63,45 @@ def write_pdf(path: Path, about: About, figures: Figures) -> None:
         rightMargin=18 * mm,
         topMargin=16 * mm,
         bottomMargin=16 * mm,
-        title=f"Audit report, {about.period}",
+        title=f"{words['title']}, {period(about, words)}",
         author=about.hub,
+        lang=language,
     )
-    story = [Paragraph("Audit report", TITLE), _facts(about), Spacer(1, 8), _tiles(figures)]
-    story.append(KeepTogether([Paragraph("How far messages got", HEADING), _chart(figures.total)]))
-    for table in tables(figures):
+    story = [
+        *(Paragraph(words["title"], TITLE), _facts(about, words)),
+        *(Spacer(1, 8), _tiles(figures, words)),
+    ]
+    chart = _chart(figures.total, words)
+    story.append(KeepTogether([Paragraph(words["how_far"], HEADING), chart]))
+    for table in tables(figures, words):
         story += [Paragraph(table.title, HEADING), Paragraph(escape(table.note), NOTE)]
-        story.append(_table(table) if table.rows else Paragraph("None in this period.", TEXT))
+        story.append(_table(table) if table.rows else Paragraph(words["none"], TEXT))
     story.append(
         KeepTogether(
             [
-                Paragraph("How to check this", HEADING),
-                Paragraph(HOW, NOTE),
+                Paragraph(words["check_title"], HEADING),
+                Paragraph(words["check"], NOTE),
                 Paragraph(CHECK, CODE),
-                Paragraph(
-                    f"{figures.evidence} pieces of signed evidence are in evidence.jsonl; every "
-                    "number here follows from them.",
-                    NOTE,
-                ),
-                Paragraph("What it does not show", HEADING),
-                *(Paragraph(f"\u2022 {escape(line)}", TEXT) for line in LIMITS),
+                Paragraph(words["pieces"].format(count=figures.evidence), NOTE),
+                Paragraph(words["limits_title"], HEADING),
+                *(Paragraph(f"\u2022 {escape(line)}", TEXT) for line in words["limits"]),
             ]
         )
     )
-    document.build(story, onFirstPage=_footer, onLaterPages=_footer)
+
+    def footer(canvas: Canvas, _document: SimpleDocTemplate) -> None:
+        canvas.setFont("Helvetica", 8)
+        canvas.setFillColor(SOFT)
+        number = words["page"].format(number=canvas.getPageNumber())
+        canvas.drawRightString(landscape(A4)[0] - 18 * mm, 9 * mm, number)
+
+    document.build(story, onFirstPage=footer, onLaterPages=footer)
 
 
-def _footer(canvas: Canvas, _document: SimpleDocTemplate) -> None:
-    canvas.setFont("Helvetica", 8)
-    canvas.setFillColor(SOFT)
-    canvas.drawRightString(landscape(A4)[0] - 18 * mm, 9 * mm, f"page {canvas.getPageNumber()}")
-
-
-def _facts(about: About) -> LongTable:
+def _facts(about: About, words: Words) -> LongTable:
     rows = [
-        [Paragraph(name, NOTE), Paragraph(escape(text), TEXT)] for name, text in facts_about(about)
+        [Paragraph(name, NOTE), Paragraph(escape(text), TEXT)]
+        for name, text in facts_about(about, words)
     ]
     return LongTable(
         rows,
@@ -98,10 +110,10 @@ def _facts(about: About) -> LongTable:
     )
 
 
-def _tiles(figures: Figures) -> LongTable:
+def _tiles(figures: Figures, words: Words) -> LongTable:
     cells = [
         [Paragraph(escape(number), BIG), Paragraph(escape(name), NOTE)]
-        for name, number in headline(figures)
+        for name, number in headline(figures, words)
     ]
     return LongTable(
         [cells],
@@ -115,8 +127,8 @@ def _tiles(figures: Figures) -> LongTable:
     )
 
 
-def _chart(total: Row) -> Drawing:
-    values = [(title, int(getattr(total, name))) for title, name in MEASURES]
+def _chart(total: Row, words: Words) -> Drawing:
+    values = [(words["measures"][name], int(getattr(total, name))) for name in MEASURES]
     largest = max((value for _, value in values), default=0) or 1
     step, wide = 17, 420
     drawing = Drawing(WIDTH, step * len(values))
@@ -130,7 +142,7 @@ def _chart(total: Row) -> Drawing:
 
 
 def _table(table: Table) -> LongTable:
-    styles = [NUMBER if numeric else SMALL for numeric in table.numeric]
+    styles = [NUMBER if numeric else SMALL for numeric in table.numbers]
     head = [
         Paragraph(f"<font color='white'><b>{escape(name)}</b></font>", style)
         for name, style in zip(table.columns, styles, strict=True)

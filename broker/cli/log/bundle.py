@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from broker.audit.bundle.bundle import figures_of
-from broker.audit.bundle.report import About, html
+from broker.audit.bundle.report import About, file_name, html
+from broker.audit.bundle.report_pdf import IN as PAPER
 from broker.audit.bundle.report_pdf import write_pdf
 from broker.audit.log.checkpoint import SignedCheckpoint, open_checkpoint
 from broker.audit.log.note import NoteSigner, Verifier
@@ -22,6 +23,7 @@ from broker.hub.log.bundling import Wanted, sign_contents, write_bundle
 from broker.hub.settings import HubSettings, SettingsError, load_settings
 from keys.custody import open_custody
 from keys.trust import DirectoryClient
+from schemas.codes.labels import LANGUAGES
 from schemas.errors import Conflict, Refused, SchemaRefused
 
 
@@ -95,8 +97,11 @@ def _fill(settings: HubSettings, folder: Path, wanted: Wanted) -> tuple[int, boo
     count = asyncio.run(write())
     head = open_checkpoint((folder / "checkpoint").read_bytes(), policy.logs, policy.witness_keys)
     about, figures = _about(settings.hub, head, wanted, policy, now), figures_of(folder)
-    (folder / "report.html").write_text(html(about, figures), encoding="utf-8")
-    write_pdf(folder / "report.pdf", about, figures)
+    for language in LANGUAGES:
+        page = html(about, figures, language)
+        (folder / file_name(language)).write_text(page, encoding="utf-8")
+    for language in PAPER:
+        write_pdf(folder / file_name(language, "pdf"), about, figures, language)
     signer = custody.signer_for(settings.suite, now, directory.participant(settings.hub))
     sign_contents(folder, hub=settings.hub, signer=signer, wanted=wanted, now=now)
     return count, policy.is_met(head.by_witnesses)
@@ -106,17 +111,16 @@ def _about(
     hub: str, head: SignedCheckpoint, wanted: Wanted, policy: Policy, now: datetime
 ) -> About:
     names = {key: name for name, key in policy.witnesses.items()}
-    met = "" if policy.is_met(head.by_witnesses) else " (fewer than the policy asks for)"
     return About(
         hub=hub,
-        period=f"{wanted.start:%Y-%m-%d} to {wanted.end - timedelta(days=1):%Y-%m-%d} (UTC)",
-        corridor="all" if wanted.corridor is None else " and ".join(wanted.corridor).upper(),
-        made_at=f"{now:%Y-%m-%d %H:%M} UTC",
-        head=f"the head of {head.checkpoint.origin} at {head.checkpoint.size} entries",
-        witnesses=tuple(
-            f"{names[item.by]}{met if item is head.by_witnesses[-1] else ''}"
-            for item in head.by_witnesses
-        ),
+        first=wanted.start.date(),
+        last=(wanted.end - timedelta(days=1)).date(),
+        corridor=wanted.corridor,
+        made_at=now,
+        origin=head.checkpoint.origin,
+        size=head.checkpoint.size,
+        witnesses=tuple(names[item.by] for item in head.by_witnesses),
+        enough_witnesses=policy.is_met(head.by_witnesses),
     )
 
 

@@ -117,7 +117,9 @@ async def test_a_bundle_is_proven_offline_and_adds_up(
     page = (folder / "report.html").read_text()
     assert "al.nrm" in page
     assert "<script" not in page
-    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
+    for name in ("report.pdf", "report.fr.pdf"):
+        assert (folder / name).read_bytes().startswith(b"%PDF-")
+    assert 'lang="ar" dir="rtl"' in (folder / "report.ar.html").read_text()
     assert list((folder / "directory" / "metadata").glob("*.root.json"))
 
 
