@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from keys.sealing import seal_envelope
 from schemas.directory import TrustedDirectory
-from tests.support.parties import Party, directory_of, make_party
+from tests.support.parties import NOW, Party, directory_of, make_draft, make_party
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,11 @@ def stranger() -> Party:
 @pytest.fixture(scope="session")
 def directory(italy: Party, albania: Party) -> TrustedDirectory:
     return directory_of(italy, albania)
+
+
+@pytest.fixture(scope="session")
+def envelope(italy: Party, albania: Party) -> bytes:
+    """From Italy to Albania, with nothing in it."""
+    return seal_envelope(
+        make_draft(), {}, recipient=albania.entry, signer=italy.signer(), now=NOW
+    ).raw

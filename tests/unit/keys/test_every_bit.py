@@ -26,7 +26,7 @@ from schemas.errors import BrokerError, Refused, Suspect
 from schemas.evidence import EVIDENCE_TYP
 from tests.support.ceremony import make_world
 from tests.support.parties import NOW, Party, make_party
-from tests.unit.keys.test_signing import agreement, evidence, grant
+from tests.support.statements import agreement, evidence, grant
 
 
 def bent(raw: bytes, *, step: int = 1) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import Any
@@ -39,15 +39,16 @@ from keys.statements.high_water import sign_high_water, verify_high_water
 from keys.statements.revocation import sign_revocation, verify_revocation
 from keys.statements.suspension import word_of
 from keys.unsealing import open_access, unseal_envelope
-from schemas.agreement import SUSPENSION_TYP, Agreement, Suspension, TransferBasis
+from schemas.agreement import SUSPENSION_TYP
 from schemas.codes.sets import CODE_SET_TYP, CodeSetNote
-from schemas.consent import GRANT_TYP, GrantStatement, Purpose
+from schemas.consent import GRANT_TYP
 from schemas.directory import Compartment
 from schemas.envelope import ENVELOPE_TYP, Lane, Part
 from schemas.errors import BrokerError, KeyUnknown, Suspect
-from schemas.evidence import EVIDENCE_TYP, Evidence, Fact, FactStatement
+from schemas.evidence import EVIDENCE_TYP
 from schemas.high_water import HIGH_WATER_TYP, HighWater
 from schemas.revocation import REVOCATION_TYP, Revocation
+from tests.support import statements
 from tests.support.audit_log import LogKeys, MemoryLog
 from tests.support.jose import jws, payload_of
 from tests.support.parties import NOW, directory_of, make_draft, make_party
@@ -80,31 +81,17 @@ def read_envelope(raw: bytes) -> object:
 
 
 def evidence() -> bytes:
-    fact = FactStatement(fact=Fact.DELIVERED, envelope=ID, digest="A" * 43, at=NOW)
-    content = Evidence(id=ID, by="it.nrm", to="al.nrm", issued_at=NOW, facts=(fact,))
-    return sign_jws(content.to_json(), typ=EVIDENCE_TYP, signer=ITALY.signer())
+    content = statements.evidence().to_json()
+    return sign_jws(content, typ=EVIDENCE_TYP, signer=ITALY.signer())
 
 
 def grant() -> bytes:
-    content = GrantStatement.model_validate(
-        {
-            "grant": ID,
-            "from": "it.nrm",
-            "to": "al.nrm",
-            "scopes": ("A" * 22,),
-            "valid_from": date(2026, 11, 1),
-            "until": date(2027, 1, 1),
-            "record_digest": "A" * 43,
-            "derived_from": None,
-            "issued_at": NOW,
-        }
-    )
-    return sign_jws(content.to_json(), typ=GRANT_TYP, signer=ITALY.signer())
+    return sign_jws(statements.grant().to_json(), typ=GRANT_TYP, signer=ITALY.signer())
 
 
 def suspension() -> bytes:
-    content = Suspension(agreement=ID, by="it.nrm", action="suspend", issued_at=NOW)
-    return sign_jws(content.to_json(), typ=SUSPENSION_TYP, signer=ITALY.signer())
+    content = statements.suspension().to_json()
+    return sign_jws(content, typ=SUSPENSION_TYP, signer=ITALY.signer())
 
 
 def revocation() -> bytes:
@@ -138,22 +125,7 @@ def code_set() -> bytes:
 
 
 def agreement() -> bytes:
-    content = Agreement.model_validate(
-        {
-            "id": ID,
-            "title": "Invented agreement",
-            "parties": ("it.nrm", "al.nrm"),
-            "valid_from": date(2026, 1, 1),
-            "valid_until": date(2027, 1, 1),
-            "lanes": (Lane.ROUTINE,),
-            "types": ("referral.*",),
-            "sections": ("identity_core",),
-            "purposes": (Purpose.PROTECTION,),
-            "transfer": (TransferBasis(sender="it.nrm", basis="none-needed"),),
-            "signed_on": NOW,
-        }
-    )
-    return countersign(sign_agreement(content, ITALY.signer()), ALBANIA.signer())
+    return countersign(sign_agreement(statements.agreement(), ITALY.signer()), ALBANIA.signer())
 
 
 def access() -> bytes:
