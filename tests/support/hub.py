@@ -468,3 +468,13 @@ def refs(*digests: tuple[str, int, str]) -> tuple[AttachmentRef, ...]:
 def turned_clock() -> TurnedClock:
     """Stands still at the present until a test turns it."""
     return TurnedClock(SystemClock().now())
+
+
+def waits(hub: Hub, participant: str) -> bool:
+    """True if somebody at this hub waits for the participant's next delivery."""
+    return participant in hub.wake._events
+
+
+def listens(hub: Hub) -> bool:
+    """True if this hub hears what other processes on its database say."""
+    return hub.wake._others_until is not None

@@ -42,6 +42,7 @@ from tests.support.processes import (
     running,
 )
 from tests.support.services import PostgreSQL
+from tests.support.waiting import until as soon
 
 NAMES = ("it.nrm", "al.nrm")
 CASE = {"case_admin": {"status": "Active", "case_owner": "Invented worker"}}
@@ -140,14 +141,6 @@ async def _answers(client: Client, path: str) -> int:
     return (await client.http.get(path)).status_code
 
 
-async def _until(what: str, look: Callable[[], Any], seconds: float = 30) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not await look():
-        assert loop.time() < deadline, f"waited {seconds} s in vain: {what}"
-        await asyncio.sleep(0.1)
-
-
 async def _everything(al: Client) -> list[str]:
     found = []
     while items := await al.mailbox(limit=100):
@@ -170,7 +163,7 @@ async def test_a_hub_whose_disk_is_full_accepts_nothing_says_so_and_recovers(
         give_back = take_room(hub.child.pid)
         try:
             answers = [await it.submit(one) for one in missed]
-            await _until("readiness is red", lambda: _is(it, "/readyz", 503), 10)
+            await soon("readiness is red", lambda: _is(it, "/readyz", 503), seconds=10)
             alive = await _answers(it, "/livez")
         finally:
             give_back()
@@ -180,7 +173,7 @@ async def test_a_hub_whose_disk_is_full_accepts_nothing_says_so_and_recovers(
             "log-unavailable",
         }
         assert alive == 200
-        await _until("readiness is green again", lambda: _is(it, "/readyz", 200), 20)
+        await soon("readiness is green again", lambda: _is(it, "/readyz", 200), seconds=20)
         assert hub.child.running
         assert await _everything(al) == [kept.raw.decode()]
         for one in (*missed, later):
@@ -215,14 +208,14 @@ async def test_on_a_read_only_postgresql_the_hub_accepts_nothing_and_recovers(
         assert (await it.submit(kept)).status_code == 201
         await asyncio.to_thread(read_only, "on")
         try:
-            await _until("readiness is red", lambda: _is(it, "/readyz", 503), 10)
+            await soon("readiness is red", lambda: _is(it, "/readyz", 503), seconds=10)
             answers = [await it.submit(missed) for _ in range(3)]
             # Handing over takes a lease, which is a write.
             answers.append(await al.get("/mailbox", lane="routine"))
         finally:
             await asyncio.to_thread(read_only, "off")
         assert {answer.status_code for answer in answers} == {503}
-        await _until("readiness is green again", lambda: _is(it, "/readyz", 200))
+        await soon("readiness is green again", lambda: _is(it, "/readyz", 200))
         assert hub.child.running
         assert (await it.submit(missed)).status_code == 201
         assert sorted(await _everything(al)) == sorted([kept.raw.decode(), missed.raw.decode()])

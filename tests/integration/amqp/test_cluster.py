@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from broker.amqp import Cluster, Consumer, Delivery, Outgoing, Pace, Publisher, QueueSpec, Verdict
 from schemas.errors import QueueUnavailable
 from tests.support.services import RabbitMQ
+from tests.support.waiting import until
 
 QUICK = Pace(watch_every=timedelta(seconds=1), retry_after=timedelta(milliseconds=5))
 STEP = 400
@@ -21,12 +22,6 @@ STEP = 400
 def nodes() -> Iterator[list[RabbitMQ]]:
     with RabbitMQ.cluster(3) as nodes:
         yield nodes
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 (what it waits for has no event)
-            await asyncio.sleep(0.02)
 
 
 async def test_a_node_of_three_that_dies_under_load_loses_nothing_and_stops_nobody(
@@ -57,7 +52,7 @@ async def test_a_node_of_three_that_dies_under_load_loses_nothing_and_stops_nobo
 
     async def more() -> None:
         already = len(confirmed)
-        await _until(lambda: len(confirmed) > already + STEP)
+        await until("more confirms", lambda: len(confirmed) > already + STEP)
 
     async with (
         Publisher(cluster, queues=[queue]) as publisher,
@@ -78,5 +73,5 @@ async def test_a_node_of_three_that_dies_under_load_loses_nothing_and_stops_nobo
         await asyncio.to_thread(nodes[1].kill9)
         await more()
         pressing.cancel()
-        await _until(lambda: confirmed <= seen)
-        await _until(consumer.is_consuming)
+        await until("what was confirmed", lambda: confirmed <= seen)
+        await until("the consumer", consumer.is_consuming)

@@ -7,7 +7,7 @@ import contextlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Sequence, Sized
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -33,6 +33,7 @@ from broker.amqp import (
 )
 from schemas.errors import QueueUnavailable, StorageUnavailable
 from tests.support.services import RabbitMQ, free_port
+from tests.support.waiting import until
 
 QUICK = Pace(watch_every=timedelta(seconds=1), retry_after=timedelta(milliseconds=5))
 AT_ONCE = timedelta()
@@ -68,12 +69,6 @@ class Inbox:
         return [Verdict.ACK] * len(batch)
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (what it waits for has no event)
-            await asyncio.sleep(0.02)
-
-
 async def waiting_in(rabbitmq: RabbitMQ, queue: str) -> int:
     connection = await aio_pika.connect(rabbitmq.url)
     try:
@@ -95,7 +90,7 @@ async def test_what_is_confirmed_arrives_with_its_properties(rabbitmq: RabbitMQ)
     async with Publisher(cluster, queues=[queue], settle=AT_ONCE) as publisher:
         confirmed = await publisher.publish_many(messages(queue, 500))
         async with Consumer(cluster, queue.name, keep) as consumer:
-            await until(lambda: len(got) == 500)
+            await until("500 messages", lambda: len(got) == 500)
             assert consumer.is_consuming()
     assert confirmed == {str(number) for number in range(500)}
     assert [delivery.message_id for delivery in got] == [str(number) for number in range(500)]
@@ -112,9 +107,9 @@ async def test_who_is_refused_its_login_says_so_at_once_and_no_more_when_let_in(
     async with Publisher(cluster, queues=[queue], settle=AT_ONCE) as publisher:
         await publisher.publish_many(messages(queue, 1))
     async with Consumer(replace(cluster, password="another"), queue.name, Inbox()) as consumer:
-        await until(lambda: consumer.is_turned_away)
+        await until("no login", lambda: consumer.is_turned_away)
         consumer._cluster = cluster
-        await until(consumer.is_consuming)
+        await until("the consumer", consumer.is_consuming)
         assert not consumer.is_turned_away
 
 
@@ -142,20 +137,21 @@ async def test_the_broker_killed_under_load_loses_nothing_confirmed_and_is_consu
 
         pressing = asyncio.create_task(load())
         for _ in range(2):
-            await until(partial(_more_than, confirmed, len(confirmed) + 800))
+            await until("confirms", partial(_more_than, confirmed, len(confirmed) + 800))
             await asyncio.to_thread(rabbitmq.kill9)
-            await asyncio.sleep(0.3)
-            assert not publisher.is_connected
+            await until("the loss to be noticed", lambda: not publisher.is_connected)
             await asyncio.to_thread(rabbitmq.start)
         already = len(confirmed)
-        await until(lambda: len(confirmed) > already + 800)
+        await until("confirms", lambda: len(confirmed) > already + 800)
         stop.set()
         await pressing
-        await until(lambda: confirmed <= inbox.seen.keys())
-        await until(consumer.is_consuming)
+        await until("what was confirmed", lambda: confirmed <= inbox.seen.keys())
+        await until("the consumer", consumer.is_consuming)
         # It goes on consuming what comes after the storm.
         await publisher.publish_many(messages(queue, 10, start=10_000_000))
-        await until(lambda: inbox.seen.keys() >= {str(10_000_000 + n) for n in range(10)})
+        await until(
+            "what came after", lambda: inbox.seen.keys() >= {str(10_000_000 + n) for n in range(10)}
+        )
 
 
 async def test_a_hung_broker_is_waited_for_and_then_everything_goes_on(rabbitmq: RabbitMQ) -> None:
@@ -180,7 +176,7 @@ async def test_a_hung_broker_is_waited_for_and_then_everything_goes_on(rabbitmq:
                     confirmed |= await publisher.publish_many(messages(queue, 50, start=50))
                 except QueueUnavailable:
                     await asyncio.sleep(0.1)
-        await until(lambda: len(inbox.seen) == 100)
+        await until("all hundred", lambda: len(inbox.seen) == 100)
 
 
 async def test_a_full_queue_refuses_and_drops_nothing(rabbitmq: RabbitMQ) -> None:
@@ -193,7 +189,7 @@ async def test_a_full_queue_refuses_and_drops_nothing(rabbitmq: RabbitMQ) -> Non
                 confirmed |= await publisher.publish_many(messages(queue, 1, start=number))
         assert 10 <= len(confirmed) < 1000
         async with Consumer(cluster, queue.name, inbox):
-            await until(lambda: confirmed <= inbox.seen.keys())
+            await until("what was confirmed", lambda: confirmed <= inbox.seen.keys())
         assert await publisher.publish_many(messages(queue, 1, start=5000)) == {"5000"}
 
 
@@ -232,7 +228,7 @@ async def test_poison_reaches_quarantine_after_its_limit_and_holds_up_nobody(
         async with Consumer(cluster, queue.name, chokes_on_seven, pace=QUICK):
             inbox = Inbox()
             async with Consumer(cluster, quarantine, inbox, pace=QUICK):
-                await until(lambda: inbox.seen["7"] == 1)
+                await until("the seventh", lambda: inbox.seen["7"] == 1)
     assert set(inbox.seen) == {"7"}
     assert set(seen) == {str(number) for number in range(20)}
     assert await waiting_in(rabbitmq, queue.name) == 0
@@ -268,7 +264,7 @@ async def test_a_quarantine_verdict_and_its_neighbours_are_settled_apart(
         Consumer(cluster, QUARANTINE, quarantined, pace=QUICK),
     ):
         await publisher.publish_many(messages(queue, 100))
-        await until(lambda: len(accepted) == 90 and len(quarantined.seen) == 10)
+        await until("all hundred", lambda: len(accepted) == 90 and len(quarantined.seen) == 10)
     assert set(quarantined.seen) == {str(number) for number in range(100) if number % 10 == 3}
     assert {message_id for message_id in accepted if int(message_id) % 10 == 5} == retried
 
@@ -289,7 +285,7 @@ async def test_an_unavailable_handler_keeps_the_message_without_using_up_its_del
     async with Publisher(cluster, queues=[queue], settle=AT_ONCE) as publisher:
         await publisher.publish_many(messages(queue, 1))
         async with Consumer(cluster, queue.name, database_down_at_first, pace=QUICK):
-            await until(lambda: len(calls) == 8)
+            await until("eight calls", lambda: len(calls) == 8)
     assert not any(calls)
     assert await waiting_in(rabbitmq, queue.name) == 0
 
@@ -302,15 +298,15 @@ async def test_a_consumer_that_the_broker_dropped_consumes_again(rabbitmq: Rabbi
         Consumer(cluster, queue.name, inbox, pace=QUICK) as consumer,
     ):
         await publisher.publish_many(messages(queue, 5))
-        await until(lambda: len(inbox.seen) == 5)
+        await until("all five", lambda: len(inbox.seen) == 5)
         # Deleting the queue cancels the consumer; the connection itself stays up.
         await asyncio.to_thread(rabbitmq.ctl, "delete_queue", queue.name)
         other = Publisher(cluster, queues=[queue], settle=AT_ONCE)
         async with other:
-            await until(lambda: other.is_connected)
+            await until("the other", lambda: other.is_connected)
             await other.publish_many(messages(queue, 5, start=5))
-            await until(lambda: len(inbox.seen) == 10)
-        await until(consumer.is_consuming)
+            await until("all ten", lambda: len(inbox.seen) == 10)
+        await until("the consumer", consumer.is_consuming)
 
 
 async def test_the_next_node_is_tried_when_one_does_not_answer(rabbitmq: RabbitMQ) -> None:
@@ -363,7 +359,7 @@ async def test_a_reader_made_from_definitions_reads_its_own_queue_and_does_nothi
             Publisher(restricted) as forger,
         ):
             await publisher.publish_many([*messages(mine, 5), *messages(other, 5, start=5)])
-            await until(lambda: len(inbox.seen) == 5)
+            await until("all five", lambda: len(inbox.seen) == 5)
             with pytest.raises(QueueUnavailable):
                 await forger.publish_many(messages(mine, 1, start=99), patience=2)
             assert not nothing.seen

@@ -31,6 +31,7 @@ from broker.database import Database, new_metadata
 from schemas.errors import LogInconsistent, LogUnavailable, StorageUnavailable
 from tests.support.audit_log import ORIGIN, LogKeys
 from tests.support.stored_log import StoredLog
+from tests.support.waiting import until
 
 
 class Abort(Exception):
@@ -323,11 +324,12 @@ async def test_run_integrates_when_woken_and_survives_errors(
     try:
         await log.add(3)
         log.sequencer.wake()
-        for _ in range(200):
+
+        async def all_there() -> bool:
             async with log.database.read() as connection:
-                if await log_size(connection, log.tables) == 3:
-                    break
-            await asyncio.sleep(0.02)
+                return await log_size(connection, log.tables) == 3
+
+        await until("three entries", all_there)
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):

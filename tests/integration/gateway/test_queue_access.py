@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
@@ -20,6 +20,7 @@ from broker.gateway.receive.queue import Queue
 from broker.gateway.store.tables import inbox, outbox, seen
 from tests.support.gateways import Side, World, world
 from tests.support.services import RabbitMQ
+from tests.support.waiting import until
 
 PATIENCE = 60.0
 
@@ -48,12 +49,6 @@ async def import_definitions(made: World, rabbitmq: RabbitMQ) -> None:
         await administration.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 (what it waits for has no event)
-            await asyncio.sleep(0.02)
-
-
 def access(channel: Queue) -> Cluster:
     return channel._consumers[0]._cluster
 
@@ -64,7 +59,7 @@ async def consuming(side: Side) -> AsyncIterator[Queue]:
     assert isinstance(channel, Queue)
     following = asyncio.create_task(channel.run())
     try:
-        await until(lambda: channel.connected)
+        await until("both queues to be consumed", lambda: channel.connected, seconds=PATIENCE)
         yield channel
     finally:
         following.cancel()
@@ -96,9 +91,10 @@ class Traffic:
             return list(found)
 
     async def all_came(self) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not set(self.sent) <= set(await self.came()):  # noqa: ASYNC110 (as above)
-                await asyncio.sleep(0.05)
+        async def there() -> bool:
+            return set(self.sent) <= set(await self.came())
+
+        await until("what was sent", there, seconds=PATIENCE)
 
 
 @pytest.mark.parametrize("administered", [True, False], ids=["closed", "refused-next-time"])
@@ -123,15 +119,19 @@ async def test_a_gateway_whose_password_is_changed_fetches_the_next_and_loses_an
                 # RabbitMQ lets those stay who are in, and they go on as before.
                 await import_definitions(two, rabbitmq)
                 reached = len(traffic.sent)
-                await until(lambda: len(traffic.sent) > reached)
+                await until("traffic", lambda: len(traffic.sent) > reached, seconds=PATIENCE)
                 await traffic.all_came()
                 assert access(channel) == before
                 drop = ("close_all_user_connections", before.user, "maintenance")
                 await asyncio.to_thread(rabbitmq.ctl, *drop)
-            await until(lambda: access(channel) != before and channel.connected)
+            await until(
+                "another access",
+                lambda: access(channel) != before and channel.connected,
+                seconds=PATIENCE,
+            )
 
             reached = len(traffic.sent)
-            await until(lambda: len(traffic.sent) > reached + 3)
+            await until("more traffic", lambda: len(traffic.sent) > reached + 3, seconds=PATIENCE)
             traffic.enough = True
             await pressing
             await traffic.all_came()

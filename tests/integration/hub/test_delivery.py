@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 from functools import partial
 from uuid import UUID, uuid4
@@ -30,7 +29,8 @@ from schemas.evidence import (
     Store,
     StoreErasure,
 )
-from tests.support.hub import Client, Served, World
+from tests.support.hub import Client, Served, World, waits
+from tests.support.waiting import until
 
 
 async def test_what_was_not_acknowledged_comes_again_with_the_same_id_and_bytes(
@@ -80,14 +80,13 @@ async def test_ten_consumers_of_one_mailbox_never_get_the_same_item(served: Serv
 async def test_waiting_ends_as_soon_as_something_is_there(served: Served) -> None:
     it, al, agreement = await served.pair()
     grant = await it.grant("al.nrm")
-    started = time.monotonic()
     waiting = asyncio.create_task(al.mailbox(wait=20))
-    await asyncio.sleep(0.2)
+    await until("Albania to wait", lambda: waits(served.hub, "al.nrm"))
 
     await it.send("al.nrm", agreement=agreement, grant=grant)
 
-    assert len(await waiting) == 1
-    assert time.monotonic() - started < 5
+    async with asyncio.timeout(10):
+        assert len(await waiting) == 1
 
 
 async def test_an_empty_mailbox_answers_in_time(served: Served) -> None:

@@ -15,9 +15,10 @@ from broker.hub.relay.direct import Direct
 from broker.hub.store import deliveries
 from broker.hub.store.deliveries import Claim, Item
 from schemas.evidence import Fact
-from tests.integration.hub.test_relay import NAMES, Inbox, amqp_settings, channels_of
 from tests.support.hub import Served, World
+from tests.support.relaying import NAMES, Inbox, amqp_settings, channels_of
 from tests.support.services import RabbitMQ
+from tests.support.waiting import until
 
 LEASE = timedelta(seconds=2)
 
@@ -35,9 +36,7 @@ async def served(
 async def open_for(served: Served) -> Direct:
     direct = served.hub.direct
     assert isinstance(direct, Direct)
-    async with asyncio.timeout(30):
-        while not direct.is_open():  # noqa: ASYNC110 (it is the relay that says so, to nobody)
-            await asyncio.sleep(0.02)
+    await until("the relay to have nothing in hand", direct.is_open)
     return direct
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -21,6 +20,7 @@ from keys.trust import DirectoryClient
 from schemas.base import unb64u
 from schemas.evidence import Fact
 from tests.support.hub import Served, World
+from tests.support.waiting import until
 
 
 async def count(served: Served, table: Any) -> int:
@@ -101,14 +101,12 @@ async def test_readiness_is_red_while_the_log_is_old_and_green_again_by_itself(
 
     red = await served.http.get("/readyz")
     sequencer._signers = signers
-    for _ in range(100):
-        green = await served.http.get("/readyz")
-        if green.status_code == 200:
-            break
-        await asyncio.sleep(0.05)
+
+    async def green() -> bool:
+        return (await served.http.get("/readyz")).status_code == 200
 
     assert (red.status_code, red.json()["codes"]) == (503, ["log-unavailable"])
-    assert green.status_code == 200
+    await until("readiness to be green again", green)
 
 
 async def test_a_log_that_cannot_be_written_stops_intake_at_once_and_lets_go_by_itself(
@@ -167,26 +165,24 @@ async def test_heads_are_signed_every_minute_under_load_and_every_hour_when_idle
             rows = await connection.execute(select(table.c.issued_at).order_by(table.c.id))
             return list(rows.scalars())
 
-    async def signed_since(moment: datetime) -> bool:
-        for _ in range(100):
-            if (await dates())[-1] >= moment:
-                return True
-            await asyncio.sleep(0.05)
-        return False
+    async def signed_now() -> None:
+        async def there() -> bool:
+            return (await dates())[-1] >= clock.now()
 
-    assert await signed_since(clock.now())
+        await until("a head of now", there)
+
+    await signed_now()
     began = len(await dates()) - 1
     for _ in range(6):
         clock.turn(timedelta(seconds=30))
         await served.hub.sequencer.run_once()  # as the loop, which the clock outran
         await it.send("al.nrm", agreement=agreement, grant=grant)
-        assert await signed_since(clock.now())
+        await signed_now()
     busy = (await dates())[began:]
     clock.turn(timedelta(minutes=61))
-    quiet = await signed_since(clock.now())
+    await signed_now()
 
     assert all(after - before <= timedelta(minutes=1) for before, after in pairwise(busy))
-    assert quiet
 
 
 async def test_readiness_is_red_when_the_hub_cannot_sign(

@@ -4,50 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError, ChannelAccessRefused
+from sqlalchemy import select
 
-from broker.amqp import Cluster, Consumer, Delivery, Verdict
 from broker.clock import SystemClock
 from broker.hub.relay.channels import Names
-from broker.hub.settings import AmqpNode, AmqpSettings
+from broker.hub.settings import AmqpSettings
 from broker.hub.store import participants
+from broker.hub.store.tables import DELIVERY
 from keys.statements.revocation import sign_revocation
 from keys.unsealing import open_access
 from schemas.directory import KeyUse
-from schemas.envelope import Lane, Part
+from schemas.envelope import Kind, Lane, Part
 from schemas.errors import CannotOpen
 from schemas.evidence import Fact
 from schemas.revocation import Revocation
 from tests.support.hub import Client, Served, World
+from tests.support.relaying import NAMES, WINDOW, Inbox, amqp_settings, channels_of
 from tests.support.services import RabbitMQ
-
-NAMES = ("it.nrm", "al.nrm")
-WINDOW = 5
-
-
-def amqp_settings(folder: Path, rabbitmq: RabbitMQ) -> AmqpSettings:
-    parts = urlsplit(rabbitmq.url)
-    (folder / "amqp-password").write_text(str(parts.password))
-    (folder / "amqp-secret").write_bytes(secrets.token_bytes(32))
-    return AmqpSettings(
-        nodes=(AmqpNode(host=str(parts.hostname), port=parts.port or 5672),),
-        vhost=unquote(parts.path[1:]) or "/",
-        user=str(parts.username),
-        password_file=folder / "amqp-password",
-        secret_file=folder / "amqp-secret",
-        management_url=rabbitmq.management_url,
-        window=WINDOW,
-        new_queue_seconds=0.0,  # who kills the broker sets it
-    )
 
 
 @pytest.fixture
@@ -60,55 +41,6 @@ async def served(tmp_path: Path, database_url: str, amqp: AmqpSettings) -> Async
     world = World(tmp_path, SystemClock(), database=database_url, names=NAMES)
     async with world.serving(amqp=amqp) as served:
         yield served
-
-
-class Inbox:
-    """Consumes one queue as its participant; keeps what came."""
-
-    def __init__(self, channels: dict[str, object], amqp: AmqpSettings, who: str) -> None:
-        self.got: list[Delivery] = []
-        self.arrived = asyncio.Event()
-        reader = Names.of(amqp).reader(who)
-        assert channels["user"] == reader.name
-        hosts, queues = channels["hosts"], channels["queues"]
-        assert isinstance(hosts, list)
-        assert isinstance(queues, dict)
-        self.consumer = Consumer(
-            Cluster(
-                nodes=tuple(hosts),
-                user=reader.name,
-                password=reader.password,
-                vhost=str(channels["vhost"]),
-            ),
-            queues[Lane.ROUTINE.value],
-            self._handle,
-        )
-
-    async def _handle(self, batch: list[Delivery]) -> list[Verdict]:
-        self.got += batch
-        self.arrived.set()
-        return [Verdict.ACK] * len(batch)
-
-    async def until(self, count: int) -> None:
-        await self._until(lambda: len(self.got) >= count)
-
-    async def until_distinct(self, count: int) -> None:
-        """However often each of them comes."""
-        await self._until(lambda: len({one.body for one in self.got}) >= count)
-
-    async def _until(self, enough: Callable[[], bool]) -> None:
-        async with asyncio.timeout(60):
-            while not enough():
-                self.arrived.clear()
-                await self.arrived.wait()
-
-
-async def channels_of(client: Client) -> dict[str, object]:
-    answer = await client.get("/channels")
-    assert answer.status_code == 200, answer.text
-    found = answer.json()["rabbitmq"]
-    assert isinstance(found, dict)
-    return found
 
 
 async def test_an_envelope_reaches_its_queue_byte_for_byte_with_no_header_of_ours(
@@ -144,10 +76,21 @@ async def test_only_a_window_is_in_rabbitmq_and_receipts_let_the_rest_follow(
     it, al, agreement = await served.pair()
     grant = await it.grant("al.nrm")
     inbox = Inbox(await channels_of(al), amqp, "al.nrm")
+    there = Inbox(await channels_of(it), amqp, "it.nrm")
     sent = [await it.send("al.nrm", agreement=agreement, grant=grant) for _ in range(WINDOW + 4)]
     async with inbox.consumer:
         await inbox.until(WINDOW)
-        await asyncio.sleep(0.5)
+        # Whatever of the rest were due would go before this, which comes later.
+        await al.send(
+            "it.nrm",
+            agreement=agreement,
+            grant=grant,
+            kind=Kind.ANSWER,
+            in_reply_to=sent[0].content.id,
+            thread=sent[0].content.thread,
+        )
+        async with there.consumer:
+            await there.until(1)
         in_the_window = len(inbox.got)
 
         receipt = al.evidence("it.nrm", [(Fact.DELIVERED, one) for one in sent[:WINDOW]])
@@ -173,11 +116,13 @@ async def test_a_withdrawal_stops_what_is_behind_the_window(
         assert (await it.submit(it.withdrawal(grant, "al.nrm"))).status_code == 201
         await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, one) for one in first]))
         await inbox.until(WINDOW + 1)
-        await asyncio.sleep(0.5)
+        last = await it.send("al.nrm", agreement=agreement, grant=other)
+        await inbox.until(WINDOW + 2)
 
     bodies = [one.body for one in inbox.got]
     assert behind.raw not in bodies
-    facts = [f.fact for one in inbox.got[WINDOW:] for f in al.facts(one.body)]
+    assert bodies[-1] == last.raw
+    facts = [f.fact for one in inbox.got[WINDOW:-1] for f in al.facts(one.body)]
     assert facts == [Fact.TOMBSTONE]
 
 
@@ -194,14 +139,17 @@ async def test_without_a_receipt_it_is_published_again_with_the_same_id_and_byte
             sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
             await inbox.until(2)
             await al.state_evidence(al.evidence("it.nrm", [(Fact.DELIVERED, sealed)]))
-            await asyncio.sleep(0.5)
-            settled = len(inbox.got)
-            await asyncio.sleep(1.5)
+            async with served.hub.database.read() as connection:
+                left = (
+                    await connection.execute(
+                        select(DELIVERY).where(DELIVERY.c.recipient == "al.nrm")
+                    )
+                ).all()
 
     assert {(one.message_id, one.body) for one in inbox.got} == {
         (inbox.got[0].message_id, sealed.raw)
     }
-    assert len(inbox.got) <= settled + 1
+    assert left == [], "what has its receipt is due no more"
 
 
 async def test_a_participant_can_read_its_own_queues_and_do_nothing_else(

@@ -8,6 +8,7 @@ from pathlib import Path
 from broker.clock import SystemClock
 from tests.support.hub import World
 from tests.support.services import PostgreSQL
+from tests.support.waiting import until
 
 
 async def test_a_killed_postgresql_loses_nothing_and_the_hub_recovers_by_itself(
@@ -30,12 +31,12 @@ async def test_a_killed_postgresql_loses_nothing_and_the_hub_recovers_by_itself(
         withdrawn = await it.submit(withdrawal)
         red = await served.http.get("/readyz")
         await asyncio.to_thread(postgres_server.start)
-        async with asyncio.timeout(60):
-            for _ in range(500):
-                ready = (await served.http.get("/readyz")).status_code == 200
-                if ready and not served.hub.stops:
-                    break
-                await asyncio.sleep(0.1)
+
+        async def recovered() -> bool:
+            ready = (await served.http.get("/readyz")).status_code == 200
+            return ready and not served.hub.stops
+
+        await until("readiness, and what was stopped to be recorded", recovered, pause=0.1)
         again = [await it.submit(one) for one in sent]
         items = await al.mailbox(limit=200)
 

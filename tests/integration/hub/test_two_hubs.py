@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from sqlalchemy import func, select
 from broker.clock import SystemClock
 from broker.hub.store.tables import ENVELOPE, LOG
 from schemas.evidence import Fact
-from tests.support.hub import Client, World
+from tests.support.hub import Client, World, listens, waits
+from tests.support.waiting import until
 
 NAMES = ("it.nrm", "al.nrm")
 
@@ -54,13 +56,14 @@ async def test_a_waiting_gateway_is_woken_by_the_other_hub(
         it, _, agreement = await one.pair()
         grant = await it.grant("al.nrm")
         elsewhere = two.client("al.nrm")
-        await asyncio.sleep(0.3)  # until both listen
+        for hub in (one.hub, two.hub):
+            await until("both to hear each other", partial(listens, hub))
         waiting = asyncio.create_task(elsewhere.mailbox(wait=20))
-        await asyncio.sleep(0.3)
+        await until("Albania to wait", partial(waits, two.hub, "al.nrm"))
 
         await it.send("al.nrm", agreement=agreement, grant=grant)
 
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             items = await waiting
 
     assert len(items) == 1
@@ -75,21 +78,18 @@ async def test_a_hub_that_was_alone_for_long_tells_the_next_one_as_soon_as_it_is
     async with world.serving() as one:
         it, _, agreement = await one.pair()
         grant = await it.grant("al.nrm")
-        await asyncio.sleep(0.5)
-        alone = one.hub.wake.is_alone()
+        await until("the first to be alone", one.hub.wake.is_alone)
         async with world.serving(state=tmp_path / "other") as two:
             waiting = asyncio.create_task(two.client("al.nrm").mailbox(wait=20))
-            await asyncio.sleep(0.5)
+            await until("Albania to wait", partial(waits, two.hub, "al.nrm"))
+            await until("the other to be heard", lambda: not one.hub.wake.is_alone())
 
             await it.send("al.nrm", agreement=agreement, grant=grant)
 
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(10):
                 items = await waiting
-        await asyncio.sleep(1)
-        alone_again = one.hub.wake.is_alone()
+        await until("the first to be alone again", one.hub.wake.is_alone)
 
-    assert alone
-    assert alone_again
     assert len(items) == 1
 
 
@@ -136,7 +136,6 @@ async def test_both_sequence_one_log_and_no_leaf_is_lost_or_doubled(
         )
         receipts = [al.evidence("it.nrm", [(Fact.DELIVERED, each)]) for each in sent[:10]]
         await asyncio.gather(*(al.state_evidence(raw) for raw in receipts))
-        await asyncio.sleep(0.5)
         await one.hub.sequencer.run_once()
         await two.hub.sequencer.run_once()
         async with one.hub.database.read() as connection:

@@ -17,6 +17,7 @@ from schemas.envelope import Lane
 from schemas.errors import LogUnavailable
 from schemas.evidence import Fact
 from tests.support.hub import Client, Served, World, refs
+from tests.support.waiting import until
 
 
 def evidence_in(client: Client, items: list[dict[str, Any]]) -> list[tuple[Fact, str | None]]:
@@ -347,10 +348,7 @@ async def test_a_narrowing_that_cannot_be_recorded_leaves_the_other_sections_alo
     envelopes = [item["jws"] for item in await al.mailbox() if item["kind"] == "envelope"]
     assert envelopes == [keeps.raw.decode()]
 
-    for _ in range(200):
-        if not served.hub.stops:
-            break
-        await asyncio.sleep(0.05)
+    await until("the withdrawal to be recorded", lambda: not served.hub.stops)
     assert (await it.get(f"/envelopes/{keeps.content.id}")).json()["state"] == "submitted"
     assert (await it.submit(narrowing)).status_code == 200
 
@@ -389,10 +387,8 @@ async def test_what_could_only_be_stopped_is_recorded_first_on_recovery_even_aft
 
     async with world.serving() as served:
         it, al = served.client("it.nrm"), served.client("al.nrm")
-        for _ in range(100):
-            if not (world.settings.state / "stops").exists():
-                break
-            await asyncio.sleep(0.05)
+        stops = world.settings.state / "stops"
+        await until("the withdrawal to be recorded", lambda: not stops.exists())
 
         assert [item["kind"] for item in await al.mailbox()] == ["evidence"]
         assert (await it.submit(withdrawal)).status_code == 200

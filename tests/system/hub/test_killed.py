@@ -28,6 +28,7 @@ from tests.support import hub as support
 from tests.support.hub import Client, Grant, World
 from tests.support.hub_process import HubProcess
 from tests.support.log_history import assert_one_history, stored
+from tests.support.waiting import until
 
 NURSERY = """
 import contextlib, os, pathlib, random, signal, sys, threading, time
@@ -203,10 +204,7 @@ async def test_a_hub_killed_at_any_durable_write_keeps_one_history_and_all_it_ac
             assert (await al.state_evidence(receipt)).status_code == 202
         states = [(await it.get(f"/envelopes/{one}")).status_code for one in accepted]
     database = Database(database_url)
-    for _ in range(600):
-        if not await pending(database):
-            break
-        await asyncio.sleep(0.1)
+    await until("every leaf to have its place", lambda: is_settled(database), pause=0.1)
     await process.end(signal.SIGTERM)
 
     assert len(outside.sent) > 3
@@ -231,8 +229,6 @@ async def test_a_hub_killed_at_any_durable_write_keeps_one_history_and_all_it_ac
     assert seen <= ever
 
 
-async def pending(database: Database) -> bool:
+async def is_settled(database: Database) -> bool:
     async with database.read() as connection:
-        return (
-            await connection.execute(select(LOG.leaf_pending.c.id).limit(1))
-        ).first() is not None
+        return (await connection.execute(select(LOG.leaf_pending.c.id).limit(1))).first() is None
