@@ -6,18 +6,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
 
 from broker.gateway.home import rename_database
 from broker.gateway.store.tables import inbox
 from broker.gateway.store.tables import vault as vault_tables
 from broker.hub.health import reasons_not_ready
 from schemas.errors import NotFound
-from tests.support.gateways import Side, World, always_the_newest_head, close, world
+from tests.support.gateways import Side, World, always_the_newest_head, close, column, world
 from tests.support.pitr import ArchivingPostgreSQL
 
 
@@ -40,11 +38,6 @@ async def put_back(two: World, server: ArchivingPostgreSQL, until: str | None) -
     await two.start_hub()
     always_the_newest_head(two.at_hub)
     return await two.open("al.nrm")
-
-
-async def column(side: Side, wanted: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted))).scalars())
 
 
 async def readable(side: Side, refs: list[str]) -> list[bool]:

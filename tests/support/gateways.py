@@ -18,16 +18,19 @@ from uuid import UUID
 import asyncpg
 import httpx2
 from fastapi import FastAPI
+from sqlalchemy import select
 
 from broker.cli.homes.hub import AmqpPlace
 from broker.cli.homes.network import MEMBERS, Member, Network, create_network
 from broker.clock import Clock, SystemClock, TurnedClock
+from broker.gateway.api.app import create_api
 from broker.gateway.app import Gateway, build
 from broker.gateway.receive.mailbox import Mailbox
 from broker.gateway.send.compose import compose
 from broker.gateway.send.drafts import ConsentDraft, MessageDraft
 from broker.gateway.send.sender import Stored
 from broker.gateway.settings import load_settings
+from broker.gateway.store.tables import alarm
 from broker.hub.app import create_app
 from broker.hub.settings import load_settings as load_hub_settings
 from broker.hub.state import Hub
@@ -38,6 +41,7 @@ CASE: dict[str, dict[str, Any]] = {
     "case_admin": {"status": "Active", "case_owner": "Invented worker"},
 }
 
+TWO_SECTIONS = {**CASE, "demographics_language": {"interpreter_needed": True}}
 
 LEASE = 0.3
 """Seconds until a delivery comes again that was taken by somebody who died."""
@@ -292,3 +296,40 @@ async def register_agreement(made: World, one: str, other: str, **terms: Any) ->
             "/agreements", content=raw, headers={"content-type": "application/jose+json"}
         )
         assert answer.status_code == 201, answer.text
+
+
+async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
+    """One column of a gateway's database."""
+    async with side.gateway.core.database.read() as connection:
+        return list((await connection.execute(select(wanted).where(*where))).scalars())
+
+
+async def open_alarms(side: Side) -> list[str]:
+    """The codes of what a person is called to now."""
+    return await column(side, alarm.c.code, alarm.c.cleared_at.is_(None))
+
+
+def files(made: World, participant: str) -> list[Path]:
+    """What is filed in a participant's case system."""
+    return sorted((made.network.participants[participant].home / "htcds" / "in").glob("*.csv"))
+
+
+class Desk:
+    """A worker's requests to one gateway's API."""
+
+    def __init__(self, made: World, participant: str, worker: str = "first") -> None:
+        side = made[participant]
+        app = create_api(side.parts, not_ready=side.gateway.not_ready)
+        home = made.network.participants[participant].home
+        self.token = (home / "workers" / f"{worker}.token").read_text().strip()
+        self.http = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://127.0.0.1:8420",
+            headers={"authorization": f"Bearer {self.token}"},
+        )
+
+    async def post(self, path: str, body: object | None = None) -> httpx2.Response:
+        return await self.http.post(path, json=body or {})
+
+    async def get(self, path: str) -> httpx2.Response:
+        return await self.http.get(path)

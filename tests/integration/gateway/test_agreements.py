@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,12 +23,6 @@ from schemas.errors import NoAgreement
 from tests.support.gateways import Side, World, register_agreement, world
 
 ACCESS = {"identity_proved": True, "delivery": "handed_over"}
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as made:
-        yield made
 
 
 def known(side: Side) -> KnownAgreement:

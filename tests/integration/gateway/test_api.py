@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import httpx2
-import pytest
 from sqlalchemy import select
 
 from broker.gateway.api.app import create_api
 from broker.gateway.api.guard import REMEMBER_SECONDS
 from broker.gateway.home import add_worker, remove_worker
 from broker.gateway.store.tables import opening
-from tests.support.gateways import CASE, World, world
+from tests.support.gateways import CASE, Desk, World
 
 UNTIL = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
-        yield made
-
-
-class Desk:
-    """A worker's requests to one gateway's API."""
-
-    def __init__(self, made: World, participant: str, worker: str = "first") -> None:
-        side = made[participant]
-        app = create_api(side.parts, not_ready=side.gateway.not_ready)
-        home = made.network.participants[participant].home
-        self.token = (home / "workers" / f"{worker}.token").read_text().strip()
-        self.http = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app, raise_app_exceptions=False),
-            base_url="http://127.0.0.1:8420",
-            headers={"authorization": f"Bearer {self.token}"},
-        )
-
-    async def post(self, path: str, body: object | None = None) -> httpx2.Response:
-        return await self.http.post(path, json=body or {})
-
-    async def get(self, path: str) -> httpx2.Response:
-        return await self.http.get(path)
 
 
 def consent() -> dict[str, object]:

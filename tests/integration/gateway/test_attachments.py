@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from broker.gateway.receive.opening import open_attachment, open_message
 from broker.gateway.store import tables
 from broker.gateway.store.tables import vault as vault_tables
 from schemas.consent import Purpose, ScopeGrant
 from schemas.errors import BrokerError, ConsentExpired
-from tests.support.gateways import CASE, Side, World, world
-
-TWO_SECTIONS = {**CASE, "demographics_language": {"interpreter_needed": True}}
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
-        yield made
-
-
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
+from tests.support.gateways import TWO_SECTIONS, World, column
 
 
 def file_of(folder: Path, section: str) -> dict[str, str]:

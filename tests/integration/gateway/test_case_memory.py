@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,7 @@ from broker.gateway.cases.questions import Answer
 from broker.gateway.store.tables import alarm, case_report, erasure, inbox
 from schemas.consent import Purpose, ScopeGrant
 from schemas.errors import CaseSystemUnavailable, OutcomeUnknown
-from tests.support.gateways import Side, World, world
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
-        yield made
+from tests.support.gateways import Side, World
 
 
 class Died(BaseException):

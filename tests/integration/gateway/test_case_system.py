@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import select
 
 from adapters.base import News
 from broker.gateway.store.tables import alarm, case_news, case_told
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World
 
 HEADER = "x_business_id,x_step,x_at,x_reason,x_services\n"
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
-        yield made
 
 
 async def deliver(one: Side, other: Side) -> None:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from sqlalchemy import select
 
 from adapters.base import CaseRecord
 from adapters.systems.files import FilesSystem
 from broker.gateway.store.tables import inbox
 from schemas.consent import Purpose
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World
 
 SECTIONS = {
     "case_admin": {"status": "Active"},
     "demographics_language": {"primary_language": "sqi"},
 }
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
-        yield made
 
 
 async def exchange(one: Side, other: Side) -> None:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from broker.clock import TurnedClock
 from broker.gateway.store.tables import alarm, outbox
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World
 
 FAST = timedelta(minutes=8)
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
-        yield made
 
 
 async def open_alarms(side: Side) -> set[tuple[str, str]]:

@@ -28,9 +28,8 @@ from broker.gateway.store.tables import (
 )
 from broker.gateway.store.tables import vault as vault_tables
 from schemas.evidence import Fact
-from tests.support.gateways import CASE, LEASE, Side, World, world
+from tests.support.gateways import LEASE, TWO_SECTIONS, Side, World, world
 
-TWO_SECTIONS = {**CASE, "demographics_language": {"interpreter_needed": True}}
 PART = "demographics_language"
 MOST_WRITES = 25
 """More than there are on the way; the table ends by itself."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,13 +19,7 @@ from keys.signing import verify_evidence
 from schemas.agreement import AnswerDeadline
 from schemas.clock import Standing
 from schemas.evidence import Fact
-from tests.support.gateways import Side, World, world
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
-        yield made
+from tests.support.gateways import Side, World
 
 
 async def open_alarms(side: Side, code: str) -> list[str]:

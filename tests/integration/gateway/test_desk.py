@@ -18,8 +18,7 @@ from broker.gateway.cases.questions import Answer
 from broker.gateway.store.tables import case_question, inbox
 from broker.gateway.vault import Vault
 from schemas.consent import Purpose
-from tests.integration.gateway.test_api import Desk
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Desk, Side, World, world
 
 PERSON: dict[str, dict[str, Any]] = {
     "case_admin": {"status": "Active"},

@@ -29,10 +29,7 @@ from broker.gateway.store.tables import (
 )
 from broker.gateway.store.tables import vault as vault_tables
 from schemas.errors import ConsentWithdrawn, SchemaRefused
-from tests.support.gateways import CASE, Side, World, world
-
-TWO_SECTIONS = {**CASE, "demographics_language": {"interpreter_needed": True}}
-
+from tests.support.gateways import CASE, TWO_SECTIONS, Side, World, column, files, world
 
 on_both_databases = pytest.mark.parametrize("two", ["sqlite_url", "postgres_url"], indirect=True)
 """For what asks the recipient's database in more ways than one."""
@@ -45,21 +42,12 @@ async def two(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[W
         yield made
 
 
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
-
-
 async def said(side: Side, about: UUID, by: str) -> dict[str, str]:
     async with side.gateway.core.database.read() as connection:
         rows = await connection.execute(
             select(erasure).where(erasure.c.about == about, erasure.c.by == by)
         )
         return {row.store: row.outcome for row in rows}
-
-
-def files(made: World, participant: str) -> list[Path]:
-    return sorted((made.network.participants[participant].home / "htcds" / "in").glob("*.csv"))
 
 
 async def erase(side: Side, to: str = "al.nrm", case: str = "CASE-1", **body: Any) -> Stored:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,10 @@ from keys.unsealing import unseal_envelope
 from schemas.directory import KeyUse
 from schemas.errors import CannotOpen, NotFound
 from tests.support.copies import back_up, put_back
-from tests.support.gateways import CASE, Side, World, close, world
+from tests.support.gateways import CASE, Side, World, close
 
 CANARY = "Invented-Canary-4711"
 SECTIONS = {"case_admin": {**CASE["case_admin"], "case_owner": CANARY}}
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
-        yield made
 
 
 async def column(database: Database, wanted: Any, *where: Any) -> list[Any]:

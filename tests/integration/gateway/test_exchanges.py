@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from broker.gateway import threads
 from broker.gateway.receive.opening import open_attachment, open_message
@@ -34,21 +33,10 @@ from schemas.errors import (
     RecipientUnknown,
     UnknownType,
 )
-from tests.support.gateways import CASE, Side, World, world
+from tests.support.gateways import CASE, Side, World, column
 
 TODAY = datetime.now(UTC).date().isoformat()
 MET = {"met_person": True, "met_on": TODAY, "worker_role": "case worker"}
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
-        yield made
-
-
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
 
 
 async def owner(side: Side, thread: UUID) -> str | None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -25,7 +24,7 @@ from keys.jws import parse_jws
 from schemas.continuation import CONTINUATION_TYP, Continuation
 from schemas.directory import Participant
 from tests.support.copies import back_up, put_back
-from tests.support.gateways import Side, World, always_the_newest_head, world
+from tests.support.gateways import Side, World, always_the_newest_head, column, world
 
 ORIGIN = "127.0.0.1/hub.main/2"
 
@@ -46,11 +45,6 @@ async def on_file(tmp_path: Path) -> AsyncIterator[World]:
         yield made
         for side in made.sides.values():
             side.parts.witness.close()
-
-
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
 
 
 async def states(side: Side, *messages: UUID) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from adapters.base import Tools
 from adapters.external import ExternalSystem
 from broker.gateway.cases.questions import Answer
 from broker.gateway.store.tables import alarm, inbox
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World
 
 FILES_AND_DIES = """
 import json, os, pathlib, signal, sys
@@ -42,12 +41,6 @@ for line in sys.stdin:
         gives = None
     print(json.dumps({"id": request["id"], "gives": gives}), flush=True)
 """
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
-        yield made
 
 
 def mortal(folder: Path, memory: str) -> ExternalSystem:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -35,18 +32,7 @@ from keys.jws import sign_jws
 from schemas.base import unb64u
 from schemas.errors import HubUnreachable, NotPermitted
 from schemas.evidence import EVIDENCE_TYP, Evidence, Fact, FactStatement
-from tests.support.gateways import Side, World, world
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
-        yield made
-
-
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
+from tests.support.gateways import Side, World, column, files
 
 
 async def sent_state(side: Side, message: UUID) -> str:
@@ -55,10 +41,6 @@ async def sent_state(side: Side, message: UUID) -> str:
 
 async def arrived_state(side: Side, message: UUID) -> str:
     return str((await column(side, inbox.c.state, inbox.c.id == message))[0])
-
-
-def files(two: World, participant: str) -> list[Path]:
-    return sorted((two.network.participants[participant].home / "htcds" / "in").glob("*.csv"))
 
 
 async def referred(two: World) -> UUID:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +13,11 @@ import pytest
 
 from broker.gateway.send.compose import Composed, compose
 from broker.gateway.send.drafts import MessageDraft
+from broker.gateway.store.tables import outbox, quarantine
 from keys.binding import blind_scope
 from schemas.consent import Purpose
 from schemas.directory import Compartment
-from tests.support import gateways as in_process
-from tests.support.gateways import CASE, Side
+from tests.support.gateways import CASE, Side, World, column, files
 
 
 async def _lie(italy: Side, change: Callable[[dict[str, Any]], None]) -> UUID:
@@ -63,48 +61,31 @@ def _forged_scope(part: dict[str, Any]) -> None:
     part["sections"] = {"identity_core": {"first_name": "Invented"}}
 
 
-async def _state(side: Side, message: UUID) -> str:
-    file = side.gateway.core.settings.home / "gateway.sqlite3"
-    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
-        for stored in (message.hex, str(message)):
-            found = connection.execute("SELECT state FROM outbox WHERE id = ?", (stored,))
-            if row := found.fetchone():
-                return str(row[0])
-    return "gone"
-
-
-def _quarantined(side: Side) -> list[str]:
-    file = side.gateway.core.settings.home / "gateway.sqlite3"
-    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
-        return [str(row[0]) for row in connection.execute("SELECT code FROM quarantine")]
-
-
 @pytest.mark.parametrize("lie", [_other_section, _smuggled, _forged_scope])
 async def test_a_scope_that_lies_about_its_section_is_suspect_and_never_filed(
-    tmp_path: Path, lie: Callable[[dict[str, Any]], None]
+    two: World, lie: Callable[[dict[str, Any]], None]
 ) -> None:
     """The hub cannot see it: the header is in order. The recipient quarantines and says nothing."""
-    async with in_process.world(tmp_path / "network") as made:
-        italy, albania = made["it.nrm"], made["al.nrm"]
+    italy, albania = two["it.nrm"], two["al.nrm"]
 
-        message = await _lie(italy, lie)
-        await made.settle()
+    message = await _lie(italy, lie)
+    await two.settle()
 
-        folder = made.network.participants["al.nrm"].home / "htcds" / "in"
-        assert list(folder.glob("*.csv")) == []
-        assert _quarantined(albania) == ["scope-mismatch"]
-        assert await _state(italy, message) not in ("delivered", "filed", "read")
+    assert files(two, "al.nrm") == []
+    assert await column(albania, quarantine.c.code) == ["scope-mismatch"]
+    [state] = await column(italy, outbox.c.state, outbox.c.id == message)
+    assert state not in ("delivered", "filed", "read")
 
 
 async def test_a_type_that_the_recipient_does_not_know_comes_back_with_its_code(
-    tmp_path: Path,
+    two: World,
 ) -> None:
-    async with in_process.world(tmp_path / "network") as made:
-        italy = made["it.nrm"]
+    italy = two["it.nrm"]
 
-        message = await _lie(italy, lambda part: part.update(type="referral.nonsense"))
-        await made.settle()
+    message = await _lie(italy, lambda part: part.update(type="referral.nonsense"))
+    await two.settle()
 
-        folder = made.network.participants["al.nrm"].home / "htcds" / "in"
-        assert list(folder.glob("*.csv")) == []
-        assert await _state(italy, message) == "refused"
+    assert files(two, "al.nrm") == []
+    [code] = await column(italy, outbox.c.code, outbox.c.id == message)
+    assert code == "unknown-type"
+    assert await column(italy, outbox.c.state, outbox.c.id == message) == ["refused"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from email import message_from_bytes
@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import pytest
 from aiosmtpd.controller import Controller
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from broker.clock import TurnedClock
 from broker.gateway.notify import ALARM, Notifier
 from broker.gateway.settings import NotifySettings
 from broker.gateway.store.alarms import raise_alarm
-from broker.gateway.store.tables import alarm, inbox
+from broker.gateway.store.tables import inbox
 from deploy.dev.certificates import Certificates
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World, open_alarms
 
 DELAY = timedelta(minutes=31)
 CANARY = "Canaria-Nobody"
@@ -69,12 +68,6 @@ def serving(box: Mailbox, certificates: Certificates | None) -> Iterator[int]:
         controller.stop()
 
 
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
-        yield made
-
-
 def notifier(side: Side, port: int, ca: Path) -> tuple[Notifier, TurnedClock]:
     core, clock = side.gateway.core, TurnedClock()
     mail = {"host": "127.0.0.1", "port": port, "sender": "gateway@mail.invalid", "ca": ca}
@@ -86,12 +79,6 @@ def notifier(side: Side, port: int, ca: Path) -> tuple[Notifier, TurnedClock]:
     core.settings = core.settings.model_copy(update={"notify": notify})
     core.clock = clock
     return Notifier(core), clock
-
-
-async def open_alarms(side: Side) -> list[str]:
-    async with side.gateway.core.database.read() as connection:
-        rows = await connection.execute(select(alarm.c.code).where(alarm.c.cleared_at.is_(None)))
-        return [row.code for row in rows]
 
 
 async def opened(side: Side, message: UUID) -> None:

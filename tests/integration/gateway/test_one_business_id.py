@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from broker.gateway.store.tables import alarm, inbox, outbox
 from schemas.errors import Conflict
-from tests.integration.gateway.test_withdrawal import TWO_SECTIONS, column, files
-from tests.support.gateways import CASE, World, world
-
-
-@pytest.fixture
-async def three(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm", "al.shelter") as made:
-        yield made
+from tests.support.gateways import CASE, TWO_SECTIONS, World, column, files
 
 
 async def test_the_second_sender_of_one_business_id_is_told_that_nothing_was_filed(

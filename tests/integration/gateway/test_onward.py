@@ -20,7 +20,7 @@ from broker.gateway.store.tables import alarm, erasure, inbox, outbox, told_excl
 from broker.gateway.store.tables import vault as vault_tables
 from schemas.directory import Compartment, Function, OrganisationKind
 from schemas.errors import PolicyRefused, Refused
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World, column, files, world
 
 CLINIC = Member(
     "al.clinic",
@@ -52,11 +52,6 @@ async def four(tmp_path: Path, postgres_url: str) -> AsyncIterator[World]:
         yield made
 
 
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
-
-
 async def handed_on(made: World, names: tuple[str, ...] = CHAIN) -> tuple[UUID, list[Stored]]:
     """Each refers her to the next, under a case number of its own; the first consent, and what
     each sent."""
@@ -82,10 +77,6 @@ async def said_of(side: Side, about: UUID) -> dict[str, dict[str, str]]:
         for row in rows:
             found.setdefault(row.by, {})[row.store] = row.outcome
         return found
-
-
-def files(made: World, participant: str) -> list[Path]:
-    return sorted((made.network.participants[participant].home / "htcds" / "in").glob("*.csv"))
 
 
 async def kept_of_her(side: Side) -> int:

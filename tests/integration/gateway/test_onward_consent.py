@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -14,13 +12,7 @@ from broker.gateway.send.drafts import ConsentDraft
 from broker.gateway.store.tables import grant as grant_table
 from schemas.consent import Purpose, ScopeGrant
 from schemas.errors import ConsentScope
-from tests.support.gateways import Side, World, world
-
-
-@pytest.fixture
-async def three(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm", "al.shelter") as made:
-        yield made
+from tests.support.gateways import Side, World
 
 
 async def received(made: World) -> UUID:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
 
 from broker.clock import TurnedClock
 from broker.gateway.receive.receiver import Outcome
 from broker.gateway.store.tables import outbox, receipt, seen, thread_event
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import World, column, world
 
 
 @pytest.fixture
@@ -22,11 +20,6 @@ async def two(tmp_path: Path) -> AsyncIterator[World]:
     async with world(tmp_path / "network", "it.nrm") as made:
         await made.open("al.nrm", clock=TurnedClock())
         yield made
-
-
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
 
 
 async def in_order(two: World) -> tuple[UUID, bytes, UUID, bytes]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -22,14 +20,7 @@ from keys.jws import parse_jws
 from schemas.bodies.consent import Onward
 from schemas.errors import NotFound, StorageUnavailable
 from schemas.evidence import EVIDENCE_TYP, Erasure, Evidence, Store, StoreErasure
-from tests.integration.gateway.test_withdrawal import column
-from tests.support.gateways import World, world
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
-        yield made
+from tests.support.gateways import World, column
 
 
 async def test_a_fact_that_the_hub_refuses_costs_no_other_fact(

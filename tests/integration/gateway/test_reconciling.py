@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 
 from broker.gateway.store.tables import (
     alarm,
@@ -22,18 +18,7 @@ from broker.gateway.store.tables import (
 )
 from broker.hub.store.tables import DELIVERY, ENVELOPE, FACT
 from schemas.consent import Purpose
-from tests.support.gateways import Side, World, world
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
-        yield made
-
-
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
+from tests.support.gateways import Side, World, column
 
 
 async def gave_up(side: Side, grant: UUID) -> UUID:

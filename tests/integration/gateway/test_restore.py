@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import select
 
 from broker.gateway.home import rename_database
 from broker.gateway.store.tables import alarm, inbox, outbox
 from tests.support.copies import back_up, put_back
-from tests.support.gateways import Side, close, world
-
-
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
+from tests.support.gateways import close, column, world
 
 
 async def test_after_a_restore_every_loss_is_a_gap_no_withdrawal_is_missed_and_sending_goes_on(

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
-import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, update
 
 from broker.gateway.settings import RetentionSettings
 from broker.gateway.store.tables import evidence, fact, inbox, outbox, receipt_packet
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World, column
 
 NOTHING = timedelta()
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
-        yield made
-
-
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
 
 
 async def expire_all(side: Side) -> None:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from broker.gateway import threads
-from broker.gateway.store.tables import alarm, inbox, outbox
+from broker.gateway.store.tables import inbox, outbox
 from schemas.consent import Purpose
 from schemas.errors import NotPermitted
 from tests.support.examples import ASSESSED, BODIES
-from tests.support.gateways import CASE, Side, World, world
+from tests.support.gateways import CASE, World, open_alarms
 
 SECTIONS: dict[str, Any] = {"return_travel": {}}
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
-        yield made
 
 
 class Talk:
@@ -58,12 +50,6 @@ class Talk:
             async with side.gateway.core.database.read() as connection:
                 found.add((await threads.require(connection, self.thread)).state)
         return found
-
-
-async def open_alarms(side: Side) -> list[str]:
-    async with side.gateway.core.database.read() as connection:
-        rows = await connection.execute(select(alarm.c.code).where(alarm.c.cleared_at.is_(None)))
-        return list(rows.scalars())
 
 
 async def early_notice(two: World) -> Talk:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,15 +15,9 @@ from keys.statements.revocation import sign_revocation
 from schemas.directory import Compartment, KeyStatus, KeyUse, PublishedKey
 from schemas.errors import KeyRevoked
 from schemas.revocation import Revocation
-from tests.support.gateways import Side, World, world
+from tests.support.gateways import Side, World
 
 LONG_AGO = timedelta(days=1)
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as made:
-        yield made
 
 
 def keys_of(side: Side, use: KeyUse) -> list[PublishedKey]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,15 +20,9 @@ from broker.gateway.store.tables import grant as grant_table
 from schemas.agreement import TransferBasis
 from schemas.consent import Purpose, ScopeGrant
 from schemas.errors import NotFound, NotPermitted, SchemaRefused, UseRestricted
-from tests.support.gateways import Side, World, register_agreement, world
+from tests.support.gateways import Side, World, register_agreement
 
 CASE = {"case_admin": {"status": "Active", "case_owner": "Invented worker"}}
-
-
-@pytest.fixture
-async def three(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm", "al.shelter") as made:
-        yield made
 
 
 async def ledger_of(side: Side, case: str) -> list[Disclosed]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
-import pytest
 from sqlalchemy import select
 
 from broker.cli.homes.identity import open_identity
@@ -17,13 +14,7 @@ from keys.custody import open_custody
 from keys.lifecycle import STANDARD_VALIDITY
 from keys.rotation import STANDARD, due, rotated, slot_of
 from schemas.directory import KeyUse, Participant
-from tests.support.gateways import World, world
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as made:
-        yield made
+from tests.support.gateways import World
 
 
 def publish(two: World, entry: Participant) -> None:

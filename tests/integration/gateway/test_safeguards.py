@@ -24,9 +24,8 @@ from broker.gateway.store.tables import grant as grants
 from broker.rules.countries import last_day_of_childhood
 from schemas.consent import ConsentStatus, GuardianDecision, Purpose, ScopeGrant
 from schemas.errors import ConsentWithdrawn, PolicyRefused
-from tests.integration.gateway.test_api import Desk
 from tests.support.examples import BODIES
-from tests.support.gateways import CASE, Side, World, register_agreement, world
+from tests.support.gateways import CASE, Desk, Side, World, register_agreement, world
 
 SOON = (datetime.now(UTC) + timedelta(days=20)).date().isoformat()
 CLAIM = {"protection_claim": True, "origin": "AL"}

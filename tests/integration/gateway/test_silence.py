@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import event
 
 from broker.gateway.safeguards.keeping import change
-from tests.integration.gateway.test_api import Desk
-from tests.support.gateways import CASE, Side, World, world
+from tests.support.gateways import CASE, Desk, Side, World
 
 SHELTERED = {"contact_location": {"shelter_address": "An invented road 1"}}
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
-        yield made
 
 
 @contextmanager

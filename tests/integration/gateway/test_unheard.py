@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from broker.gateway import threads
 from broker.gateway.store.tables import alarm, inbox, outbox, thread, thread_event
@@ -17,22 +15,10 @@ from keys.jws import sign_jws
 from schemas.agreement import SUSPENSION_TYP, Suspension
 from schemas.consent import Purpose
 from schemas.errors import ConsentMissing, NotPermitted
-from tests.integration.gateway.test_api import Desk
-from tests.support.gateways import CASE, Side, World, world
+from tests.support.gateways import CASE, Desk, Side, World, column
 
 TODAY = datetime.now(UTC).date().isoformat()
 MET = {"met_person": True, "met_on": TODAY, "worker_role": "case worker"}
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network") as made:
-        yield made
-
-
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
 
 
 async def states(two: World, id: UUID) -> set[str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from adapters.base import CannotMap
 from broker.gateway.erasure import erasing
@@ -32,24 +31,7 @@ from broker.gateway.store.tables import vault as vault_tables
 from schemas.consent import Purpose, ScopeGrant
 from schemas.errors import CaseSystemUnavailable, ConsentScope, ConsentWithdrawn
 from schemas.evidence import StoreErasure
-from tests.support.gateways import CASE, Side, World, register_agreement, world
-
-TWO_SECTIONS = {**CASE, "demographics_language": {"interpreter_needed": True}}
-
-
-@pytest.fixture
-async def three(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm", "al.shelter") as made:
-        yield made
-
-
-async def column(side: Side, wanted: Any, *where: Any) -> list[Any]:
-    async with side.gateway.core.database.read() as connection:
-        return list((await connection.execute(select(wanted).where(*where))).scalars())
-
-
-def files(made: World, participant: str) -> list[Path]:
-    return sorted((made.network.participants[participant].home / "htcds" / "in").glob("*.csv"))
+from tests.support.gateways import TWO_SECTIONS, World, column, files, register_agreement
 
 
 async def test_our_own_sealed_copy_goes_once_the_hub_has_recorded_the_withdrawal(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,19 +16,7 @@ from broker.gateway.send.statements import compose_statement
 from broker.gateway.store.tables import grant as grant_table
 from broker.gateway.store.tables import inbox, outbox, quarantine
 from schemas.errors import CannotOpen
-from tests.support.gateways import Side, World, world
-
-
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm") as made:
-        yield made
-
-
-@pytest.fixture
-async def three(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path / "network", "it.nrm", "al.nrm", "al.shelter") as made:
-        yield made
+from tests.support.gateways import Side, World
 
 
 def small_pages(side: Side, size: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
 from broker.audit.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from broker.audit.log.note import NoteSigner, Verifier
@@ -17,11 +16,10 @@ from broker.audit.witnesses.countries import policy_of
 from broker.audit.witnesses.witness import WitnessMemory
 from broker.client.results import Proof
 from broker.gateway.network.witness import CONTRADICTION, NOT_WITNESSED, HubWitness
-from broker.gateway.store.tables import alarm
 from broker.hub.state import Hub
 from schemas.base import b64u
 from schemas.errors import BadSignature, Forbidden, HubUnreachable, LogSetBack
-from tests.support.gateways import Side, World, always_the_newest_head, world
+from tests.support.gateways import Side, World, always_the_newest_head, open_alarms, world
 
 
 @pytest.fixture
@@ -41,12 +39,6 @@ def witness_of(side: Side) -> HubWitness:
 def hub_of(made: World) -> Hub:
     hub: Hub = made.hub.state.hub
     return hub
-
-
-async def open_alarms(side: Side) -> list[str]:
-    async with side.gateway.core.database.read() as connection:
-        query = select(alarm.c.code).where(alarm.c.cleared_at.is_(None))
-        return list((await connection.execute(query)).scalars())
 
 
 async def text_of(made: World, path: str) -> str:
