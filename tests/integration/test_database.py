@@ -200,6 +200,12 @@ async def test_a_transaction_that_was_given_up_leaves_its_connection_as_it_was(
     assert await _count(database) == 1
 
 
+def test_what_the_driver_finds_impossible_is_a_server_that_is_away_and_no_bug() -> None:
+    """A backend ended between two parts of an answer; an innocent message went to quarantine."""
+    with pytest.raises(StorageUnavailable), as_unavailable():
+        raise InternalClientError("cannot switch to state")
+
+
 @pytest.mark.usefixtures("table")
 def test_what_the_driver_finds_impossible_is_a_server_that_is_away_and_no_bug() -> None:
     """A backend ended between two parts of an answer; an innocent message went to quarantine."""
