@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     DBAPIError,
+    DisconnectionError,
     IntegrityError,
     InterfaceError,
     InvalidatePoolError,
@@ -54,6 +55,9 @@ firewall that forgets a connection tells neither end, and without this it is wai
 UNFINISHED_SECONDS = 30.0
 """After so long without a statement PostgreSQL ends a transaction of ours: a process that is frozen,
 or that cannot be reached any more, does not keep its locks from all others."""
+IDLE_SESSION_SECONDS = 60.0
+"""A connection that nobody needed for so long is ended by PostgreSQL. After a pause of the server
+every process opens all that it may; kept for ever, they would shut out whoever came last."""
 LEAVE_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 3600.0
 SQLITE_PATIENCE_MS = 10_000
@@ -399,6 +403,7 @@ def _postgresql_arguments() -> dict[str, Any]:
         "command_timeout": STATEMENT_SECONDS,
         "server_settings": {
             "idle_in_transaction_session_timeout": str(int(UNFINISHED_SECONDS * 1000)),
+            "idle_session_timeout": str(int(IDLE_SESSION_SECONDS * 1000)),
             "tcp_keepalives_idle": "30",
             "tcp_keepalives_interval": "10",
             "tcp_keepalives_count": "3",
@@ -419,16 +424,15 @@ def _prepare_postgresql(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "checkout")
     def _checkout(connection: Any, record: Any, _proxy: Any) -> None:
-        closed = connection.driver_connection.is_closed()
+        if connection.driver_connection.is_closed():
+            raise DisconnectionError
         used = record.info.get("used")
-        if not closed and used is not None and time.monotonic() - used > IDLE_SECONDS:
+        if used is not None and time.monotonic() - used > IDLE_SECONDS:
             try:
                 engine.dialect.do_ping(connection)
-            except Exception:
-                closed = True  # whatever it says, it is of no use
-        if closed:
-            # All that were opened before it, too.
-            raise InvalidatePoolError
+            except Exception as error:  # whatever it says, it is of no use
+                # All that were opened before it, too.
+                raise InvalidatePoolError from error
 
 
 async def _patience(driver: Any, milliseconds: int) -> None:

@@ -21,6 +21,7 @@ from broker.migrating import upgrade
 from schemas.errors import StorageUnavailable
 from tests.support.services import PostgreSQL
 from tests.support.silence import Silence
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -105,6 +106,37 @@ async def test_a_connection_that_answers_no_more_is_given_up_and_the_next_one_wo
                 assert await connection.scalar(text("SELECT 3")) == 3
     finally:
         await database.close()
+
+
+async def test_connections_that_nobody_needs_any_more_are_left_to_others(
+    postgres_url: str, postgres_server: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a pause of the server every process opened all it may; the last one found no place."""
+    monkeypatch.setattr(module, "IDLE_SESSION_SECONDS", 0.2)
+    name = make_url(postgres_url).database
+    query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
+
+    async def open_are(wanted: int) -> bool:
+        return int(await asyncio.to_thread(postgres_server.sql, query)) == wanted
+
+    database = Database(postgres_url)
+    over = asyncio.Event()
+    busy = [asyncio.create_task(_held(database, over)) for _ in range(5)]
+    try:
+        await until("all are busy", lambda: open_are(5))
+        over.set()
+        await asyncio.gather(*busy)
+        await until("none is left", lambda: open_are(0))
+        await database.ping()
+    finally:
+        await database.close()
+
+
+async def _held(database: Database, over: asyncio.Event) -> None:
+    async with database.read() as connection:
+        await connection.execute(text("SELECT 1"))
+        while not over.is_set():
+            await connection.execute(text("SELECT pg_sleep(0.02)"))
 
 
 async def test_a_process_that_is_frozen_in_a_transaction_keeps_nobody_waiting(
@@ -207,12 +239,6 @@ def test_what_the_driver_finds_impossible_is_a_server_that_is_away_and_no_bug() 
 
 
 @pytest.mark.usefixtures("table")
-def test_what_the_driver_finds_impossible_is_a_server_that_is_away_and_no_bug() -> None:
-    """A backend ended between two parts of an answer; an innocent message went to quarantine."""
-    with pytest.raises(StorageUnavailable), as_unavailable():
-        raise InternalClientError("cannot switch to state")
-
-
 async def test_a_statement_of_ours_fails_as_any_other_does(
     database: Database, postgres_server: PostgreSQL
 ) -> None:
