@@ -18,12 +18,14 @@ from uuid import UUID, uuid4
 
 import httpx2
 from fastapi import FastAPI
+from sqlalchemy import func, select
 
 from broker.audit.log.checkpoint import make_log_key
 from broker.clock import Clock, SystemClock, TurnedClock
 from broker.hub.app import create_app
 from broker.hub.settings import HubSettings, LogSettings
 from broker.hub.state import Hub
+from broker.hub.store.tables import LOG
 from keys.binding import blind_scope, new_grant_key, new_incarnation, uuid7
 from keys.ceremony import Repository, RoleSigner, new_role_key
 from keys.custody import KdfCost, create_custody
@@ -478,3 +480,12 @@ def waits(hub: Hub, participant: str) -> bool:
 def listens(hub: Hub) -> bool:
     """True if this hub hears what other processes on its database say."""
     return hub.wake._others_until is not None
+
+
+async def count(served: Served, table: Any) -> int:
+    async with served.hub.database.read() as connection:
+        return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
+
+
+async def leaves(served: Served) -> int:
+    return await count(served, LOG.entry) + await count(served, LOG.leaf_pending)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 
 from broker.audit.proofs.policy import Policy
 from broker.audit.proofs.verify import TrustedKey, verify_proof
@@ -19,13 +19,8 @@ from broker.hub.store.tables import ENVELOPE, EVIDENCE, FACT, LOG, METADATA
 from keys.trust import DirectoryClient
 from schemas.base import unb64u
 from schemas.evidence import Fact
-from tests.support.hub import Served, World
+from tests.support.hub import Served, World, count
 from tests.support.waiting import until
-
-
-async def count(served: Served, table: Any) -> int:
-    async with served.hub.database.read() as connection:
-        return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
 
 
 async def test_a_party_gets_a_proof_of_its_delivery_and_of_its_acceptance(
