@@ -1,4 +1,4 @@
-"""The world around real processes fails: disk, database, clock, network, a second gateway.
+"""The world around gateways fails: disk, clock, network, a second gateway. Of a hub: hub/test_storage.py.
 
 Each time the same three promises: what cannot be stored is not accepted, health says so, and when
 the cause has gone everything goes on by itself, without a restart and with nothing lost or doubled.
@@ -6,15 +6,10 @@ the cause has gone everything goes on by itself, without a restart and with noth
 
 from __future__ import annotations
 
-import asyncio
-import os
-import resource
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,236 +21,20 @@ import pytest
 from broker.cli.demo.processes import Child, until
 from broker.cli.homes.network import free_ports
 from broker.cli.terminal.failures import Exit
-from broker.clock import SystemClock, TurnedClock
+from broker.clock import SystemClock
 from keys.http_signing import sign_request
-from schemas.directory import KeyStatus
 from schemas.errors import BrokerError, Unavailable
-from tests.support import gateways as in_process
-from tests.support import hub as support
-from tests.support.hub import Client, World
+from tests.support.breaking import let_no_file_grow, read_only
 from tests.support.processes import (
     Ended,
-    HandHub,
     Running,
     command,
     gateway_child,
     running,
 )
-from tests.support.services import PostgreSQL
-from tests.support.waiting import until as soon
 
 NAMES = ("it.nrm", "al.nrm")
 CASE = {"case_admin": {"status": "Active", "case_owner": "Invented worker"}}
-
-
-# --- A disk without room ---------------------------------------------------------------------
-
-Fill = Callable[[], None]
-Disk = tuple[Path, Callable[[int], Fill]]
-"""A folder, and how to take away all its room from a process; that returns how to give it back."""
-
-
-def _limited(pid: int) -> Fill:
-    """No file of this process may grow, its log included: works for everybody, on any disk."""
-    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
-    return lambda: _restore(pid, before)
-
-
-def _restore(pid: int, limits: tuple[int, int]) -> None:
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
-
-
-@contextmanager
-def _small_disk(folder: Path) -> Iterator[Path]:
-    """A filesystem of eight megabytes of its own."""
-    folder.mkdir()
-    mounted = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    subprocess.run(mounted, check=True, capture_output=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def _may_mount(folder: Path) -> bool:
-    """Only root with all its rights may."""
-    try:
-        with _small_disk(folder / "probe"):
-            return True
-    except (OSError, subprocess.CalledProcessError):
-        return False
-
-
-def _full(folder: Path) -> Fill:
-    """Fill a small filesystem to its last byte."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as out:
-        for size in (65536, 4096, 1):
-            while True:
-                try:
-                    if out.write(bytes(size)) < size:
-                        break
-                except OSError:
-                    break
-    return filler.unlink
-
-
-@pytest.fixture(params=["no file may grow", "a small disk"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    """Both ways where we may mount; otherwise the one that needs no rights, twice."""
-    home = tmp_path / "disk"
-    if request.param == "a small disk" and _may_mount(tmp_path):
-        with _small_disk(home):
-            yield home, lambda _pid: _full(home)
-    else:
-        home.mkdir()
-        yield home, _limited
-
-
-@asynccontextmanager
-async def _by_hand(
-    folder: Path, url: str, patch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[HandHub, Client, Client, Any]]:
-    """A hub process with two participants; yields an envelope factory, too."""
-    hub = HandHub(World(folder, SystemClock(), database=url, names=NAMES), url)
-    patch.setattr(support, "BASE", hub.url)
-    await asyncio.to_thread(hub.start)
-    try:
-        async with httpx2.AsyncClient(base_url=hub.url, timeout=30) as http:
-            it, al = (Client(hub.world.parties[name], hub.world, http) for name in NAMES)
-            agreement, raw = hub.world.agreement(*NAMES)
-            assert (await http.post("/agreements", content=raw)).status_code == 201
-            grant = await it.grant("al.nrm")
-            yield (
-                hub,
-                it,
-                al,
-                lambda: it.seal(it.draft("al.nrm", agreement=agreement, grant=grant)),
-            )
-    finally:
-        await asyncio.to_thread(hub.child.end)
-
-
-async def _answers(client: Client, path: str) -> int:
-    return (await client.http.get(path)).status_code
-
-
-async def _everything(al: Client) -> list[str]:
-    found = []
-    while items := await al.mailbox(limit=100):
-        found += [str(item["jws"]) for item in items if item["kind"] == "envelope"]
-        await al.acknowledge(items)
-    return found
-
-
-async def test_a_hub_whose_disk_is_full_accepts_nothing_says_so_and_recovers(
-    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, take_room = disk
-    world = tmp_path / "world"
-    world.mkdir()
-    url = f"sqlite+aiosqlite:///{folder / 'hub.sqlite3'}"
-    async with _by_hand(world, url, monkeypatch) as (hub, it, al, make):
-        kept, missed, later = make(), [make() for _ in range(5)], make()
-        assert (await it.submit(kept)).status_code == 201
-        assert hub.child.pid is not None
-        give_back = take_room(hub.child.pid)
-        try:
-            answers = [await it.submit(one) for one in missed]
-            await soon("readiness is red", lambda: _is(it, "/readyz", 503), seconds=10)
-            alive = await _answers(it, "/livez")
-        finally:
-            give_back()
-        assert {answer.status_code for answer in answers} == {503}, [a.text for a in answers]
-        assert {answer.json()["code"] for answer in answers} <= {
-            "storage-unavailable",
-            "log-unavailable",
-        }
-        assert alive == 200
-        await soon("readiness is green again", lambda: _is(it, "/readyz", 200), seconds=20)
-        assert hub.child.running
-        assert await _everything(al) == [kept.raw.decode()]
-        for one in (*missed, later):
-            assert (await it.submit(one)).status_code == 201
-        assert await _everything(al) == [one.raw.decode() for one in (*missed, later)]
-        assert (await it.submit(kept)).status_code == 200
-
-
-async def _is(client: Client, path: str, status: int) -> bool:
-    return await _answers(client, path) == status
-
-
-# --- A database that may only be read --------------------------------------------------------
-
-
-async def test_on_a_read_only_postgresql_the_hub_accepts_nothing_and_recovers(
-    tmp_path: Path,
-    postgres_url: str,
-    postgres_server: PostgreSQL,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    name = postgres_url.rsplit("/", 1)[1]
-
-    def read_only(value: str) -> None:
-        postgres_server.sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {value}')
-        postgres_server.sql(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
-        )
-
-    async with _by_hand(tmp_path, postgres_url, monkeypatch) as (hub, it, al, make):
-        kept, missed = make(), make()
-        assert (await it.submit(kept)).status_code == 201
-        await asyncio.to_thread(read_only, "on")
-        try:
-            await soon("readiness is red", lambda: _is(it, "/readyz", 503), seconds=10)
-            answers = [await it.submit(missed) for _ in range(3)]
-            # Handing over takes a lease, which is a write.
-            answers.append(await al.get("/mailbox", lane="routine"))
-        finally:
-            await asyncio.to_thread(read_only, "off")
-        assert {answer.status_code for answer in answers} == {503}
-        await soon("readiness is green again", lambda: _is(it, "/readyz", 200))
-        assert hub.child.running
-        assert (await it.submit(missed)).status_code == 201
-        assert sorted(await _everything(al)) == sorted([kept.raw.decode(), missed.raw.decode()])
-
-
-@contextmanager
-def _read_only(folder: Path) -> Iterator[None]:
-    """Nobody may write here. Rights do not bind root, so for root it is a read-only mount."""
-    if os.geteuid() == 0:
-        subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
-        try:
-            yield
-        finally:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
-        return
-    modes = {path: path.stat().st_mode for path in (folder, *folder.rglob("*"))}
-    for path, mode in modes.items():
-        path.chmod(mode & 0o555)
-    try:
-        yield
-    finally:
-        for path, mode in modes.items():
-            path.chmod(mode)
-
-
-def test_a_hub_on_a_read_only_folder_says_so_in_one_sentence_and_does_not_start(
-    tmp_path: Path,
-) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'data' / 'hub.sqlite3'}"
-    (tmp_path / "data").mkdir()
-    hub = HandHub(World(tmp_path, SystemClock(), database=url, names=NAMES), url)
-    hub.start()
-    hub.child.end()
-    with _read_only(tmp_path / "data"):
-        ended = command("hub", "run", "--settings", str(tmp_path / "hub.toml"))
-
-    assert ended.code == Exit.UNREACHABLE
-    assert "storage-unavailable" in ended.err
-    assert "Traceback" not in ended.err
 
 
 # --- A network of gateways -------------------------------------------------------------------
@@ -321,7 +100,7 @@ def test_a_gateway_without_room_stores_nothing_that_it_did_not_accept_and_recove
     child = net.gateways["it.nrm"]
     assert child.pid is not None
     wanted = str(uuid4())
-    give_back = _limited(child.pid)
+    give_back = let_no_file_grow(child.pid)
     try:
         with pytest.raises(Unavailable) as refused:
             _refer(net, grant, business_id=wanted)
@@ -353,7 +132,7 @@ def test_while_the_recipient_has_no_room_messages_wait_and_are_filed_once_afterw
 ) -> None:
     child = net.gateways["al.nrm"]
     assert child.pid is not None
-    give_back = _limited(child.pid)
+    give_back = let_no_file_grow(child.pid)
     try:
         wanted = [_refer(net, grant) for _ in range(5)]
         until("readiness is red", lambda: _ready(net, "al.nrm") == 503, seconds=10)
@@ -457,39 +236,12 @@ def test_a_gateway_on_a_read_only_home_says_so_in_one_sentence_and_does_not_star
     net: Running,
 ) -> None:
     home = net.home("al.shelter")
-    with _read_only(home):
+    with read_only(home):
         ended = command("gateway", "run", "--home", str(home))
 
     assert ended.code == Exit.UNREACHABLE
     assert "storage-unavailable" in ended.err
     assert "Traceback" not in ended.err
-
-
-# --- Health ----------------------------------------------------------------------------------
-
-
-async def test_a_gateway_whose_key_was_revoked_is_not_ready(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody believes what it signs, so it must not be green."""
-    async with in_process.world(tmp_path / "network") as two:
-        gateway = two["it.nrm"].gateway
-        core = gateway.core
-        await core.log.sequencer.run_once()
-        before = gateway.not_ready()
-        entry, trusted = core.self_entry(), core.trusted()
-        keys = tuple(
-            key.model_copy(update={"status": KeyStatus.COMPROMISED})
-            if key.kid == core.signer.kid
-            else key
-            for key in entry.keys
-        )
-        published = entry.model_copy(update={"keys": keys})
-        changed = replace(trusted, participants={**trusted.participants, entry.id: published})
-        monkeypatch.setattr(core.directory, "current", lambda: changed)
-
-        assert before == ()
-        assert gateway.not_ready() == ("key-revoked",)
 
 
 # --- Clocks ----------------------------------------------------------------------------------
@@ -516,33 +268,3 @@ async def test_a_request_signed_up_to_ten_minutes_off_is_heard_and_one_of_eleven
         assert answer.status_code == 200
     else:
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
-
-
-async def test_a_gateway_eleven_minutes_ahead_is_refused_by_code_and_loses_nothing(
-    tmp_path: Path,
-) -> None:
-    async with in_process.world(tmp_path / "network") as two:
-        grant = await two["it.nrm"].consent("al.nrm")
-        await two.settle()
-        italy, albania = two["it.nrm"], two["al.nrm"]
-        clock = TurnedClock(offset=timedelta())
-        italy = await two.open("it.nrm", clock)
-        clock.turn(timedelta(minutes=11))
-        await italy.refer("al.nrm", grant)
-        await italy.push()
-        await albania.pull()
-        file = two.network.participants["it.nrm"].home / "gateway.sqlite3"
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
-            found = connection.execute(
-                "SELECT state, code, length(envelope) > 0 FROM outbox WHERE type = ?",
-                ("referral.request",),
-            ).fetchall()
-        folder = two.network.participants["al.nrm"].home / "htcds" / "in"
-
-        assert found == [("refused", "from-the-future", 1)]
-        assert list(folder.glob("*.csv")) == []
-        # Put right, it works again; what was refused is there for the worker to send anew.
-        clock.turn(timedelta(minutes=-11))
-        await italy.refer("al.nrm", grant)
-        await two.settle()
-        assert len(list(folder.glob("*.csv"))) == 1

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from broker.clock import TurnedClock
 from broker.gateway.store.tables import alarm, outbox
-from tests.support.gateways import Side, World
+from tests.support.gateways import Side, World, files
 
 FAST = timedelta(minutes=8)
 
@@ -60,3 +60,27 @@ async def test_a_clock_that_is_too_wrong_to_be_answered_is_still_told_why(two: W
         await italy.gateway.core.hub.agreements()
     await italy.parts.clocks.run_once()
     assert ("clock-skew", "hub.main") in await open_alarms(italy)
+
+
+async def test_a_gateway_eleven_minutes_ahead_is_refused_by_code_and_loses_nothing(
+    two: World,
+) -> None:
+    grant = await two["it.nrm"].consent("al.nrm")
+    await two.settle()
+    clock = TurnedClock(offset=timedelta())
+    italy = await two.open("it.nrm", clock)
+    clock.turn(timedelta(minutes=11))
+    ahead = await italy.refer("al.nrm", grant)
+    await italy.push()
+    await two["al.nrm"].pull()
+
+    async with italy.gateway.core.database.read() as connection:
+        stored = (await connection.execute(select(outbox).where(outbox.c.id == ahead.id))).one()
+    assert (stored.state, stored.code) == ("refused", "from-the-future")
+    assert stored.envelope
+    assert files(two, "al.nrm") == []
+    # Put right, it works again; what was refused is there for the worker to send anew.
+    clock.turn(timedelta(minutes=-11))
+    await italy.refer("al.nrm", grant)
+    await two.settle()
+    assert len(files(two, "al.nrm")) == 1

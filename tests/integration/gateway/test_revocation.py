@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -148,3 +149,26 @@ async def test_what_a_key_exposed_is_listed_by_message_time_and_compartment(two:
     assert await listed(al, health, ours=True) == set()
     assert await listed(al, keys_of(it, KeyUse.SIGN), ours=False) == {("may-be-forged", "None")}
     assert await listed(it, keys_of(it, KeyUse.SIGN), ours=True) == {("sent-as-us", "None")}
+
+
+async def test_a_gateway_whose_own_key_was_revoked_is_not_ready(
+    two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody believes what it signs, so it must not be green."""
+    gateway = two["it.nrm"].gateway
+    core = gateway.core
+    await core.log.sequencer.run_once()
+    before = gateway.not_ready()
+    entry, trusted = core.self_entry(), core.trusted()
+    keys = tuple(
+        key.model_copy(update={"status": KeyStatus.COMPROMISED})
+        if key.kid == core.signer.kid
+        else key
+        for key in entry.keys
+    )
+    published = entry.model_copy(update={"keys": keys})
+    changed = replace(trusted, participants={**trusted.participants, entry.id: published})
+    monkeypatch.setattr(core.directory, "current", lambda: changed)
+
+    assert before == ()
+    assert gateway.not_ready() == ("key-revoked",)
