@@ -116,55 +116,54 @@ async def recipient(database: str, amqp: str, port: int) -> None:
         await consume(database, amqp, FORWARD, "recipient_row", receipt)
 
 
-async def analyzed(database: str) -> None:
-    """As the whole path is: see `bench.path`."""
-    connection = await asyncpg.connect(database)
-    await connection.execute("ANALYZE")
-    await connection.close()
+async def sender(database: str, amqp: str, port: int, *, size: int, window: int) -> None:
+    """Do what each line of standard input says, and print one line of JSON about it.
 
-
-async def sender(
-    database: str, amqp: str, port: int, *, count: int, size: int, window: int, alone: int
-) -> dict[str, float]:
-    """Send `count` messages with `window` in flight, then `alone` one at a time."""
+    `load COUNT`: send so many with `window` in flight; the rate, and the median in milliseconds.
+    `one`: send one alone; how long it took, in milliseconds.
+    """
     done: dict[str, asyncio.Future[None]] = {}
 
     async def arrived(key: str) -> None:
         if key in done and not done[key].done():
             done[key].set_result(None)
 
-    consumer = asyncio.create_task(consume(database, amqp, BACK, "sender_row", arrived))
     limits = httpx2.Limits(max_connections=window, max_keepalive_connections=window)
     body = os.urandom(size)
-    async with httpx2.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=60
-    ) as client:
+    async with (
+        httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=60
+        ) as client,
+        asyncio.TaskGroup() as together,  # nothing waits for a consumer that has failed
+    ):
+        consumer = together.create_task(consume(database, amqp, BACK, "sender_row", arrived))
 
-        async def one(key: str) -> float:
+        async def one() -> float:
+            key = str(len(done))
             started = time.perf_counter()
             done[key] = asyncio.get_running_loop().create_future()
             (await client.post(f"/{FORWARD}/{key}", content=body)).raise_for_status()
             await done[key]
-            return time.perf_counter() - started
+            return (time.perf_counter() - started) * 1000
 
-        await one("warm-up")
-        gate = asyncio.Semaphore(window)
+        async def load(count: int) -> dict[str, float]:
+            gate = asyncio.Semaphore(window)
 
-        async def gated(key: str) -> float:
-            async with gate:
-                return await one(key)
+            async def gated() -> float:
+                async with gate:
+                    return await one()
 
-        started = time.perf_counter()
-        under_load = await asyncio.gather(*(gated(f"load-{n}") for n in range(count)))
-        rate = count / (time.perf_counter() - started)
-        await analyzed(database)
-        single = [await one(f"alone-{n}") for n in range(alone)]
-    consumer.cancel()
-    return {
-        "rate": rate,
-        "alone_p50_ms": statistics.median(single) * 1000,
-        "load_p50_ms": statistics.median(under_load) * 1000,
-    }
+            started = time.perf_counter()
+            took = await asyncio.gather(*(gated() for _ in range(count)))
+            rate = count / (time.perf_counter() - started)
+            return {"rate": rate, "load_p50_ms": statistics.median(took)}
+
+        await one()
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            verb, *count = line.split()
+            said = await load(int(count[0])) if verb == "load" else {"ms": await one()}
+            print(json.dumps(said), flush=True)
+        consumer.cancel()
 
 
 def main() -> None:
@@ -174,10 +173,8 @@ def main() -> None:
     parser.add_argument("--database", required=True)
     parser.add_argument("--amqp", required=True)
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--size", type=int, default=24_000)
     parser.add_argument("--window", type=int, default=64)
-    parser.add_argument("--alone", type=int, default=100)
     given = parser.parse_args()
     if given.role == "prepare":
         asyncio.run(prepare(given.database, given.amqp))
@@ -186,18 +183,9 @@ def main() -> None:
     elif given.role == "recipient":
         asyncio.run(recipient(given.database, given.amqp, given.port))
     else:
-        result = asyncio.run(
-            sender(
-                given.database,
-                given.amqp,
-                given.port,
-                count=given.count,
-                size=given.size,
-                window=given.window,
-                alone=given.alone,
-            )
+        asyncio.run(
+            sender(given.database, given.amqp, given.port, size=given.size, window=given.window)
         )
-        json.dump(result, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -64,9 +64,9 @@ SQLITE_PATIENCE_MS = 10_000
 """How long one connection waits for another's lock. Ours queue before that, so only strangers do."""
 
 PAGE_COST = 1.1
-"""Of a page out of turn, to PostgreSQL's planner. Its own 4 is that of a turning disk: it then reads tables of
-thousands of rows from end to end at each message, rather than follow an index. In memory and on
-flash a page costs the same wherever it lies."""
+"""Of a page out of turn, to PostgreSQL's planner. Its own 4 is that of a turning disk: it then reads
+tables of thousands of rows from end to end at each message, rather than follow an index. In memory
+and on flash a page costs the same wherever it lies."""
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
