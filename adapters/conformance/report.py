@@ -114,7 +114,7 @@ _PAGE = """<!doctype html>
 <style>
 body {{ font: 11pt/1.45 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }}
 h1 {{ font-size: 1.5rem; margin-bottom: .2rem }}
-dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem }}
+dl {{ display: grid; grid-template-columns: fit-content(45%) 1fr; gap: .2rem 1.2rem }}
 dt {{ color: #555 }} dd {{ margin: 0; overflow-wrap: anywhere }}
 table {{ border-collapse: collapse; width: 100%; margin: 1.5rem 0 }}
 th, td {{ text-align: start; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #ddd }}

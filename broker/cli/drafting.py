@@ -111,6 +111,13 @@ def body_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(joined)
 
 
+def ours_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--ours`, for where a case number of ours is meant."""
+    return click.option(
+        "--ours", is_flag=True, help="It is our case number, though a partner has used the same."
+    )(command)
+
+
 def words(**sources: str | None) -> dict[str, str]:
     """Free text from files or standard input (`-`), so that it is in no shell's history."""
     found = {}

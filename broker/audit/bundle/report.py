@@ -174,35 +174,41 @@ def said(duration: timedelta | None, words: Words) -> str:
     return f"{hours // 24} {words['d']} {hours % 24} {words['h']}"
 
 
+def _as_it_is(text: str) -> str:
+    """A name, a number or a date: from left to right also where the sentence around it is not."""
+    return f"\u2066{text}\u2069"
+
+
 def facts_about(about: About, words: Words) -> list[tuple[str, str]]:
     """What stands under the title."""
     corridor = words["everywhere"]
     if about.corridor is not None:
-        one, other = (country.upper() for country in about.corridor)
+        one, other = (_as_it_is(country.upper()) for country in about.corridor)
         corridor = words["between"].format(one=one, other=other)
-    witnesses = ", ".join(about.witnesses) or words["no_witnesses"]
+    witnesses = ", ".join(map(_as_it_is, about.witnesses)) or words["no_witnesses"]
     if about.witnesses and not about.enough_witnesses:
         witnesses = f"{witnesses} ({words['too_few']})"
     return [
-        (words["hub"], about.hub),
+        (words["hub"], _as_it_is(about.hub)),
         (words["period"], period(about, words)),
         (words["corridor"], corridor),
-        (words["made"], f"{about.made_at:%Y-%m-%d %H:%M} UTC"),
-        (words["proven_by"], words["head"].format(origin=about.origin, size=about.size)),
+        (words["made"], _as_it_is(f"{about.made_at:%Y-%m-%d %H:%M} UTC")),
+        (words["proven_by"], words["head"].format(origin=_as_it_is(about.origin), size=about.size)),
         (words["witnesses"], witnesses),
     ]
 
 
 def period(about: About, words: Words) -> str:
     """From which day to which."""
-    return str(words["days"].format(first=about.first.isoformat(), last=about.last.isoformat()))
+    first, last = (_as_it_is(day.isoformat()) for day in (about.first, about.last))
+    return str(words["days"].format(first=first, last=last))
 
 
 def html(about: About, figures: Figures, language: str) -> str:
     """The page in one language, with links to the others beside it."""
     words = words_of(language)
     facts = "".join(
-        f"<dt>{escape(name)}</dt><dd><bdi>{escape(text)}</bdi></dd>"
+        f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>"
         for name, text in facts_about(about, words)
     )
     tiles = "".join(
@@ -267,7 +273,8 @@ def _table(table: Table, words: Words) -> str:
     return f"<section><h2>{escape(table.title)}</h2><p>{escape(table.note)}</p>{inner}</section>"
 
 
-CHART_WIDTH: Final = 680
+CHART_WIDTH: Final = 400
+"""Narrow, so that it can be read on a telephone."""
 
 
 def _chart(total: Row, words: Words, direction: str) -> str:
@@ -282,7 +289,7 @@ def _chart(total: Row, words: Words, direction: str) -> str:
 
     bars = []
     for number, (title, value) in enumerate(values):
-        top, wide = number * 26, 480 * value / largest
+        top, wide = number * 26, 220 * value / largest
         bars.append(
             f'<text x="{across(108)}" y="{top + 17}" text-anchor="{label_end}">{escape(title)}</text>'
             f'<rect x="{across(116, wide)}" y="{top + 3}" width="{wide:.1f}" height="18" rx="3"/>'
@@ -306,16 +313,16 @@ dt{opacity:.8}dd{margin:0;overflow-wrap:anywhere}
 nav{margin-top:1rem}nav a{color:inherit;padding-inline-end:.8rem}
 main{padding:1.5rem max(1rem,calc(50vw - 30rem))}section{margin:0 0 2rem}
 section>p{margin:.1rem 0 .7rem;color:var(--soft)}.none{font-style:italic}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(6.2rem,1fr));gap:.7rem;padding:0;
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(max(7.4rem,22%),1fr));gap:.7rem;padding:0;
 list-style:none;margin:0 0 2rem}
 .tiles li{background:var(--back);border:1px solid var(--line);border-radius:.5rem;padding:.7rem;
 color:var(--soft);font-size:.9rem}
 .tiles b{display:block;font-size:1.5rem;color:var(--ink);font-variant-numeric:tabular-nums}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}
-th{text-align:start;border-bottom:2px solid var(--tone);padding:.35rem .5rem;white-space:nowrap}
+th{text-align:start;border-bottom:2px solid var(--tone);padding:.35rem .5rem;vertical-align:bottom}
 td{border-bottom:1px solid var(--line);padding:.35rem .5rem}
-td.n,th.n{text-align:end;font-variant-numeric:tabular-nums;white-space:nowrap}
-svg{width:100%;max-width:42rem;font:13px system-ui,"Noto Sans Arabic","DejaVu Sans",sans-serif;fill:var(--ink)}
+td.n,th.n{text-align:end;font-variant-numeric:tabular-nums}td{white-space:nowrap}
+svg{width:100%;max-width:28rem;font:13px system-ui,"Noto Sans Arabic","DejaVu Sans",sans-serif;fill:var(--ink)}
 svg rect{fill:var(--tone)}
 pre{background:var(--back);border:1px solid var(--line);padding:.7rem;overflow-x:auto}
 @media print{nav{display:none}header{background:none;color:inherit;padding:0 0 1rem}nav{margin-top:1rem}nav a{color:inherit;padding-inline-end:.8rem}

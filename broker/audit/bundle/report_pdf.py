@@ -63,7 +63,7 @@ def write_pdf(path: Path, about: About, figures: Figures, language: str) -> None
         rightMargin=18 * mm,
         topMargin=16 * mm,
         bottomMargin=16 * mm,
-        title=f"{words['title']}, {period(about, words)}",
+        title=f"{words['title']}, {_plain(period(about, words))}",
         author=about.hub,
         lang=language,
     )
@@ -98,9 +98,14 @@ def write_pdf(path: Path, about: About, figures: Figures, language: str) -> None
     document.build(story, onFirstPage=footer, onLaterPages=footer)
 
 
+def _plain(text: str) -> str:
+    """Without the marks around what runs from left to right: everything does here."""
+    return text.replace("\u2066", "").replace("\u2069", "")
+
+
 def _facts(about: About, words: Words) -> LongTable:
     rows = [
-        [Paragraph(name, NOTE), Paragraph(escape(text), TEXT)]
+        [Paragraph(name, NOTE), Paragraph(escape(_plain(text)), TEXT)]
         for name, text in facts_about(about, words)
     ]
     return LongTable(

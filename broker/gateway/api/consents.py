@@ -13,6 +13,7 @@ from sqlalchemy import select
 from broker.gateway.api import views
 from broker.gateway.api.guard import Worker
 from broker.gateway.api.messages import parse, stored_view
+from broker.gateway.cases.naming import BY_BUSINESS_ID, require_named
 from broker.gateway.consent import reading
 from broker.gateway.consent.receipt import as_html, as_text, receipt
 from broker.gateway.consent.record import as_json_ld
@@ -51,6 +52,8 @@ class ExclusionRequest(ProtectedModel):
     participant: Annotated[str, AfterValidator(_whom)]
     """A participant, or `authorities:AL`, `police:AL`, `relative:father`; see
     `broker.rules.content.exclusions`. An open protection claim is kept as `authorities:…`."""
+    ours: bool = False
+    """It is our case number, although a partner has used the same."""
 
 
 def router(parts: Parts) -> APIRouter:
@@ -225,6 +228,7 @@ def router(parts: Parts) -> APIRouter:
     async def exclude(request: Request, worker: Worker) -> dict[str, Any]:
         """Nothing about this case may reach this participant from here any more."""
         wanted = await parse(request, ExclusionRequest)
+        await require_named(core, wanted.about, ours=wanted.ours, otherwise=BY_BUSINESS_ID)
         await parts.excluding.exclude(wanted.about, wanted.participant, worker=worker)
         return {"about": wanted.about, "participant": wanted.participant}
 

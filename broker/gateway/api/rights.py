@@ -14,6 +14,7 @@ from pydantic import Field
 from broker.gateway.api.guard import Worker
 from broker.gateway.api.messages import parse, stored_view
 from broker.gateway.api.views import moment
+from broker.gateway.cases.naming import BY_NOTHING, BY_PARTNER, require_known, require_named
 from broker.gateway.consent.receipt import as_html, as_text
 from broker.gateway.erasure import holds
 from broker.gateway.parts import Parts
@@ -41,6 +42,8 @@ class HoldRequest(ProtectedModel):
     about: Case
     """A case as above, or the business id of one referral."""
     basis: Annotated[str, Field(pattern=KEPT_BASIS)]
+    ours: bool = False
+    """It is our case number, although a partner has used the same."""
 
 
 class CopyRequest(CaseRequest):
@@ -72,6 +75,7 @@ def router(parts: Parts) -> APIRouter:
         """Who got which section of hers, when, on which basis: sent, received and passed on."""
         wanted = await parse(request, CaseRequest)
         async with core.database.read() as connection:
+            await require_known(core, connection, wanted.case)
             found = await of_case(connection, wanted.case)
         return {"disclosures": [as_row(one) for one in found]}
 
@@ -86,7 +90,9 @@ def router(parts: Parts) -> APIRouter:
     @routes.post("/rights/ask")
     async def ask(request: Request, worker: Worker) -> dict[str, Any]:
         """Tell everyone who has it: give her a copy, correct it, erase it, freeze it, use it again."""
-        asked = await parts.asking.ask(await parse(request, RightDraft), worker=worker)
+        wanted = await parse(request, RightDraft)
+        await require_named(core, wanted.case, ours=wanted.ours, otherwise=BY_NOTHING)
+        asked = await parts.asking.ask(wanted, worker=worker)
         return {"asked": str(asked)}
 
     @routes.post("/rights/answer")
@@ -106,13 +112,17 @@ def router(parts: Parts) -> APIRouter:
     @routes.post("/rights/status")
     async def status(request: Request) -> dict[str, Any]:
         """Who was asked for what, what they answered, who has not."""
-        found = await parts.asking.status((await parse(request, CaseRequest)).case)
+        case = (await parse(request, CaseRequest)).case
+        async with core.database.read() as connection:
+            await require_known(core, connection, case)
+        found = await parts.asking.status(case)
         return {"told": found, "open": sum(row["open"] for row in found)}
 
     @routes.post("/rights/holds")
     async def hold(request: Request, worker: Worker) -> dict[str, Any]:
         """Keep a case, or one referral, on a ground, whoever asks for its erasure."""
         wanted = await parse(request, HoldRequest)
+        await require_named(core, wanted.about, ours=wanted.ours, otherwise=BY_PARTNER)
         await holds.place(core, wanted.about, wanted.basis, worker=worker)
         return {"about": wanted.about, "basis": wanted.basis}
 

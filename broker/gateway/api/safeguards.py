@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from broker.gateway.api.guard import KnowingWorker
 from broker.gateway.api.messages import parse
+from broker.gateway.cases.naming import BY_BUSINESS_ID, require_named
 from broker.gateway.parts import Parts
 from broker.gateway.receive.opening import why_not
 from broker.gateway.safeguards import keeping
@@ -37,6 +38,8 @@ class Changed(Shown):
     """What is known now; what is not named stays, null takes back."""
 
     safeguards: dict[str, Any]
+    ours: bool = False
+    """It is our case number, although a partner has used the same."""
 
 
 class Why(ProtectedModel):
@@ -60,6 +63,7 @@ def router(parts: Parts) -> APIRouter:
     async def change(request: Request, worker: KnowingWorker) -> dict[str, Any]:
         """Write down what protects a person, or take it back."""
         wanted = await parse(request, Changed)
+        await require_named(core, wanted.about, ours=wanted.ours, otherwise=BY_BUSINESS_ID)
         after = await keeping.change(core, wanted.about, wanted.safeguards, worker=worker)
         return {"about": wanted.about, "safeguards": after.to_dict()}
 

@@ -36,6 +36,8 @@ class RightDraft(ProtectedModel):
 
     kind: Literal["access", "rectify", "erase", "restrict", "lift"]
     case: CaseRef
+    ours: bool = False
+    """It is our case number, although a partner has used the same."""
     ground: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] | None = None
     """Of an erasure or a restriction."""
     sections: Annotated[dict[SectionId, dict[str, Any]], EachObject] = Field(default_factory=dict)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.gateway.cases.naming import require_known
 from broker.gateway.consent.receipt import Line, Receipt, isolated, words_of
 from broker.gateway.consent.record import Party
 from broker.gateway.core import Core
@@ -90,9 +91,12 @@ async def copy_of(
         texts_read: A worker has read what people wrote, and it names nobody else.
 
     Raises:
+        NotFound: Nothing is here of a case of this number, nor given from our case system.
         SchemaRefused: A section of ours is none.
     """
     async with core.database.read() as connection:
+        if not ours:
+            await require_known(core, connection, case)
         disclosed = await of_case(connection, case)
         received = await _received(core, connection, disclosed)
         further = await _further(core, connection, case)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from broker.cli.drafting import read_object
+from broker.cli.drafting import ours_option, read_object
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.terminal.command import ReferralCommand, ReferralGroup
 from broker.cli.terminal.ids import ID
@@ -137,6 +137,22 @@ def receipt(api: LocalApi, grant: str, language: str, out: Path | None) -> None:
     current().result({"grant": grant, "language": language, "out": str(out)})
 
 
+@consent.command()
+@with_gateway
+@click.argument("case")
+@click.argument("whom")
+@click.option("--lift", is_flag=True, help="She does not exclude them any more.")
+@ours_option
+def exclude(api: LocalApi, case: str, whom: str, lift: bool, ours: bool) -> None:
+    """She wants nothing of CASE to reach WHOM: al.police-2, police:AL, authorities:AL, relative:father.
+
+    CASE is our number, or the business id of a referral that came. It holds wherever her data went
+    from here.
+    """
+    about = {"about": case, "participant": whom, "ours": ours}
+    current().result(api.post("/v1/exclusions/lift" if lift else "/v1/exclusions", about))
+
+
 @click.command(cls=ReferralCommand)
 @with_gateway
 @click.argument("grant", type=ID)
@@ -153,3 +169,7 @@ def withdraw(api: LocalApi, grant: str, texts: tuple[str, ...], reason: str | No
     if reason:
         body["reason"] = reason
     current().result(api.post(f"/v1/consents/{grant}/withdraw", body))
+    current().say(
+        "It is in force here. Everybody who has a copy is told, as soon as they can be reached; who "
+        f"has erased what: referral consent show {grant} --erasures"
+    )

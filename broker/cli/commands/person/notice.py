@@ -9,7 +9,7 @@ import click
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.terminal.command import ReferralGroup
 from broker.cli.terminal.ids import ID
-from broker.cli.terminal.output import current
+from broker.cli.terminal.output import current, fields
 from schemas.codes.labels import LANGUAGES
 
 WAYS = ("handed_over", "read_out", "safe_contact", "by_other_office", "not_wanted")
@@ -38,7 +38,7 @@ def print_(api: LocalApi, which: str, language: str, out: Path | None) -> None:
     answer = api.get(f"/v1/notices/{which}", language=language)
     if answer["contact"]:
         current().say("her rules for reaching her:")
-        current().say(str(answer["contact"]))
+        current().say(fields(answer["contact"], indent="  "))
     if out is None:
         current().result(answer, plain=answer["text"])
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from broker.cli.drafting import read_object
+from broker.cli.drafting import ours_option, read_object
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.terminal.command import ReferralGroup
 from broker.cli.terminal.ids import ID
@@ -89,6 +89,7 @@ def copy(
     show_default=True,
     help="Of access: how she wants to get it.",
 )
+@ours_option
 def ask(
     api: LocalApi,
     kind: str,
@@ -97,6 +98,7 @@ def ask(
     sections: str | None,
     identity_proved: bool,
     delivery: str,
+    ours: bool,
 ) -> None:
     """Tell everyone who has it: give her a copy, correct it, erase it, freeze it, use it again.
 
@@ -110,6 +112,7 @@ def ask(
         "sections": read_object(sections),
         "identity_proved": identity_proved,
         "delivery": delivery,
+        "ours": ours,
     }
     current().result(api.post("/v1/rights/ask", wanted))
 
@@ -158,12 +161,13 @@ BASES = (
 @with_gateway
 @click.argument("case")
 @click.option("--basis", type=click.Choice(BASES), required=True, help="The ground (Art 17(3)).")
-def hold(api: LocalApi, case: str, basis: str) -> None:
+@ours_option
+def hold(api: LocalApi, case: str, basis: str, ours: bool) -> None:
     """Keep CASE, or one referral by its business id, whoever asks for its erasure.
 
     What was asked for is attested as kept on this ground, and nobody opens it meanwhile.
     """
-    current().result(api.post("/v1/rights/holds", {"about": case, "basis": basis}))
+    current().result(api.post("/v1/rights/holds", {"about": case, "basis": basis, "ours": ours}))
 
 
 @rights.command("take-off")

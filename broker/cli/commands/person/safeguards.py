@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from broker.cli.drafting import read_object
+from broker.cli.drafting import ours_option, read_object
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.terminal.command import ReferralGroup
 from broker.cli.terminal.ids import ID
@@ -48,9 +48,11 @@ def safeguards() -> None:
 @click.option("--presumed-child/--adult", "presumed_child", default=None)
 @click.option("--guardian-until", metavar="DAY", help="Else reckoned from the birth date.")
 @click.option("--forget", multiple=True, metavar="NAME", help="Take back what was said of NAME.")
+@ours_option
 def set_(
     api: LocalApi,
     case: str,
+    ours: bool,
     fears: tuple[str, ...],
     relative: tuple[str, ...],
     suspected: tuple[str, ...],
@@ -75,7 +77,7 @@ def set_(
     changes.update(dict.fromkeys((name.replace("-", "_") for name in forget), None))
     if not changes:
         raise click.UsageError("say what is known")
-    found = api.post("/v1/safeguards", {"about": case, "safeguards": changes})
+    found = api.post("/v1/safeguards", {"about": case, "safeguards": changes, "ours": ours})
     current().result(_said(found))
 
 
