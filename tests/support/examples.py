@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from uuid import UUID
 
 from schemas.base import b64u
+from schemas.catalogue import catalogue, message_type
+from schemas.message import Message
 
 WHEN = "2026-11-22T12:00:00Z"
 DAY = "2026-11-22"
@@ -276,3 +280,19 @@ BODIES: dict[str, dict[str, Any]] = {
     },
 }
 """By type."""
+
+
+BUSINESS = UUID("0194f3a0-0000-7000-8000-0000000000aa")
+
+
+def message(name: str, **changes: Any) -> Message:
+    row = message_type(name) if name in catalogue else None
+    content: dict[str, Any] = {
+        "type": name,
+        "business_id": str(BUSINESS),
+        "case_ref": "IT-DEMO-0001",
+        "body": BODIES.get(name, {}),
+        "sections": {section: {} for section in (row.required_sections if row else ())}
+        | ({"case_admin": {}} if name == "transfer.casefile" else {}),
+    }
+    return Message.from_json(json.dumps(content | changes))
