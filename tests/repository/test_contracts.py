@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+OURS = ("schemas", "keys", "adapters", "broker")
 
 
 def test_the_import_contracts_hold() -> None:
@@ -50,7 +51,7 @@ except ModuleNotFoundError:
     assert (done.stdout, done.returncode) == ("blind\n", 0), done.stderr
 
 
-@pytest.mark.parametrize("name", ["schemas", "keys", "adapters", "broker"])
+@pytest.mark.parametrize("name", OURS)
 def test_each_top_level_name_is_ours_alone(name: str) -> None:
     owners = importlib.metadata.packages_distributions().get(name, ["referral-broker"])
     assert set(owners) == {"referral-broker"}
@@ -94,3 +95,31 @@ def test_no_page_links_to_what_is_not_there() -> None:
             if "://" not in target and not (page.parent / target).exists():
                 missing.append(f"{page.relative_to(ROOT)}: {target}")
     assert missing == []
+
+
+def test_whatever_module_or_file_is_named_is_there() -> None:
+    """In docstrings, comments and pages: `broker.hub.relay.direct`, `keys/sealing.py`."""
+    named = re.compile(rf"`((?:{'|'.join(OURS)})(?:[./][A-Za-z_0-9<>*-]+)+/?)`")
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    sources = [file for one in OURS for file in (ROOT / one).rglob("*.py")]
+    missing = {
+        (file.relative_to(ROOT).as_posix(), name)
+        for file in (*pages, *sources)
+        for name in named.findall(file.read_text("utf-8"))
+        if name != "keys.json" and not _is_there(name)  # that one lies in a home
+    }
+    assert missing == set()
+
+
+def _is_there(name: str) -> bool:
+    """A path with its wildcards, or a module, or what is defined in one."""
+    if "/" in name:
+        return any(ROOT.glob(re.sub(r"<\w+>", "*", name.rstrip("/"))))
+    *parents, leaf = name.split(".")
+    place = ROOT.joinpath(*parents)
+    if (place / leaf).is_dir() or (place / f"{leaf}.py").exists():
+        return True
+    for module in (place / "__init__.py", place.with_suffix(".py")):
+        if module.exists():
+            return re.search(rf"\b{leaf}\b", module.read_text("utf-8")) is not None
+    return len(parents) > 1 and _is_there(".".join(parents))

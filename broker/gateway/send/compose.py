@@ -1,7 +1,7 @@
-"""Step 2 and 3 of a referral's life: from a worker's draft to what will be sealed.
+"""Step 2 of a referral's life: from a worker's draft to what will be sealed.
 
-Everything that can be decided before a stream number is taken is decided here; `send.py` takes
-the number, seals, signs and stores, in one transaction. A composed message holds plaintext and
+Everything that can be decided before a stream number is taken is decided here; `sender` takes
+the number, seals, signs and stores, in one transaction (step 3). A composed message holds plaintext and
 lives in memory only.
 """
 
