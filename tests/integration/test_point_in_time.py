@@ -75,7 +75,7 @@ async def test_a_moment_is_an_older_copy_and_more_of_the_archive_brings_everythi
         lost = await arrives()
         core = albania.gateway.core
         await core.vault.begin_epoch(now=core.now())
-        await core.vault.destroy_old_epochs()
+        await core.vault.keys.destroy_old_epochs()
         assert all(await readable(albania, refs))
         await asyncio.to_thread(server.archive_all)
 

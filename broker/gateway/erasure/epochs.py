@@ -76,15 +76,15 @@ class Epochs:
     async def _backups(self) -> int:
         core, now = self._core, self._core.now()
         settings = core.settings.vault
-        begun = await core.vault.epoch_begun(now=now)
+        begun = await core.vault.keys.epoch_begun(now=now)
         if begun + settings.rotate_every <= now:
             await core.vault.begin_epoch(now=now)
             logger().info("vault:epoch-begun")
             begun = now
         if begun + settings.old_epoch_kept > now:
             return 0
-        await core.vault.destroy_old_epochs()
-        epoch = await core.vault.current_epoch()
+        await core.vault.keys.destroy_old_epochs()
+        epoch = await core.vault.keys.current_epoch()
         return await self._attest(Store.BACKUPS, erasure.c.epoch < epoch)
 
     async def _attest(self, store: Store, dead: ColumnElement[bool]) -> int:

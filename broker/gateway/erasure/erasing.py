@@ -168,7 +168,7 @@ class Erasing:
             StoreErasure(
                 store=Store.BACKUPS,
                 outcome=Erasure.UNKNOWN,
-                epoch=await self._core.vault.current_epoch(),
+                epoch=await self._core.vault.keys.current_epoch(),
             ),
         )
 

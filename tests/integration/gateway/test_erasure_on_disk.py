@@ -108,7 +108,7 @@ async def test_nothing_of_an_erased_case_is_left_in_any_file_and_the_log_still_v
     await two.settle()
     restored = Database(f"sqlite+aiosqlite:///{backup}")
     try:
-        old = Vault(restored, vault_tables, core.vault._epoch_keys)
+        old = Vault(restored, vault_tables, core.vault.keys._epoch_keys)
         for ref in refs:
             async with restored.read() as connection:
                 with pytest.raises(NotFound):
