@@ -199,6 +199,11 @@ class Storm:
         pages = self.network.worker(SENDER).pages("/v1/messages", "messages", box="outbox")
         return [message for page in pages for message in page]
 
+    def states(self, sent: Sequence[UUID]) -> set[str]:
+        """In which states these are, as far as their sender knows."""
+        names = {str(one) for one in sent}
+        return {str(one["state"]) for one in self.outbox() if one["business_id"] in names}
+
     def wait_receipts(self, *, seconds: float) -> list[dict[str, Any]]:
         """Wait until the sender knows of each that it was filed; returns those it does not."""
         deadline = time.monotonic() + seconds

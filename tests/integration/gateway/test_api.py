@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 
+from broker.cli.homes.network import sample_cases
 from broker.gateway.api.app import create_api
 from broker.gateway.api.guard import REMEMBER_SECONDS
 from broker.gateway.home import add_worker, remove_worker
 from broker.gateway.store.tables import opening
 from tests.support.gateways import CASE, Desk, World
+from tests.support.waiting import until
 
 UNTIL = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
 
@@ -200,22 +202,21 @@ async def test_the_proof_of_a_delivery_can_be_fetched(two: World) -> None:
     italy = Desk(two, "it.nrm")
     grant = (await italy.post("/v1/consents", consent())).json()["grant"]
     sent = (await italy.post("/v1/messages", referral(grant))).json()
-    missing = await italy.get(f"/v1/proof/{sent['id']}?fact=delivered")
+    url = f"/v1/proof/{sent['id']}?fact=delivered"
+    missing = await italy.get(url)
     await two.settle()
-    for _ in range(50):
-        proof = await italy.get(f"/v1/proof/{sent['id']}?fact=delivered")
-        if proof.status_code == 200:
-            break
-        await asyncio.sleep(0.1)
+
+    async def proven() -> bool:
+        return (await italy.get(url)).status_code == 200
+
+    await until("the proof", proven)
+    proof = await italy.get(url)
 
     assert missing.status_code == 404
-    assert proof.status_code == 200
     assert proof.json().keys() >= {"evidence", "leaf", "opening", "proof", "keys"}
 
 
 async def test_drafts_come_from_a_national_file(two: World) -> None:
-    from broker.cli.homes.network import sample_cases
-
     answer = await Desk(two, "it.nrm").post("/v1/drafts", {"file": str(sample_cases())})
 
     assert len(answer.json()["cases"]) >= 12

@@ -9,6 +9,7 @@ from uuid import uuid4
 from adapters.corridors import corridors, draft
 from keys.signing import countersign, sign_agreement
 from keys.statements.suspension import word_of
+from schemas.agreement import Agreement
 from schemas.envelope import Kind, Lane
 from tests.support.hub import Served
 
@@ -103,8 +104,6 @@ async def test_a_consent_that_is_passed_on_keeps_within_the_days_of_the_first(
 
 
 async def test_an_agreement_needs_both_signatures(served: Served) -> None:
-    from schemas.agreement import Agreement
-
     it = served.client("it.nrm")
     today = served.world.clock.now().date()
     content = Agreement(

@@ -15,6 +15,7 @@ from schemas.evidence import Fact
 from tests.support import hub as support
 from tests.support.hub import Client, World
 from tests.support.hub_process import START, HubProcess
+from tests.support.waiting import until
 
 NAMES = ("it.nrm", "al.nrm")
 
@@ -51,7 +52,7 @@ async def test_killed_while_accepting_nothing_that_was_answered_is_lost_or_doubl
                 answered[number] = answer.content
 
         submitting = asyncio.gather(*(submit(number) for number in range(len(sent))))
-        await asyncio.sleep(0.25)
+        await until("it to be in the middle of it", lambda: len(answered) > 20)
         await base.end()
         await submitting
         before = dict(answered)
