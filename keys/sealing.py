@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from keys.binding import access_aad, digest_of_header, subject_of
 from keys.jwk import ECDH_ES_A256KW, HPKE_9_KE, SEALING_ALG, public_jwk, public_key
 from keys.jws import Signer, make_jws
-from schemas.base import KeyId, ParticipantId, b64u
+from schemas.base import ParticipantId, b64u
 from schemas.directory import Compartment, Participant, PublishedKey
 from schemas.envelope import (
     BUCKETS,
@@ -246,8 +246,3 @@ def sealing_alg(suite: int) -> str:
     if suite not in SEALING_ALG:
         raise SuiteRefused
     return SEALING_ALG[suite]
-
-
-def recipient_kids(recipient: Participant, suite: int, now: datetime) -> dict[Compartment, KeyId]:
-    """Which key of the recipient each compartment's part would be sealed to."""
-    return {c: key.kid for c, key in recipient.sealing_keys(now, suite).items()}

@@ -173,14 +173,3 @@ class VerifiedEnvelope:
     header: Mapping[str, object] = field(compare=False)
     """As of `SealedEnvelope`: what the parts are bound to."""
     directory_version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A verified envelope that is on disk with its evidence. Only the hub's intake makes one."""
-
-    envelope: VerifiedEnvelope
-    evidence: bytes
-    """The hub's signed evidence (flattened JWS)."""
-    repeated: bool
-    """True if the same bytes had been accepted before: same answer."""

@@ -44,8 +44,6 @@ Trap = Literal[
 ]
 """What has gone wrong with this country's text elsewhere; the conformance kit makes cases of it."""
 
-RIGHT_TO_LEFT: frozenset[str] = frozenset({"Arab", "Hebr", "Nkoo", "Thaa", "Adlm"})
-
 
 def _is_field(path: str) -> str:
     section, _, field = path.partition(".")
@@ -102,11 +100,6 @@ class CountryProfile(WireModel):
     def majority(self) -> int:
         """Age of majority in whole years."""
         return int(self.age_of_majority.value)
-
-    @property
-    def right_to_left(self) -> bool:
-        """True if its main script runs from right to left."""
-        return self.scripts[0] in RIGHT_TO_LEFT
 
     def missing_fields(self, case: CaseRecord) -> tuple[str, ...]:
         """Which required fields a case lacks; what the worker is told before sending."""

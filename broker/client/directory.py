@@ -176,16 +176,3 @@ class DirectoryWatcher:
             except BrokerError as error:
                 logger().warning("directory:not-refreshed", code=error.code)
             await asyncio.sleep(self._every.total_seconds())
-
-
-class FixedDirectory:
-    """A source that always answers the same; for a directory that was verified elsewhere."""
-
-    def __init__(self, directory: TrustedDirectory) -> None:
-        self._directory = directory
-
-    def refresh(self, now: datetime) -> TrustedDirectory:
-        del now
-        return self._directory
-
-    cached = refresh

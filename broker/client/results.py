@@ -9,11 +9,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from schemas.base import b64u, unb64u
+from schemas.base import unb64u
 from schemas.envelope import Part
 from schemas.errors import HubUnreachable
-
-JWS_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +135,6 @@ def jws_bytes(value: object) -> bytes:
     raise HubUnreachable("the hub's answer has no JWS where one belongs")
 
 
-def jws_text(raw: bytes) -> str:
-    """The inverse of `jws_bytes`, for JSON that we write."""
-    return raw.decode()
-
-
 def instant(value: object) -> datetime:
     """A time of the wire."""
     if not isinstance(value, str) or not value.endswith("Z"):
@@ -158,8 +151,3 @@ def proof_of(body: Mapping[str, Any]) -> Proof:
         proof=str(body["proof"]),
         directory_version=int(body["directory_version"]),
     )
-
-
-def leaf_text(leaf: bytes) -> str:
-    """A leaf as JSON carries it."""
-    return b64u(leaf)

@@ -137,13 +137,6 @@ class ReasonedDecline(Reasoned):
         return "withdraw" if self.reason is DeclineReason.DECLINED_BY_PERSON else None
 
 
-class Acknowledged(Body):
-    """A person took note; a role and not a name."""
-
-    worker_role: ShortText
-    note: Note | None = None
-
-
 class Meeting(ProtectedModel):
     """A first meeting: when, where, with whom (a role, not a name)."""
 

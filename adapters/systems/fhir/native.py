@@ -257,8 +257,6 @@ CARE_TEAM: Final = _rows(
     ("worker_name", TEXT, _member("worker")),
 )
 
-_IS_GUARDIAN = {"coding": [{"system": words.ROLE, "code": "GUARD"}]}
-
 GUARDIAN: Final = _rows(
     "guardian_child",
     ("guardian_name", TEXT, ("name", {}, "text")),

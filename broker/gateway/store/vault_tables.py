@@ -83,8 +83,3 @@ def vault_tables(metadata: MetaData) -> VaultTables:
 def create_vault(connection: Connection, tables: VaultTables) -> None:
     """Create the tables; what a migration calls. Existing ones are left alone."""
     tables.epoch.metadata.create_all(connection, tables=list(tables.all), checkfirst=True)
-
-
-def drop_vault(connection: Connection, tables: VaultTables) -> None:
-    """Drop them, and with them every key."""
-    tables.epoch.metadata.drop_all(connection, tables=list(tables.all), checkfirst=True)

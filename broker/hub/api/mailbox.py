@@ -25,7 +25,6 @@ LONGEST_WAIT = 25.0
 LOOK_EVERY = 5.0
 """A lease of somebody who died ends without a wake-up, so waiting looks now and then."""
 MOST_ITEMS = 256
-MAX_PAGE_BYTES = 32 * 1024 * 1024
 
 
 class Acknowledgements(WireModel):

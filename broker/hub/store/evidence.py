@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.log.store import add_leaves
 from broker.hub.store.sql import AnyRow, one_of
-from broker.hub.store.tables import EVIDENCE, FACT, LOG
+from broker.hub.store.tables import EVIDENCE, LOG
 from broker.hub.store.writing import Writing
 
 
@@ -40,14 +40,6 @@ async def raw_of(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID,
 async def find(connection: AsyncConnection, evidence: UUID) -> AnyRow | None:
     """One evidence with its opening."""
     return (await connection.execute(select(EVIDENCE).where(EVIDENCE.c.id == evidence))).first()
-
-
-async def speaks_to(connection: AsyncConnection, evidence: UUID) -> list[UUID]:
-    """The envelopes that an evidence states something about."""
-    rows = await connection.execute(
-        select(FACT.c.envelope_id).where(FACT.c.evidence_id == evidence).distinct()
-    )
-    return list(rows.scalars())
 
 
 async def forget(connection: AsyncConnection, before: datetime, limit: int) -> int:
