@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.hub.ending.closing import announce, close, send
+from broker.hub.relay.relay import LEASE
 from broker.hub.state import Hub
 from broker.hub.store import attachments, deliveries, envelopes, obligations, payload
 from broker.hub.store.envelopes import OPEN, RANK, Stored
@@ -24,6 +25,8 @@ from schemas.errors import BrokerError, Expired
 from schemas.evidence import Fact, FactStatement
 
 BATCH = 200
+TOLERATED = timedelta(minutes=1)
+"""By so much the clocks of several hubs may differ."""
 
 
 async def run(hub: Hub) -> None:
@@ -33,7 +36,7 @@ async def run(hub: Hub) -> None:
         try:
             while await run_once(hub) >= BATCH:
                 pass
-            await _measure(hub)
+            await measure(hub)
         except (BrokerError, DBAPIError) as error:
             code = error.code if isinstance(error, BrokerError) else type(error).__name__
             logger().warning("deadlines:later", code=code)
@@ -103,8 +106,25 @@ async def _overdue(
     return woken
 
 
-async def _measure(hub: Hub) -> None:
+async def measure(hub: Hub) -> None:
+    """Count what waits, and let nothing wait for a clock that was wrong."""
     async with hub.database.read() as connection:
         rows = await deliveries.waiting(connection)
     for lane in ("urgent", "routine"):
         hub.metrics.waiting.labels(lane).set(sum(row[2] for row in rows if row[1] == lane))
+    await _after_a_clock_that_was_ahead(hub, max((row[3] for row in rows), default=None))
+
+
+async def _after_a_clock_that_was_ahead(hub: Hub, last: datetime | None) -> None:
+    """No lease is longer than the longest: what is due later was claimed by a clock that has been
+    put back since, and would wait until that time comes again."""
+    settings, now = hub.settings, hub.clock.now()
+    seconds = settings.limits.lease_seconds
+    if settings.amqp is not None:
+        seconds = max(seconds, LEASE.total_seconds(), settings.amqp.republish_after_seconds)
+    latest = now + timedelta(seconds=seconds) + TOLERATED
+    if last is None or last <= latest:
+        return
+    async with hub.database.begin() as connection:
+        count = await deliveries.due_again(connection, latest, now)
+    logger().error("clock:was-ahead", count=count)

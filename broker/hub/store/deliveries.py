@@ -456,11 +456,17 @@ async def take_waiting_under(
     return list(rows.scalars())
 
 
-async def waiting(connection: AsyncConnection) -> list[tuple[str, str, int]]:
-    """Recipient, lane, count of what waits; for metrics."""
+async def due_again(connection: AsyncConnection, after: datetime, now: datetime) -> int:
+    """What is not due before `after`, which no lease reaches, is due now; how many there were."""
+    again = update(DELIVERY).where(DELIVERY.c.due_at > after).values(due_at=now)
+    return (await connection.execute(again)).rowcount
+
+
+async def waiting(connection: AsyncConnection) -> list[tuple[str, str, int, datetime]]:
+    """Recipient, lane, count of what waits, and when the last of it is due."""
     rows = await connection.execute(
-        select(DELIVERY.c.recipient, DELIVERY.c.lane, func.count()).group_by(
-            DELIVERY.c.recipient, DELIVERY.c.lane
-        )
+        select(
+            DELIVERY.c.recipient, DELIVERY.c.lane, func.count(), func.max(DELIVERY.c.due_at)
+        ).group_by(DELIVERY.c.recipient, DELIVERY.c.lane)
     )
-    return [(row[0], row[1], int(row[2])) for row in rows]
+    return [(row[0], row[1], int(row[2]), row[3]) for row in rows]

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from broker.clock import TurnedClock
+from broker.hub.ending import deadlines
 from broker.hub.store.tables import DELIVERY
 from schemas.directory import KeyStatus
 from schemas.evidence import (
@@ -82,3 +83,21 @@ async def test_an_agreement_that_runs_out_stops_what_waits_under_it(
     assert sealed.raw.decode() not in [item["jws"] for item in handed_over]
     to_sender = [fact for item in await it.mailbox() for fact in it.facts(item["jws"])]
     assert (Fact.STOPPED, "no-agreement") in {(fact.fact, fact.code) for fact in to_sender}
+
+
+async def test_what_a_clock_that_was_ahead_has_claimed_does_not_wait_for_that_time(
+    served: Served, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    sealed = it.seal(it.draft("al.nrm", agreement=agreement, grant=await it.grant("al.nrm")))
+    clock.turn(timedelta(hours=3))
+    await served.hub.sequencer.run_once()
+    assert (await it.submit(sealed)).status_code == 201
+    assert len(await al.mailbox()) == 1  # leased, and never acknowledged
+    clock.turn(timedelta(hours=-3))
+    await served.hub.sequencer.run_once()
+    assert await al.mailbox() == []
+
+    await deadlines.measure(served.hub)
+
+    assert [item["jws"] for item in await al.mailbox()] == [sealed.raw.decode()]
