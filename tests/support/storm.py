@@ -97,7 +97,29 @@ class Storm:
         found.append(("postgresql", lambda: self.database.restart(kill=True)))
         if self.broker is not None:
             found.append(("rabbitmq", lambda: self.broker.restart(kill=True)))  # type: ignore[union-attr]
+        found.append(("sessions", self._end_sessions))
+        found.append(("everybody", self._bounce_all))
         return found
+
+    def _end_sessions(self) -> None:
+        """End every session of PostgreSQL in the middle of what it does; the server goes on."""
+        self.database.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+
+    def _bounce_all(self) -> None:
+        """The machine loses its power: all processes and servers at once, and all come back."""
+        servers = [self.database] if self.broker is None else [self.database, self.broker]
+        with self._guard:
+            for child in self.children.values():
+                child.kill()
+            for server in servers:
+                server.kill9()
+            for server in servers:
+                server.start()
+            for child in self.children.values():
+                child.start()
 
     def kill_at_random(self, seed: int, *, times: int, pause: tuple[float, float]) -> None:
         """Kill somebody, bring them back, wait a little; `times` times. Everybody's turn comes."""
