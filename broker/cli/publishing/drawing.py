@@ -193,7 +193,7 @@ def _picture(
         parts += _state(machine, state, placed.boxes[state], sizes[state], stays.get(state, ()))
     for key, moves in labels.items():
         parts += _label(moves, placed.boxes[names[key]])
-    below, height, width = _rows(machine, wide, story, note)
+    below, height, width = _rows(machine, wide, note)
     return _file(machine, placed, parts, below, height, width)
 
 
@@ -284,9 +284,7 @@ def _line(points: Sequence[Point], *, tip: bool) -> str:
 # --- Below the picture ------------------------------------------------------------------------
 
 
-def _rows(
-    machine: Machine, wide: Sequence[Move], story: Sequence[str], note: str
-) -> tuple[list[str], float, float]:
+def _rows(machine: Machine, wide: Sequence[Move], note: str) -> tuple[list[str], float, float]:
     """From many states: `states -> event -> state`, one row each. Returns parts, height, width."""
     parts, y = list[str](), 0.0
     if note:

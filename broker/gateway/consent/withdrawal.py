@@ -94,12 +94,7 @@ class Withdrawals:
             ordered = await self._order(connection, grant, blinded, reason=reason)
             if grant.recipient == core.participant:
                 await self._stop_received(
-                    connection,
-                    grant,
-                    blinded,
-                    message=ordered.message,
-                    digest="",
-                    by=core.participant,
+                    connection, grant, message=ordered.message, digest="", by=core.participant
                 )
         core.wakes.outbox.set()
         core.wakes.withdrawals.set()
@@ -207,7 +202,7 @@ class Withdrawals:
         after = await grant_store.take_back(connection, grant.id, scopes, now=now)
         await self._stop_unsent(connection, after)
         await outbox_store.destroy_copies(connection, grant.id)
-        await self._stop_received(connection, grant, scopes, message=message, digest=digest, by=by)
+        await self._stop_received(connection, grant, message=message, digest=digest, by=by)
         if grant.sender == self._core.participant and by != grant.recipient:
             # By an authority, and who holds the copy answers those alone who address it. So we
             # order it too: its evidence of what it erased then comes to us as for any other.
@@ -223,7 +218,6 @@ class Withdrawals:
         self,
         connection: AsyncConnection,
         grant: GrantState,
-        scopes: Sequence[str],
         *,
         message: UUID,
         digest: str,

@@ -82,7 +82,7 @@ class Attesting:
                 await note_erasures(
                     connection, order.about, core.participant, stores, at=now, message=order.message
                 )
-                await self._state(connection, row, done, stores, now)
+                await self._state(connection, done, stores, now)
             if order.cause in ANSWERED:
                 await self._acknowledge(connection, row, done, stores, onward)
             decisions = [
@@ -97,7 +97,6 @@ class Attesting:
     async def _state(
         self,
         connection: AsyncConnection,
-        row: AnyRow,
         done: Done,
         stores: tuple[StoreErasure, ...],
         now: datetime,
@@ -139,7 +138,7 @@ class Attesting:
             stores, _ = await attestation_of(connection, order.about, core.participant)
             done = Done(order, grant, (), stores, {})
             if order.cause in ANSWERED:
-                await self._state(connection, row, done, (stated,), now)
+                await self._state(connection, done, (stated,), now)
                 await self._acknowledge(connection, row, done, stores, onward)
         core.wakes.receipts.set()
         core.wakes.outbox.set()

@@ -149,7 +149,7 @@ async def compose(
     replaced = await _replaced(connection, draft)
     business_id = replaced or draft.business_id or uuid4()
     before, opens, recipient_case_ref = await _thread(
-        core, connection, draft, row, business_id=business_id
+        connection, draft, row, business_id=business_id
     )
     content = _with_urgency(draft, row)
     urgency = urgency_of(content)
@@ -310,7 +310,6 @@ def sealed_parts(message: Message, recipient: Participant, core: Core) -> dict[C
 
 
 async def _thread(
-    core: Core,
     connection: AsyncConnection,
     draft: MessageDraft,
     row: MessageType,

@@ -213,7 +213,7 @@ async def _one(
     error = _judge(hub, found, item, now)
     if error is not None:
         return _refuse(hub, writes, _rejected(item, error), now)
-    testimony = _record(hub, found, writes, item, now)
+    testimony = _record(hub, writes, item, now)
     found.stored.known[content.id] = envelopes.Known(item.envelope.digest, testimony.raw)
     found.stored.used.add(_stream(item))
     if item.header.kind is Kind.WITHDRAWAL:
@@ -271,7 +271,7 @@ def _refuse(hub: Hub, writes: _Writes, item: Rejection, now: datetime) -> Outcom
     return Outcome(testimony.raw, error=item.error)
 
 
-def _record(hub: Hub, found: _Facts, writes: _Writes, item: Submission, now: datetime) -> Testimony:
+def _record(hub: Hub, writes: _Writes, item: Submission, now: datetime) -> Testimony:
     envelope, header = item.envelope, item.header
     content = envelope.content
     fact = FactStatement(
