@@ -283,7 +283,9 @@ class Database:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             handle.close()
-            raise StorageUnavailable("another process uses this database file") from error
+            raise StorageUnavailable(
+                "another process uses this database file: it runs already"
+            ) from error
         handle.write(str(os.getpid()))
         handle.flush()
         self._file_lock = handle

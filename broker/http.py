@@ -6,6 +6,8 @@ HTTP status codes exist here and nowhere else; the rest of the code raises what
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -28,6 +30,36 @@ what does not fit into its own."""
 RowNumber = Annotated[int, Path(ge=0, le=MAX_INTEGER)]
 DigestName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{43}$")]
 """SHA-256 of what is asked for, base64url."""
+
+
+def require_free(host: str, port: int) -> None:
+    """Refuse an address where this process could not listen, before it serves anybody. The server
+    itself says so in a line of its library's log, of which we keep the place alone.
+
+    Raises:
+        Unavailable: Another program listens there, or the address is none of this machine's.
+    """
+    why, free = "no such address", False
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise Unavailable(f"cannot listen at {host}:{port}: {error.strerror}") from None
+    for family, kind, protocol, _, address in found:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+                probe.listen()
+                free = True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                why, free = "another program does", False
+                break
+            why = error.strerror or why  # a name may stand for a family that this machine has not
+    if not free:
+        raise Unavailable(f"cannot listen at {host}:{port}: {why}")
 
 
 def problem(error: BrokerError) -> JSONResponse:

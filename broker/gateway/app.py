@@ -44,6 +44,7 @@ from broker.gateway.store.dialect import insert_for
 from broker.gateway.store.tables import identity, stream
 from broker.gateway.store.tables import vault as vault_tables
 from broker.gateway.vault import EpochKeys, Vault
+from broker.http import require_free
 from broker.migrating import upgrade
 from broker.telemetry import configure_logging, logger, serve_metrics
 from keys.binding import new_incarnation
@@ -331,6 +332,7 @@ def run(settings: Settings, *hosted: Settings) -> None:
 
     Raises:
         SecondIncarnation: Another live gateway speaks for this participant.
+        Unavailable: Another program listens where the API should.
         BrokerError: It cannot start; the error says why in one sentence.
     """
     for one in (settings, *hosted):
@@ -363,6 +365,8 @@ async def serve_all(settings: Settings, *hosted: Settings) -> None:
             host = None if one is settings else settings.participant
             if gateways[-1].core.self_entry().hosted_by != host:
                 raise Refused(f"the directory does not say that {one.participant} is hosted so")
+        for one in (settings, *hosted):
+            require_free(one.api.host, one.api.port)
         heap.settle()
         ended = await asyncio.gather(*map(_serve, gateways), return_exceptions=True)
     finally:

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from broker import heap
 from broker.clock import Clock, SystemClock
-from broker.http import install_error_handlers
+from broker.http import install_error_handlers, require_free
 from broker.hub.api import (
     attachments,
     consents,
@@ -179,9 +179,14 @@ async def _supervised(name: str, loop: Loop) -> None:
 
 
 def run(settings: HubSettings, role: Role = "all") -> None:
-    """Serve until SIGTERM or SIGINT; what is under way is finished before the process ends."""
+    """Serve until SIGTERM or SIGINT; what is under way is finished before the process ends.
+
+    Raises:
+        Unavailable: Another program listens where this should.
+    """
     configure_logging("hub")
     app = create_app(settings, role=role)
+    require_free(settings.host, settings.port)
     hub: Hub = app.state.hub
     if settings.metrics_port is not None:
         serve_metrics(hub.metrics.registry, host=settings.metrics_host, port=settings.metrics_port)

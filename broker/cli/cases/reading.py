@@ -7,6 +7,7 @@ rejects it keeps, with its reasons, in its own folder on this machine.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from broker.gateway.settings import load_settings
 from schemas.errors import NotFound, SchemaRefused
 
 HTCDS = (".csv", ".xlsx", ".xlsm")
+FILE = "how a case file looks: docs/adapters.md, The files adapter"
+ROWS = "what each reason means: docs/adapters.md, Why a row is rejected"
 MOST_REASONS = 20
 """Shown of a file that is wrong in many places."""
 
@@ -75,7 +78,12 @@ def one_case(
     found: CaseRecord | None = None
     reasons: list[str] = []
     rejected = 0
-    for item in read_cases(home, path, spelling):
+    try:
+        items = iter(read_cases(home, path, spelling))
+        first = next(items, None)
+    except SchemaRefused as error:
+        raise advised(error, FILE) from None
+    for item in () if first is None else chain((first,), items):
         if isinstance(item, RejectedRow):
             rejected += 1
             reasons += [f"line {item.line}: {reason}" for reason in item.reasons][:MOST_REASONS]
@@ -92,7 +100,8 @@ def one_case(
         return found
     if rejected:
         more = (f"and {rejected - MOST_REASONS} more",) if rejected > MOST_REASONS else ()
-        raise SchemaRefused("not among the rows that can be read", where=(*reasons, *more))
+        refused = SchemaRefused("not among the rows that can be read", where=(*reasons, *more))
+        raise advised(refused, ROWS)
     raise advised(
         NotFound(f"no such case in {path.name}"),
         "--case is the number as it stands in the file; --all takes every case of it",

@@ -103,7 +103,7 @@ NEXT_STEP = {
     # Not now
     "log-unavailable": "for who runs it, the disk first: docs/operations/README.md#readiness",
     "log-set-back": "for who runs the hub: docs/operations/restore.md",
-    "storage-unavailable": "for who runs it, the disk first: referral doctor --home HOME",
+    "storage-unavailable": "for who runs it, the disk, the database, a second process: referral doctor --home HOME",
     "queue-unavailable": "for who runs the hub: is RabbitMQ up? What waits is safe at the hub",
     "hub-unreachable": "see what is wrong: referral doctor --home HOME",
     "custody-locked": "give the passphrase: --passphrase-file FILE (or - for standard input)",

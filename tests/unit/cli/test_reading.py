@@ -8,6 +8,7 @@ import click
 import pytest
 
 from broker.cli.cases.reading import one_case
+from broker.cli.terminal.failures import sentence
 from schemas.errors import NotFound, SchemaRefused
 
 HEADER = "x_case_ref,x_invented,cas_Status,prs_Gender"
@@ -50,6 +51,15 @@ def test_a_row_that_the_adapter_rejected_says_why(home: Path) -> None:
     with pytest.raises(SchemaRefused) as caught:
         one_case(home, cases(home, *GOOD, BAD), "A-3")
     assert caught.value.where == ("line 4: prs_Gender: unknown-code",)
+    assert "docs/adapters.md" in sentence(caught.value)
+
+
+def test_what_is_no_case_file_is_sent_to_the_page_that_describes_one(home: Path) -> None:
+    path = home / "cases.csv"
+    path.write_text("a;b\n1;2\n")
+    with pytest.raises(SchemaRefused) as caught:
+        one_case(home, path, "A-1")
+    assert "docs/adapters.md, The files adapter" in sentence(caught.value)
 
 
 def test_of_a_file_with_a_thousand_wrong_rows_twenty_reasons_are_shown(home: Path) -> None:
