@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -190,8 +191,9 @@ def _leave_running(output: Output, world: World, services: Services | None) -> N
         if place.runs_gateway:
             output.say(f"  {place.id:<10}  http://127.0.0.1:{place.port}  (home {place.home})")
     home = world.network.participants["al.nrm"].home
-    output.say(f"  try         referral inbox --home {home} --worker first")
-    output.say(f"  to end it   referral demo --stop {folder}")
+    program = typed()
+    output.say(f"  try         {program} inbox --home {home} --worker first")
+    output.say(f"  to end it   {program} demo --stop {folder}")
 
 
 def stop_demo(folder: Path) -> dict[str, bool]:
@@ -220,3 +222,13 @@ def _remove(folder: Path) -> None:
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def typed() -> str:
+    """How this program is called from here: its name, where a shell finds it."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return f"{os.path.relpath(sys.executable)} -m broker.cli"
+    found = shutil.which("referral")
+    if found is not None and Path(found).samefile(sys.argv[0]):
+        return "referral"
+    return os.path.relpath(sys.argv[0])

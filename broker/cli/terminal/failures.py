@@ -168,7 +168,8 @@ def error_named(
 
 def sentence(error: BrokerError) -> str:
     """What happened, why, and what to do next, for a person at a terminal."""
-    return f"{error.family}: {error.describe()}\nnext: {_next(error)}"
+    family = "" if error.code == error.family else f"{error.family}: "
+    return f"{family}{error.describe()}\nnext: {_next(error)}"
 
 
 def as_json(error: BrokerError) -> dict[str, object]:

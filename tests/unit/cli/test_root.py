@@ -185,6 +185,7 @@ def test_every_code_of_the_protocol_has_a_next_step_and_a_new_one_has_its_family
     for code, kind in errors.codes().items():
         assert NEXT_STEP[code], kind
         assert as_json(kind())["error"]["next"] == NEXT_STEP[code]  # type: ignore[index]
+    assert sentence(errors.Unavailable("closed")).startswith("unavailable: closed\n")
     newer = error_named("of-tomorrow", family="unavailable")
     assert sentence(newer).endswith(f"next: {NEXT_STEP['unavailable']}")
 
