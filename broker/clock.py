@@ -12,6 +12,15 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
 
 
+def is_recent(moment: datetime, now: datetime, within: timedelta) -> bool:
+    """True if `moment` was no longer ago than `within`.
+
+    A moment that is still to come was read from a clock that was ahead and has been put right since:
+    how long ago it was nobody knows, so it was not lately.
+    """
+    return now - within <= moment <= now
+
+
 class SystemClock:
     """The machine's clock."""
 

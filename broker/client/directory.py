@@ -61,7 +61,8 @@ class DirectoryWatcher:
         self.refused: BrokerError | None = None
         """Why the last refresh failed; None after one that did not."""
         self._lock = asyncio.Lock()
-        self._asked_at: datetime | None = None
+        self._begun = 0
+        """How often it was asked for. Counted, not timed: a clock can be put back."""
 
     def current(self) -> TrustedDirectory:
         """The newest directory that verified.
@@ -89,11 +90,11 @@ class DirectoryWatcher:
             raise Unavailable(error.describe()) from error
 
     async def _fetch(self) -> TrustedDirectory:
-        asked = self._clock.now()
+        before = self._begun
         async with self._lock:
-            if self._current is not None and self._asked_at is not None and self._asked_at > asked:
+            if self._current is not None and self._begun > before:
                 return self._current
-            self._asked_at = self._clock.now()
+            self._begun += 1
             try:
                 fetched = await asyncio.to_thread(self._source.refresh, self._clock.now())
             except BrokerError as error:

@@ -97,7 +97,10 @@ def still_worth_it(told: Told, newest: datetime | None) -> Told:
 def is_due(told: Told, now: datetime, settings: NotifySettings) -> bool:
     """True if a mail goes now: planned, and not more than so many within a day."""
     sent = [moment for moment in told.sent if now - moment < DAY]
-    return told.due is not None and now >= told.due and len(sent) < settings.most_a_day
+    if told.due is None or len(sent) >= settings.most_a_day:
+        return False
+    # Planned further ahead than any plan reaches: the clock has been put back since.
+    return now >= told.due or told.due > now + settings.longest
 
 
 def said(told: Told, now: datetime) -> Told:

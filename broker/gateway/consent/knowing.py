@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from broker.clock import is_recent
 from broker.gateway.core import Core
 from broker.gateway.store import grants as store
 from broker.gateway.store.grants import GrantState
@@ -44,7 +45,7 @@ class KnownGrants:
     def is_fresh(self) -> bool:
         """True if what we know of grants is young enough to unseal under."""
         limit = self._core.settings.receive.consent_fresh
-        return self._fresh_at is not None and self._core.now() - self._fresh_at <= limit
+        return self._fresh_at is not None and is_recent(self._fresh_at, self._core.now(), limit)
 
     async def follow(self) -> list[bytes]:
         """Ask the hub for withdrawals since the last time; returns their envelopes, in order.

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import delete
 
+from broker.clock import is_recent
 from broker.gateway.core import Core
 from broker.gateway.store.dialect import upsert
 from broker.gateway.store.grants import stored_agreements, stored_words
@@ -110,7 +111,7 @@ class Agreements:
                 partner in item.content.parties and item.is_in_force(now.date())
                 for item in self._known.values()
             )
-            if known or (self._asked_at is not None and now - self._asked_at < LOOK_AGAIN):
+            if known or (self._asked_at is not None and is_recent(self._asked_at, now, LOOK_AGAIN)):
                 return
             self._asked_at = now
             try:

@@ -317,7 +317,7 @@ class Intake:
         How long it has waited is known to us alone; after a restart it may wait once more.
         """
         now = self._core.now()
-        since = since or now
+        since = min(since or now, now)  # not from a clock that was ahead
         if now - since >= self._core.settings.receive.overtaken:
             return threads.not_permitted()
         self._overtaking[message] = since

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from broker.clock import TurnedClock
-from broker.gateway.store.tables import alarm, outbox
-from tests.support.gateways import Side, World, files
+from broker.gateway.network.clocks import TRIED_AGAIN
+from broker.gateway.receive.mailbox import Mailbox
+from broker.gateway.store.tables import alarm, metadata, outbox
+from tests.support.gateways import Side, World, column, files
 
 FAST = timedelta(minutes=8)
 
@@ -84,3 +86,61 @@ async def test_a_gateway_eleven_minutes_ahead_is_refused_by_code_and_loses_nothi
     await italy.refer("al.nrm", grant)
     await two.settle()
     assert len(files(two, "al.nrm")) == 1
+
+
+async def test_nothing_waits_for_the_time_that_our_clock_showed_while_it_was_ahead(
+    two: World,
+) -> None:
+    """Sending fails because the hub is away, filing because the folder is: three hours ahead."""
+    clock = TurnedClock(offset=timedelta())
+    italy, albania = await two.open("it.nrm", clock), await two.open("al.nrm", clock)
+    assert isinstance(albania.gateway.channel, Mailbox)
+    grant = await italy.consent("al.nrm")
+    await italy.refer("al.nrm", grant)
+    await italy.push()
+    await albania.gateway.channel.visit()
+    unsent = (await italy.refer("al.nrm", grant)).id
+    folder = two.network.participants["al.nrm"].home / "htcds"
+    folder.rename(folder.with_name("away"))
+    italy.line.cut = True
+
+    clock.turn(timedelta(hours=3))
+    await italy.parts.outbox.run_once()
+    await albania.parts.filing.run_once()
+
+    clock.turn(timedelta(hours=-3))
+    italy.line.cut = False
+    folder.with_name("away").rename(folder)
+    await two.settle()
+    assert (await state(italy, unsent), files(two, "al.nrm")) == ("queued", [])
+    for side in (italy, albania):
+        await side.parts.clocks.after_ours_was_ahead()
+    await two.settle()
+    assert (await state(italy, unsent), len(files(two, "al.nrm"))) == ("filed", 2)
+
+
+async def test_what_waits_as_long_as_a_back_off_may_goes_on_waiting(two: World) -> None:
+    clock = TurnedClock(offset=timedelta())
+    italy = await two.open("it.nrm", clock)
+    unsent = (await italy.refer("al.nrm", await italy.consent("al.nrm"))).id
+    until = clock.now() + italy.gateway.core.settings.send.longest_retry
+    async with italy.gateway.core.database.begin() as connection:
+        await connection.execute(update(outbox).values(next_attempt_at=until))
+    await italy.parts.clocks.after_ours_was_ahead()
+    assert await column(italy, outbox.c.next_attempt_at, outbox.c.id == unsent) == [until]
+
+
+def test_every_table_of_what_is_tried_again_is_looked_at_after_a_clock_was_ahead() -> None:
+    tried = {table.name for table in metadata.tables.values() if "next_attempt_at" in table.c}
+    assert tried == {table.name for table, _ in TRIED_AGAIN}
+
+
+async def test_what_we_knew_of_withdrawals_while_our_clock_was_ahead_does_not_stay_fresh(
+    two: World,
+) -> None:
+    clock = TurnedClock(offset=timedelta())
+    albania = await two.open("al.nrm", clock)
+    await albania.parts.receiver.follow_withdrawals()
+    assert albania.parts.grants.is_fresh()
+    clock.turn(timedelta(hours=-3))
+    assert not albania.parts.grants.is_fresh()

@@ -90,3 +90,15 @@ async def test_nobody_starts_with_a_directory_that_stands_still(
     clock.turn(ONLINE_LIFE)
     with pytest.raises(DirectoryRefused, match="directory-frozen"):
         await DirectoryWatcher(world.reader(), clock=clock, every=timedelta(minutes=5)).start()
+
+
+async def test_a_clock_that_is_put_back_keeps_no_newer_directory_away(
+    world: World, watcher: DirectoryWatcher, clock: TurnedClock
+) -> None:
+    clock.turn(timedelta(hours=3))
+    await watcher.refresh()
+    clock.turn(timedelta(hours=-3))
+    before = watcher.current().digest
+    world.repository.refresh_timestamp(world.online, clock.now() + MOMENT)
+    await watcher.refresh()
+    assert watcher.current().digest != before

@@ -115,3 +115,8 @@ def test_two_mails_differ_in_nothing_but_time_and_a_random_number() -> None:
 def test_an_address_carries_no_second_header() -> None:
     with pytest.raises(ValidationError):
         RecipientSettings(address="worker@mail.invalid\nBcc: other@mail.invalid")
+
+
+def test_a_mail_that_was_planned_while_the_clock_was_ahead_goes_when_it_is_right_again() -> None:
+    told = plan(Told(NOW), NOW + MINUTE, NOW + 180 * MINUTE, SETTINGS, 0.0)
+    assert is_due(told, NOW, SETTINGS)
