@@ -42,6 +42,14 @@ def of_message(sent: Mapping[str, Any]) -> str | None:
             return None
 
 
+def just_stored(message: str, partner: str) -> str:
+    """What `queued` means, to whoever has just sent it."""
+    return (
+        f"It lies sealed on this machine, and goes to {partner} as soon as the hub takes it. "
+        f"Where it stands: referral show {message}"
+    )
+
+
 def of_thread(thread: Mapping[str, Any]) -> list[str]:
     """What of an exchange the partner may not have heard; the exchange here counts it as said."""
     return [

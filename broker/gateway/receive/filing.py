@@ -49,6 +49,7 @@ from schemas.errors import (
     OutcomeUnknown,
     Refused,
     Unavailable,
+    UnknownCode,
 )
 from schemas.evidence import Fact
 
@@ -243,7 +244,7 @@ class Filing:
                     alarms.append((GAPS, item.id))
                 decisions.append(Decision(Event.MESSAGE_FILED, unb64u(item.digest), item.id))
             elif isinstance(answer, Declined | CannotMap | Refused):
-                code = "unknown-code" if isinstance(answer, CannotMap) else _short(answer.code)
+                code = UnknownCode.code if isinstance(answer, CannotMap) else _short(answer.code)
                 if isinstance(answer, CannotMap):
                     reports.append((item.id, "cannot_map", answer.where))
                 failed.append({"id": item.id, "state": "failed", "code": code})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.cli.cases.standing import UNHEARD, of_message, of_thread
+from broker.cli.cases.standing import UNHEARD, just_stored, of_message, of_thread
 from broker.cli.terminal.alarms import ALARMS, explained
 from broker.gateway.send.compose import NEVER_ARRIVED
 from schemas.states.delivery import DELIVERY
@@ -63,3 +63,9 @@ def test_an_alarm_says_what_to_do_and_one_of_a_newer_gateway_where_it_is_explain
     for code in ALARMS:
         assert explained({"code": code})["do"]
     assert "docs/operations" in explained({"code": "of-tomorrow"})["do"]
+
+
+def test_whoever_has_just_sent_something_hears_where_it_is_and_how_to_see_where_it_stands() -> None:
+    said = just_stored("M", "al.nrm")
+    assert "goes to al.nrm as soon as the hub takes it" in said
+    assert "referral show M" in said
