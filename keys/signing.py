@@ -44,6 +44,7 @@ from schemas.errors import (
     BadSignature,
     Conflict,
     FromTheFuture,
+    KeyNotYetValid,
     KeyRevoked,
     KeyUnknown,
     SchemaRefused,
@@ -142,6 +143,7 @@ def verify_envelope(
         BadSignature: Step 2 or 5.
         SuiteRefused: Step 3 or 6.
         KeyRevoked: Step 4.
+        KeyNotYetValid: Step 4, and its time is still to come: ask again with the same bytes.
     """
     content = sealed.content
     _, published = author_of(sealed.signed_by, sealed.alg, content.from_, directory)  # 1, 2
@@ -164,7 +166,7 @@ def verify_evidence(raw: bytes, directory: TrustedDirectory, *, now: datetime) -
     """Check that evidence was signed by the participant that it names as `by`.
 
     Raises:
-        KeyUnknown, KeyRevoked, BadSignature: See `verify_envelope`, steps 1, 2, 4, 5.
+        KeyUnknown, KeyRevoked, KeyNotYetValid, BadSignature: `verify_envelope`, steps 1, 2, 4, 5.
         TooLarge, MalformedJson, SchemaRefused: Not evidence.
     """
     jws, content = read_statement(raw, EVIDENCE_TYP, Evidence.from_json)
@@ -193,7 +195,7 @@ def verify_suspension(raw: bytes, directory: TrustedDirectory, *, now: datetime)
     """Check that a suspension was signed by the party that it names as `by`.
 
     Raises:
-        KeyUnknown, KeyRevoked, BadSignature: See `verify_envelope`, steps 1, 2, 4, 5.
+        KeyUnknown, KeyRevoked, KeyNotYetValid, BadSignature: `verify_envelope`, steps 1, 2, 4, 5.
         FromTheFuture: Issued later than ten minutes after `now`: nothing later could take it back.
         TooLarge, MalformedJson, SchemaRefused: Not a suspension.
     """
@@ -298,6 +300,9 @@ def _verify_lasting(
 
 
 def _check_validity(published: PublishedKey, now: datetime) -> None:
+    if published.begins_later(now):
+        # A clock that was put back, or another's that is a little ahead: nobody's fault who signs.
+        raise KeyNotYetValid(f"key {published.kid}")
     if not published.may_verify(now):
         reason = published.status if published.status is not KeyStatus.ACTIVE else "dates"
         raise KeyRevoked(f"key {published.kid}: {reason}")

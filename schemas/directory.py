@@ -108,6 +108,10 @@ class PublishedKey(WireModel):
             and self.not_before <= now < self.not_after
         )
 
+    def begins_later(self, now: datetime) -> bool:
+        """True if nothing but the time keeps it from verifying: by another clock it may already."""
+        return now < self.not_before and self.may_verify(self.not_before)
+
 
 class EntryPoint(WireModel):
     """How somebody outside the network reaches a focal point: a telephone that is answered, and when.

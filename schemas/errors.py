@@ -155,7 +155,7 @@ class KeyUnknown(Refused):
 
 
 class KeyRevoked(Refused):
-    """The key is retired, compromised or not yet valid."""
+    """The key is past its end, compromised or not in force yet."""
 
     code = "key-revoked"
     status = 403
@@ -373,6 +373,12 @@ class CustodyLocked(Unavailable):
     """The private keys are not open."""
 
     code = "custody-locked"
+
+
+class KeyNotYetValid(Unavailable):
+    """The key's validity begins later, by our clock; the same bytes count when it has begun."""
+
+    code = "key-not-yet-valid"
 
 
 class CaseSystemUnavailable(Unavailable):

@@ -153,9 +153,13 @@ def sender_may_send(question: Question) -> type[BrokerError] | None:
 
 
 def signing_key_stands(question: Question) -> type[BrokerError] | None:
-    """Refuse what was signed with a key that has been revoked since, or has run out."""
-    key = question.signing_key
-    return None if key is not None and key.may_verify(question.now) else KeyRevoked
+    """Refuse what was signed with a key that has been revoked since, or has run out.
+
+    Whether it has begun is asked with the signature (`keys.signing`), and is no refusal.
+    """
+    key, now = question.signing_key, question.now
+    stands = key is not None and (key.may_verify(now) or key.begins_later(now))
+    return None if stands else KeyRevoked
 
 
 def recipient_is_enrolled(question: Question) -> type[BrokerError] | None:
@@ -359,6 +363,10 @@ RULES: tuple[Rule, ...] = (
 
 AS_WRITTEN: tuple[Rule, ...] = (consent_is_named, rights_carry_nothing, grant_is_for_these_two)
 """Those that no state of the network decides: the sender's gateway asks them before it stores."""
+
+AT_HANDOVER: tuple[Rule, ...] = tuple(rule for rule in RULES if rule is not not_from_the_future)
+"""Those that may have changed since the hub accepted it. By the clock that accepted it, it was not from
+the future: if it is now, that clock was put back, which is nobody's fault who sent it."""
 
 
 def judge(question: Question, rules: tuple[Rule, ...] = RULES) -> tuple[str, ...]:

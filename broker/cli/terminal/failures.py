@@ -107,6 +107,7 @@ NEXT_STEP = {
     "queue-unavailable": "for who runs the hub: is RabbitMQ up? What waits is safe at the hub",
     "hub-unreachable": "see what is wrong: referral doctor --home HOME",
     "custody-locked": "give the passphrase: --passphrase-file FILE (or - for standard input)",
+    "key-not-yet-valid": "compare this machine's clock with another: date -u; it is tried again by itself",
     "case-system-unavailable": "nothing is lost: it is tried again. Is your case system up?",
     "outcome-unknown": "look in the case system, then: referral question list",
     # Not what it claims to be

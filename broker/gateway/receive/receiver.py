@@ -152,7 +152,9 @@ class Receiver:
             waiting = self._book.take_waiting()
             async with _given_back(self._book, waiting), self._core.database.begin() as connection:
                 for raw, item in zip(raws, checked, strict=True):
-                    if isinstance(item, BrokerError):
+                    if isinstance(item, Unavailable):
+                        outcomes.append(Outcome.LATER)
+                    elif isinstance(item, BrokerError):
                         # Forged or broken: it changes nothing, and a person looks at it.
                         await self._quarantine(connection, raw, item, channel)
                         outcomes.append(Outcome.QUARANTINED)
@@ -303,7 +305,7 @@ class Receiver:
             they are to be asked for, outside of the transaction.
         """
         intake = self._intake
-        waiting = [item for item in items if isinstance(item.error, Unavailable)]
+        waiting = [item for item in items if item.verified and isinstance(item.error, Unavailable)]
         async with self._core.database.begin() as connection:
             grants = await load_grants(connection, _grants_of(items), lock=True)
             unknown = _grants_of(items) - grants.keys() - asked

@@ -21,7 +21,7 @@ from broker.hub.store.decisive import rules
 from broker.hub.store.deliveries import Claim, Item
 from broker.hub.store.envelopes import Stored
 from broker.hub.store.writing import Writing
-from broker.rules.header import Question, judge
+from broker.rules.header import AT_HANDOVER, Question, judge
 from schemas.audit import Event
 from schemas.base import b64u
 from schemas.envelope import NEVER_HELD_BACK, Lane
@@ -153,7 +153,8 @@ async def _judge_again(
                 agreement=asked.agreements.get(header.agreement) if header.agreement else None,
                 grant=asked.grants.get(header.grant) if header.grant else None,
                 now=now,
-            )
+            ),
+            AT_HANDOVER,
         )
         if found:
             codes[one.id] = Expired.code if Expired.code in found else found[0]

@@ -10,7 +10,8 @@ from sqlalchemy import select, update
 from broker.clock import TurnedClock
 from broker.gateway.network.clocks import TRIED_AGAIN
 from broker.gateway.receive.mailbox import Mailbox
-from broker.gateway.store.tables import alarm, metadata, outbox
+from broker.gateway.receive.receiver import Incoming, Outcome
+from broker.gateway.store.tables import alarm, evidence, metadata, outbox, quarantine
 from tests.support.gateways import Side, World, column, files
 
 FAST = timedelta(minutes=8)
@@ -144,3 +145,30 @@ async def test_what_we_knew_of_withdrawals_while_our_clock_was_ahead_does_not_st
     assert albania.parts.grants.is_fresh()
     clock.turn(timedelta(hours=-3))
     assert not albania.parts.grants.is_fresh()
+
+
+async def test_what_is_signed_with_a_key_that_has_not_begun_by_our_clock_is_received_later(
+    two: World,
+) -> None:
+    clock = TurnedClock(offset=timedelta())
+    albania, italy = await two.open("al.nrm", clock), two["it.nrm"]
+    message = (await italy.refer("al.nrm", await italy.consent("al.nrm"))).id
+    await italy.push()
+    [envelope] = await column(italy, outbox.c.envelope, outbox.c.id == message)
+    stated, *_ = await column(italy, evidence.c.raw, evidence.c.by == "hub.main")
+    receiver = albania.parts.receiver
+
+    clock.turn(timedelta(hours=-3))
+    came = [
+        Incoming("envelope", envelope),
+        Incoming("envelope", b"{}"),
+        Incoming("evidence", stated),
+    ]
+    # What must wait costs nothing else its verdict.
+    outcomes = [Outcome.LATER, Outcome.QUARANTINED, Outcome.LATER]
+    assert await receiver.receive(came, "queue") == outcomes
+    assert len(await column(albania, quarantine.c.id)) == 1
+
+    clock.turn(timedelta(hours=3))
+    await two.settle()
+    assert (await state(italy, message), len(files(two, "al.nrm"))) == ("filed", 1)

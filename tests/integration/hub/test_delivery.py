@@ -101,3 +101,18 @@ async def test_what_a_clock_that_was_ahead_has_claimed_does_not_wait_for_that_ti
     await deadlines.measure(served.hub)
 
     assert [item["jws"] for item in await al.mailbox()] == [sealed.raw.decode()]
+
+
+async def test_what_was_accepted_is_not_stopped_because_the_hubs_clock_was_put_back(
+    served: Served, world: World, clock: TurnedClock
+) -> None:
+    it, al, agreement = await served.pair()
+    begun = clock.now() - timedelta(hours=1)
+    world.publish(it.party.with_key(it.party.signing_key().kid, not_before=begun))
+    await served.hub.refresh_directory()
+    sealed = await it.send("al.nrm", agreement=agreement, grant=await it.grant("al.nrm"))
+    clock.turn(timedelta(hours=-3))
+    await served.hub.sequencer.run_once()
+    await deadlines.measure(served.hub)
+
+    assert [item["jws"] for item in await al.mailbox()] == [sealed.raw.decode()]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
+from broker.clock import TurnedClock
 from keys.binding import uuid7
 from keys.jws import sign_jws
 from schemas.base import b64u
@@ -19,7 +21,7 @@ from schemas.evidence import (
     Store,
     StoreErasure,
 )
-from tests.support.hub import Served
+from tests.support.hub import Served, World
 
 
 async def test_evidence_reaches_the_sender_with_its_exact_bytes(served: Served) -> None:
@@ -174,3 +176,28 @@ async def test_the_stronger_fact_stands_in_whatever_order_they_come(
         await al.state_evidence(al.evidence("it.nrm", [(fact, sealed)]))
 
     assert (await it.get(f"/envelopes/{sealed.content.id}")).json()["state"] == "filed"
+
+
+async def test_what_is_signed_with_a_key_that_has_not_begun_by_the_hubs_clock_is_taken_later(
+    served: Served, world: World, clock: TurnedClock
+) -> None:
+    """An hour after new keys the hub's clock is put back by three, and then right again."""
+    it, al, agreement = await served.pair()
+    begun = clock.now() - timedelta(hours=1)
+    for party in (it.party, al.party):
+        world.publish(party.with_key(party.signing_key().kid, not_before=begun))
+    await served.hub.refresh_directory()
+    grant = await it.grant("al.nrm")
+    sealed = await it.send("al.nrm", agreement=agreement, grant=grant)
+    statement = al.evidence("it.nrm", [(Fact.DELIVERED, sealed)])
+    another = it.seal(it.draft("al.nrm", agreement=agreement, grant=grant))
+
+    clock.turn(timedelta(hours=-3))
+    await served.hub.sequencer.run_once()
+    for answer in (await al.state_evidence(statement), await it.submit(another)):
+        assert (answer.status_code, answer.json()["code"]) == (503, "key-not-yet-valid")
+
+    clock.turn(timedelta(hours=3))
+    await served.hub.sequencer.run_once()
+    assert (await al.state_evidence(statement)).status_code == 202
+    assert (await it.submit(another)).status_code == 201

@@ -39,6 +39,7 @@ from schemas.envelope import ENVELOPE_TYP
 from schemas.errors import (
     BadSignature,
     BrokerError,
+    KeyNotYetValid,
     KeyRevoked,
     KeyUnknown,
     SuiteRefused,
@@ -203,9 +204,18 @@ def test_a_key_verifies_from_its_first_moment_to_its_last(
     second = timedelta(seconds=1)
     assert verify(envelope, directory, key.not_before)
     assert verify(envelope, directory, key.not_after - second)
-    for moment in (key.not_before - second, key.not_after):
-        with pytest.raises(KeyRevoked):
-            verify(envelope, directory, moment)
+    with pytest.raises(KeyNotYetValid):
+        verify(envelope, directory, key.not_before - second)
+    with pytest.raises(KeyRevoked):
+        verify(envelope, directory, key.not_after)
+
+
+def test_a_revoked_key_is_revoked_also_by_a_clock_by_which_it_has_not_begun(
+    envelope: bytes, italy: Party, albania: Party
+) -> None:
+    revoked = directory_of(italy.with_status(KeyStatus.COMPROMISED), albania)
+    with pytest.raises(KeyRevoked):
+        verify(envelope, revoked, italy.signing_key().not_before - timedelta(hours=1))
 
 
 def test_parts_to_keys_of_others_other_uses_or_other_suites_are_refused(
