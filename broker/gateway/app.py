@@ -64,7 +64,6 @@ from schemas.errors import (
     Unavailable,
 )
 
-FILES = "files"
 EPOCH_SECRET = "vault-epochs"  # noqa: S105 (the name under which custody keeps them)
 LOOK_FOR_KEYS = timedelta(seconds=10)
 HELD = timedelta(seconds=25)
@@ -296,7 +295,7 @@ async def _assemble(
     try:
         await asyncio.to_thread(adapter.check)
     except CaseSystemUnavailable as error:
-        if settings.adapter.name == FILES:
+        if settings.adapter.is_folder:
             raise  # a folder of this machine that is not there will not come by itself
         # It may be away; what is withdrawn meanwhile must not wait for it.
         logger().warning("case-system:not-reached", code=error.code)

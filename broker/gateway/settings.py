@@ -127,6 +127,11 @@ class AdapterSettings(_Settings):
     """A file (mode 0600) with the key, of 32 characters at least, under which the system may say
     that something has changed (`POST /v1/case-system/changed`). None: it is asked in its time."""
 
+    @property
+    def is_folder(self) -> bool:
+        """True if the case system is a folder of this machine, which does not come back by itself."""
+        return self.name == "files"
+
 
 class SendSettings(_Settings):
     """The outbox."""
@@ -286,7 +291,7 @@ class Settings(_Settings):
     @property
     def adapter_table(self) -> dict[str, Any]:
         """What the adapter's factory is given."""
-        if self.adapter.name == "files":
+        if self.adapter.is_folder:
             return {"root": str(self.path(self.adapter.folder)), **self.adapter.settings}
         return dict(self.adapter.settings)
 

@@ -78,6 +78,14 @@ def test_doctor_says_of_each_ill_what_it_is_and_what_to_do(net: Running, tmp_pat
     heads = "the hub signed two heads that cannot both be true"
     assert found == {"log": (f"{heads}: {kept}", "docs/operations/split-log.md")}
 
+    cases = home / "htcds"
+    cases.rename(home / "away")
+    found = ill(home)
+    (home / "away").rename(cases)
+    assert set(found) == {"case system", "process"}
+    assert "missing" in found["case system"][0]
+    assert found["process"][0] == "not ready: case-system-unavailable"
+
     # Its directory is one that nobody has signed for two months.
     stale = tmp_path / "directory"
     shutil.copytree(network.path / "directory", stale)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import select
 
 from broker.cli.homes.network import sample_cases
+from broker.gateway.api import app as api_app
 from broker.gateway.api.app import create_api
 from broker.gateway.api.guard import REMEMBER_SECONDS
 from broker.gateway.home import add_worker, remove_worker
@@ -196,6 +199,34 @@ async def test_ready_is_red_until_the_log_is_written(two: World) -> None:
 
     assert (before.status_code, before.json()["codes"]) == (503, ["log-unavailable"])
     assert (await desk.get("/readyz")).status_code == 200
+
+
+async def test_ready_is_red_while_the_folder_of_cases_is_away_or_does_not_answer(
+    two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side, desk = two["it.nrm"], Desk(two, "it.nrm")
+    await side.gateway.core.log.sequencer.run_once()
+    folder = two.network.participants["it.nrm"].home / "htcds"
+    folder.rename(folder.with_name("away"))
+    missing = await desk.get("/readyz")
+    folder.with_name("away").rename(folder)
+    mended = await desk.get("/readyz")
+    assert (missing.status_code, missing.json()["codes"]) == (503, ["case-system-unavailable"])
+    assert mended.status_code == 200
+
+    asked, answers = 0, threading.Event()
+
+    def hang() -> None:
+        nonlocal asked
+        asked += 1
+        answers.wait()
+
+    monkeypatch.setattr(api_app, "PATIENCE", timedelta())
+    monkeypatch.setattr(side.gateway.core.adapter, "check", hang)
+    hanging = [await desk.get("/readyz") for _ in range(3)]
+    answers.set()
+    assert [one.json()["codes"] for one in hanging] == [["case-system-unavailable"]] * 3
+    assert asked == 1  # a disk that hangs holds one thread, however often it is asked for
 
 
 async def test_the_proof_of_a_delivery_can_be_fetched(two: World) -> None:

@@ -18,6 +18,7 @@ import aio_pika
 import click
 from aiormq.exceptions import ProbableAuthenticationError
 
+from adapters.registry import open_adapter
 from broker.amqp import Cluster
 from broker.amqp.link import LOST
 from broker.cli.fetch import get
@@ -46,6 +47,7 @@ NEXT = {
     "custody-locked": "is the passphrase file there, and the right one? docs/operations/custody.md",
     "log-inconsistent": "docs/operations/split-log.md",
     "key-revoked": "new keys: docs/operations/compromise.md",
+    "case-system-unavailable": "the folder or address under [adapter] in gateway.toml: docs/adapters.md",
     "queue-unavailable": "is RabbitMQ running? What waits, waits at the hub",
 }
 """What to do about an error of the protocol, by its code; whatever a directory is refused for."""
@@ -201,13 +203,13 @@ def _revoked(identity: Identity, directory: TrustedDirectory) -> list[str]:
 
 
 def examine_home(home: Path, *, runs: bool) -> Iterator[Finding]:
-    """Settings, secrets, keys, hub, directory, revocations, log, queue, disk, workers, the process
-    itself: in order of need.
+    """Settings, secrets, keys, hub, directory, revocations, log, queue, disk, case system, workers,
+    the process itself: in order of need.
 
     Args:
         runs: Its gateway should be running now. One without workers, as an auditor's home, need not.
     """
-    from broker.cli.homes.identity import open_identity, trusted_directory
+    from broker.cli.homes.identity import lent_tools, open_identity, trusted_directory
     from broker.gateway.receive.queue import cluster_of
     from broker.gateway.settings import load_settings
 
@@ -274,6 +276,12 @@ def examine_home(home: Path, *, runs: bool) -> Iterator[Finding]:
             raise Wrong(f"{heads}: {kept[-1]}", NEXT["log-inconsistent"])
         return "the hub has shown us one history"
 
+    def case_system() -> str:
+        # A folder of ours needs no key.
+        tools = None if settings.adapter.is_folder else lent_tools(home)
+        open_adapter(settings.adapter.name, settings.adapter_table, tools).check()
+        return f"{settings.adapter.name}: can be written"
+
     names = sorted(path.stem for path in (home / "workers").glob("*.token"))
 
     def workers() -> str:
@@ -304,6 +312,7 @@ def examine_home(home: Path, *, runs: bool) -> Iterator[Finding]:
     if settings.channel.kind == "rabbitmq":
         yield _look("queue", queue)
     yield _look("disk", lambda: _disk(settings.home))
+    yield _look("case system", case_system)
     if runs:
         found = _look("process", process)
         yield found
