@@ -153,6 +153,7 @@ def test_a_gateway_answers_as_published(tmp_path: Path, soaking: bool) -> None:
                 "about": [str(grant), str(sent.id)],
                 "message": [str(sent.id)],
                 "thread": [str(sent.thread)],
+                "case": ["CASE-1"],
                 "language": ["en", "fr", "ar"],
                 "first": ["2026-01-01", "2026-04-01"],
                 "last": ["2026-03-31", "2026-06-30"],

@@ -85,25 +85,31 @@ def cases(operation: Any, known: Mapping[str, Sequence[str]]) -> st.SearchStrate
     """Requests of one operation, as its schema has it; of a name that we know a value, sometimes that."""
     chosen = st.fixed_dictionaries(
         {
-            one.name: st.none() | st.sampled_from(list(known[one.name]))
-            for one in operation.iter_parameters()
-            if one.name in known
+            name: st.none() | st.sampled_from(list(known[name]))
+            for name in dict.fromkeys((*_parameters(operation), IN_A_BODY))
+            if name in known
         }
     )
     return st.tuples(operation.as_strategy(), chosen).map(_put_in)
 
 
+IN_A_BODY = "case"
+"""A person's rights are asked for under a number that stands in no URL."""
 WAIT = "wait"
 """Of the mailbox and of a message: for how long to wait. Nobody waits for a letter here."""
+
+
+def _parameters(operation: Any) -> list[str]:
+    return [one.name for one in operation.iter_parameters()]
 
 
 def _put_in(drawn: tuple[Any, Mapping[str, str | None]]) -> Any:
     case, chosen = drawn
     for name, value in chosen.items():
-        for place in (case.path_parameters, case.query):
-            if value is not None and place and name in place:
+        for place in (case.path_parameters, case.query, case.body):
+            if value is not None and isinstance(place, dict) and name in place:
                 place[name] = value
-    if any(one.name == WAIT for one in case.operation.iter_parameters()):
+    if WAIT in _parameters(case.operation):
         case.query[WAIT] = 0
     return case
 
