@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import click
 
-from broker.cli.cases.standing import just_stored
 from broker.cli.local import LocalApi
 from broker.cli.terminal.failures import advised
 from broker.cli.terminal.output import current, fields
@@ -185,14 +184,12 @@ def reply(
 
 
 def submit(api: LocalApi, draft: Mapping[str, Any]) -> dict[str, Any]:
-    """Send a message; say where it is now, and what the other side expects that it travels without."""
+    """Send a message, and say what the other side expects that it travels without."""
     answer: dict[str, Any] = api.post("/v1/messages", draft)
     missing = [] if draft.get("dry_run") else answer.get("expected_too", [])
     if missing:
         names = ", ".join(missing)
         current().say(f"The other side expects these too; it travels without them: {names}")
-    if answer.get("state") == "queued":
-        current().say(just_stored(answer["id"], draft["to"]))
     return answer
 
 

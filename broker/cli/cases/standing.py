@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from broker.cli.terminal.output import current
+
 UNHEARD: Final = ("queued", "sending", "submitted", "relayed", "undelivered", "unknown", "failed")
 """States of a message of ours in which the partner may not have it."""
 
@@ -42,12 +44,20 @@ def of_message(sent: Mapping[str, Any]) -> str | None:
             return None
 
 
-def just_stored(message: str, partner: str) -> str:
+def just_stored(answer: Mapping[str, Any]) -> str:
     """What `queued` means, to whoever has just sent it."""
     return (
-        f"It lies sealed on this machine, and goes to {partner} as soon as the hub takes it. "
-        f"Where it stands: referral show {message}"
+        "It lies sealed on this machine, and goes as soon as the hub takes it. "
+        f"Where it stands: referral show {answer['id']}"
     )
+
+
+def show_sent(answer: Mapping[str, Any]) -> None:
+    """The result of a command that sends, and what it means while nobody else has it."""
+    voice = current()
+    voice.result(answer)
+    if answer["state"] == "queued":
+        voice.say(just_stored(answer))
 
 
 def of_thread(thread: Mapping[str, Any]) -> list[str]:

@@ -53,6 +53,7 @@ async def test_a_receipt_that_the_queue_lost_is_fetched_from_the_hubs_records(tw
     await lose(two)
     await two.settle()
     assert {await state(italy, one) for one in sent} == {"submitted"}
+    await two.at_hub.sequencer.run_once()  # a statement is given out with its proof
 
     assert await italy.parts.lost_receipts.run_once() > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator
@@ -90,11 +91,11 @@ async def test_a_file_is_kept_when_nobody_knows_whether_its_upload_was_committed
     grant = await it.grant("al.nrm")
     data = secrets.token_bytes(1_500_000)
     begin, complete = served.hub.database.begin, attachments.complete
-    completing = False
+    completing: asyncio.Task[Any] | None = None
 
     async def noticed(*given: Any, **named: Any) -> bool:
         nonlocal completing
-        completing = True
+        completing = asyncio.current_task()
         return await complete(*given, **named)
 
     @asynccontextmanager
@@ -102,8 +103,8 @@ async def test_a_file_is_kept_when_nobody_knows_whether_its_upload_was_committed
         nonlocal completing
         async with begin() as connection:
             yield connection
-        if completing:
-            completing = False
+        if completing is asyncio.current_task():  # and not whoever else commits meanwhile
+            completing = None
             raise StorageUnavailable
 
     monkeypatch.setattr(attachments, "complete", noticed)

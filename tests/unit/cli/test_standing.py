@@ -66,6 +66,6 @@ def test_an_alarm_says_what_to_do_and_one_of_a_newer_gateway_where_it_is_explain
 
 
 def test_whoever_has_just_sent_something_hears_where_it_is_and_how_to_see_where_it_stands() -> None:
-    said = just_stored("M", "al.nrm")
-    assert "goes to al.nrm as soon as the hub takes it" in said
+    said = just_stored({"id": "M", "state": "queued"})
+    assert "goes as soon as the hub takes it" in said
     assert "referral show M" in said

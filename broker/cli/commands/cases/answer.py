@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from broker.cli.cases.standing import show_sent
 from broker.cli.drafting import body_options, read_object, reply, words
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.terminal.command import ReferralGroup
 from broker.cli.terminal.ids import ID
-from broker.cli.terminal.output import current
 
 
 @click.group(cls=ReferralGroup)
@@ -25,7 +25,7 @@ def answer() -> None:
 
 
 def _send(api: LocalApi, message: str, type_name: str, body: dict[str, Any]) -> None:
-    current().result(reply(api, message, type_name, body))
+    show_sent(reply(api, message, type_name, body))
 
 
 def _role(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,7 +68,7 @@ def send(
             f"{type_name!r} does not follow {asked}; what may: {', '.join(permitted) or 'nothing'}"
         )
     more = {"grant": grant, "purpose": purpose, "sections": read_object(sections) or None}
-    current().result(reply(api, message, type_name, body, **more))
+    show_sent(reply(api, message, type_name, body, **more))
 
 
 def followers(asked: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from broker.cli.cases.standing import show_sent
 from broker.cli.drafting import preview, read_object, submit, with_fields
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.terminal.command import ReferralCommand
@@ -205,7 +206,7 @@ def _send_one(
     if dry_run:
         current().result(answer, plain=preview(in_language(answer, words)))
     else:
-        current().result(answer)
+        show_sent(answer)
 
 
 def _require_terms(wanted: bool, terms: dict[str, Any]) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from broker.cli.cases.standing import show_sent
 from broker.cli.drafting import body_options, casefile_body, read_object, reply, submit, words
 from broker.cli.local import LocalApi, with_gateway
 from broker.cli.terminal.command import ReferralGroup
 from broker.cli.terminal.ids import ID
-from broker.cli.terminal.output import current
 
 
 @click.group(cls=ReferralGroup)
@@ -63,7 +63,7 @@ def offer(
             "body": {"effective_date": effective, "new_worker_known": known, **assessed, **body},
         },
     )
-    current().result(answer)
+    show_sent(answer)
 
 
 @transfer.command()
@@ -73,7 +73,7 @@ def offer(
 @body_options
 def accept(api: LocalApi, message: str, role: str, body: dict[str, Any]) -> None:
     """Accept an offer. MESSAGE is the offer. The case is not yet yours."""
-    current().result(reply(api, message, "transfer.accept", {"worker_role": role, **body}))
+    show_sent(reply(api, message, "transfer.accept", {"worker_role": role, **body}))
 
 
 @transfer.command()
@@ -87,7 +87,7 @@ def decline(
 ) -> None:
     """Decline an offer. MESSAGE is the offer."""
     content = {"reason": reason, **words(note=note), **body}
-    current().result(reply(api, message, "transfer.decline", content))
+    show_sent(reply(api, message, "transfer.decline", content))
 
 
 @transfer.command()
@@ -122,7 +122,7 @@ def casefile(
         found = read_object(sections)
     content = {**casefile_body(found), **body}
     more = {"grant": grant, "purpose": purpose, "sections": found}
-    current().result(reply(api, message, "transfer.casefile", content, **more))
+    show_sent(reply(api, message, "transfer.casefile", content, **more))
 
 
 @transfer.command()
@@ -133,7 +133,7 @@ def casefile(
 def ack(api: LocalApi, message: str, missing: tuple[str, ...], body: dict[str, Any]) -> None:
     """Say whether the file is complete. MESSAGE is the file."""
     content = {"outcome": "missing" if missing else "complete", "missing": list(missing), **body}
-    current().result(reply(api, message, "transfer.casefile.ack", content))
+    show_sent(reply(api, message, "transfer.casefile.ack", content))
 
 
 @transfer.command()
@@ -150,7 +150,7 @@ def complete(
     content: dict[str, Any] = {"met_person": True, "met_on": met_on, "worker_role": role, **body}
     if countersign:
         content["countersigns"] = api.get(f"/v1/messages/{message}")["business_id"]
-    current().result(reply(api, message, "transfer.complete", content))
+    show_sent(reply(api, message, "transfer.complete", content))
 
 
 @transfer.command()
@@ -164,4 +164,4 @@ def revoke(
 ) -> None:
     """Take an offer back, until you have signed `complete`. MESSAGE is the offer."""
     content = {"reason": reason, **words(note=note), **body}
-    current().result(reply(api, message, "transfer.revoke", content))
+    show_sent(reply(api, message, "transfer.revoke", content))
