@@ -72,7 +72,7 @@ class LostReceipts:
             try:
                 lost.append((await self._core.hub.proof(evidence=one)).evidence)
             except NotFound:
-                continue  # not addressed to us
+                continue  # not for us; or under no signed head yet, and the next round asks again
         if lost:
             logger().warning("lost-receipts:fetched", count=len(lost))
             items = [Incoming("evidence", raw) for raw in lost]
