@@ -15,6 +15,7 @@ from broker.gateway.network import lost_receipts
 from broker.gateway.store.tables import outbox
 from broker.hub.store.deliveries import EVIDENCE_ITEM
 from broker.hub.store.tables import DELIVERY
+from schemas.errors import NotFound
 from tests.support.gateways import Side, World, world
 
 
@@ -62,6 +63,31 @@ async def test_a_receipt_that_the_queue_lost_is_fetched_from_the_hubs_records(tw
     italy.line.requests.clear()
     assert await italy.parts.lost_receipts.run_once() == 0
     assert asked(italy) == []
+
+
+async def test_a_receipt_under_no_signed_head_yet_is_fetched_in_the_next_round(
+    two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    italy, albania = two["it.nrm"], two["al.nrm"]
+    sent = (await italy.refer("al.nrm", await italy.consent("al.nrm"))).id
+    await italy.push()
+    await albania.pull()
+    await albania.push()
+    await lose(two)
+    await two.settle()
+    await two.at_hub.sequencer.run_once()
+
+    async def not_yet(**_named: object) -> None:
+        raise NotFound
+
+    with monkeypatch.context() as early:
+        early.setattr(italy.gateway.core.hub, "proof", not_yet)
+        assert await italy.parts.lost_receipts.run_once() == 0
+    assert await state(italy, sent) == "submitted"
+
+    assert await italy.parts.lost_receipts.run_once() > 0
+
+    assert await state(italy, sent) == "filed"
 
 
 async def test_while_nothing_was_lost_asking_changes_nothing(two: World) -> None:
